@@ -1,0 +1,41 @@
+"""MuSc, step by step: zero-shot anomaly detection by mutual scoring of unlabeled images.
+
+Images flow one way: ``images`` -> ``backbones`` -> ``features`` (stage 1) -> ``aggregation`` (stage 2)
+-> ``mutual_scoring`` (stage 3) -> ``maps`` -> ``rescoring`` (stage 4) -> ``metrics``; ``detector`` runs them all.
+
+>>> import musc_lite
+>>> images = musc_lite.planted_textures("gravel", n_images=6, n_defective=2)
+>>> len(images), int(images.labels.sum())
+(6, 2)
+"""
+
+import lazy_loader
+
+__version__ = "0.1.0"
+
+# Each module loads when one of its names is first used, so `import musc_lite` takes milliseconds.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["plots", "report"],
+    submod_attrs={
+        "errors": ["DataNotFoundError", "ImageReadError", "MuScError", "WeightsNotFoundError"],
+        "images": ["ImageSet", "from_arrays"],
+        "datasets": ["load_folder", "load_magnetic_tile", "load_mvtec"],
+        "textures": ["planted_textures"],
+        "backbones": ["Backbone", "load_backbone"],
+        "features": ["Features", "extract_features"],
+        "aggregation": ["aggregate", "neighborhood_mean", "normalize_tokens"],
+        "mutual_scoring": [
+            "interval_average",
+            "mutual_scores",
+            "nearest_distances",
+            "nearest_patches",
+            "similar_patch_counts",
+            "similarity_counts",
+        ],
+        "rescoring": ["image_similarity", "keep_top_k", "rescore"],
+        "maps": ["image_scores_from_maps", "upsample_maps"],
+        "metrics": ["Metrics", "evaluate"],
+        "detector": ["MuSc"],
+    },
+)
