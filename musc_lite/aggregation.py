@@ -1,0 +1,128 @@
+"""Stage 2, LNAMD (local neighborhood aggregation with multiple degrees): each patch speaks for its surroundings.
+
+A defect may be smaller or larger than one patch. Averaging every patch vector with its r x r neighbors on the
+patch grid gives one description of the image per degree r; the degrees are scored apart and averaged later.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["aggregate", "neighborhood_mean", "normalize_tokens"]
+
+
+def as_tokens(tokens: Tensor | np.ndarray) -> Tensor:
+    """Turn patch tokens into a floating-point tensor (N, M, C), or say what is wrong with them.
+
+    Half precision becomes float32 on a CPU, where half-precision products are slow.
+    """
+    tokens = torch.as_tensor(tokens)
+    if tokens.ndim != 3:
+        raise ValueError(
+            f"patch tokens need the shape (images, patches, channels), got {tuple(tokens.shape)}; "
+            "of a Features object take one layer: features.patch_tokens[:, s]"
+        )
+    if 0 in tokens.shape:
+        raise ValueError(f"patch tokens are empty: shape {tuple(tokens.shape)}")
+    if not tokens.is_floating_point() or (tokens.device.type == "cpu" and tokens.dtype.itemsize < 4):
+        tokens = tokens.float()
+    if not torch.isfinite(tokens).all():
+        raise ValueError(
+            "patch tokens hold NaN or infinite values; check the images and the backbone that gave them"
+        )
+    return tokens
+
+
+def normalize_tokens(tokens: Tensor | np.ndarray) -> Tensor:
+    """Bring every image's tokens to mean 0 and variance 1, over its patches and channels together.
+
+    Parameters
+    ----------
+    tokens : (N, M, C)
+        Patch tokens of one layer.
+
+    Returns
+    -------
+    Tensor (N, M, C)
+        A layer norm over (M, C) without learned scale and shift.
+
+    Examples
+    --------
+    >>> tokens = normalize_tokens(np.arange(8.0).reshape(1, 4, 2))
+    >>> round(tokens.mean().item(), 4), round(tokens.var(correction=0).item(), 4)
+    (0.0, 1.0)
+    """
+    tokens = as_tokens(tokens)
+    return F.layer_norm(tokens, tokens.shape[1:])
+
+
+def neighborhood_mean(tokens: Tensor | np.ndarray, grid: tuple[int, int], r: int) -> Tensor:
+    """Average each patch vector over the r x r patches around it (Eq. 1 and 2 of the paper).
+
+    Patches outside of the grid count as zeros, so a border patch is pulled toward zero; unit length, in
+    `aggregate`, undoes most of that.
+
+    Parameters
+    ----------
+    tokens : (N, M, C)
+        Patch tokens, row by row of the grid.
+    grid : (h, w)
+        Rows and columns of patches, h * w = M.
+    r : int
+        Aggregation degree: the side of the neighborhood in patches, odd. 1 changes nothing.
+
+    Returns
+    -------
+    Tensor (N, M, C)
+
+    Raises
+    ------
+    ValueError
+        If r is even or not positive, or the grid does not have M patches.
+
+    Examples
+    --------
+    >>> neighborhood_mean(np.full((1, 9, 1), 9.0), grid=(3, 3), r=3).reshape(3, 3)
+    tensor([[4., 6., 4.],
+            [6., 9., 6.],
+            [4., 6., 4.]], dtype=torch.float64)
+    """
+    tokens = as_tokens(tokens)
+    n_images, n_patches, n_channels = tokens.shape
+    h, w = grid
+    if h * w != n_patches:
+        raise ValueError(f"a grid of {h} x {w} has {h * w} patches, but the tokens have {n_patches}")
+    if r != int(r) or r < 1 or r % 2 == 0:
+        raise ValueError(f"the aggregation degree r must be an odd whole number (1, 3, 5, ...), got {r}")
+    if r == 1:
+        return tokens
+    on_grid = tokens.reshape(n_images, h, w, n_channels).permute(0, 3, 1, 2)  # (N, C, h, w), a view
+    mean = F.avg_pool2d(on_grid, kernel_size=int(r), stride=1, padding=int(r) // 2)
+    return mean.permute(0, 2, 3, 1).reshape(n_images, n_patches, n_channels)
+
+
+def aggregate(tokens: Tensor | np.ndarray, grid: tuple[int, int], r: int) -> Tensor:
+    """Apply the whole stage: layer norm, r x r mean, unit length.
+
+    Parameters
+    ----------
+    tokens : (N, M, C)
+        Patch tokens of one layer.
+    grid : (h, w)
+        Rows and columns of patches.
+    r : int
+        Aggregation degree, odd.
+
+    Returns
+    -------
+    Tensor (N, M, C)
+        One unit vector per patch, ready for mutual scoring.
+
+    Examples
+    --------
+    >>> tokens = torch.randn(2, 9, 5, generator=torch.Generator().manual_seed(0))
+    >>> aggregate(tokens, grid=(3, 3), r=3).norm(dim=-1).allclose(torch.ones(2, 9))
+    True
+    """
+    return F.normalize(neighborhood_mean(normalize_tokens(tokens), grid, r), dim=-1)

@@ -1,0 +1,31 @@
+"""What the tests share: golden results of the published code, and two kinds of real images."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import musc_lite
+
+GOLDEN = Path(__file__).parent / "data" / "golden.npz"
+SHARED = Path(__file__).parents[2] / "shared"  # development data beside the checkout; not part of the project
+
+
+@pytest.fixture(scope="session")
+def golden() -> dict[str, np.ndarray]:
+    with np.load(GOLDEN) as file:
+        return dict(file)
+
+
+@pytest.fixture(scope="session")
+def backbone() -> musc_lite.Backbone:
+    """The embedded DINOv2 ViT-S/14 with its real weights."""
+    return musc_lite.load_backbone("dinov2_vits14")
+
+
+@pytest.fixture(scope="session")
+def magnetic_tiles() -> musc_lite.ImageSet:
+    root = SHARED / "data" / "magnetic_tile"
+    if not root.is_dir():
+        pytest.skip("shared/data/magnetic_tile is not there")
+    return musc_lite.load_magnetic_tile(root)
