@@ -1,0 +1,61 @@
+"""From patch scores to pixels: anomaly maps, and one score per image."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["image_scores_from_maps", "upsample_maps"]
+
+
+def upsample_maps(
+    patch_scores: Tensor | np.ndarray, grid: tuple[int, int], image_size: int | tuple[int, int]
+) -> Tensor:
+    """Interpolate patch scores to pixels, bilinearly, corner patches on corner pixels.
+
+    Parameters
+    ----------
+    patch_scores : (N, M)
+        One score per patch, row by row of the grid.
+    grid : (h, w)
+        Rows and columns of patches.
+    image_size : int or (H, W)
+        Pixels of the map; an int is a square.
+
+    Returns
+    -------
+    Tensor (N, H, W)
+
+    Examples
+    --------
+    >>> upsample_maps(np.array([[0.0, 2.0]]), grid=(1, 2), image_size=(1, 5))
+    tensor([[[0.0000, 0.5000, 1.0000, 1.5000, 2.0000]]], dtype=torch.float64)
+    """
+    patch_scores = torch.as_tensor(patch_scores)
+    h, w = grid
+    if patch_scores.ndim != 2 or patch_scores.shape[1] != h * w:
+        raise ValueError(
+            f"patch scores need the shape (images, {h} * {w} patches of the grid), got {tuple(patch_scores.shape)}"
+        )
+    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    on_grid = patch_scores.reshape(-1, 1, h, w)
+    return F.interpolate(on_grid, size=size, mode="bilinear", align_corners=True)[:, 0]
+
+
+def image_scores_from_maps(maps: Tensor | np.ndarray) -> Tensor:
+    """Score each image by the largest value of its map: one defective spot makes the image defective (Eq. 6).
+
+    Parameters
+    ----------
+    maps : (N, H, W)
+
+    Returns
+    -------
+    Tensor (N,)
+
+    Examples
+    --------
+    >>> image_scores_from_maps(np.array([[[0.1, 0.7], [0.2, 0.3]]]))
+    tensor([0.7000], dtype=torch.float64)
+    """
+    return torch.as_tensor(maps).amax(dim=(-2, -1))
