@@ -1,0 +1,181 @@
+"""What a result is worth, when labels or masks exist: all by scikit-learn."""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.ndimage import label as label_regions
+from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
+
+__all__ = ["Metrics", "aupro", "evaluate", "f1_max"]
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Scores in 0..1, higher is better; NaN where labels or masks are missing or all of one kind.
+
+    Attributes
+    ----------
+    image_auroc, image_f1_max, image_ap : float
+        Image level: how well image scores tell defective images from normal ones.
+    pixel_auroc, pixel_f1_max, pixel_ap : float
+        Pixel level: the same for all pixels of all maps.
+    aupro : float
+        Area under the per-region-overlap curve up to a false positive rate of 0.3: small defects count as much
+        as large ones.
+    """
+
+    image_auroc: float = np.nan
+    image_f1_max: float = np.nan
+    image_ap: float = np.nan
+    pixel_auroc: float = np.nan
+    pixel_f1_max: float = np.nan
+    pixel_ap: float = np.nan
+    aupro: float = np.nan
+
+    def asdict(self) -> dict[str, float]:
+        """Return the seven numbers under their names."""
+        return asdict(self)
+
+
+def evaluate(
+    labels: ArrayLike | None = None,
+    image_scores: ArrayLike | None = None,
+    masks: ArrayLike | None = None,
+    maps: ArrayLike | None = None,
+) -> Metrics:
+    """Compare scores with labels, and maps with masks; either pair may be left out.
+
+    Parameters
+    ----------
+    labels : (N,), optional
+        0 normal, 1 defective.
+    image_scores : (N,), optional
+        Higher is more anomalous.
+    masks : (N, H, W), optional
+        True on defective pixels.
+    maps : (N, H, W), optional
+        Higher is more anomalous.
+
+    Returns
+    -------
+    Metrics
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, labels are not 0 and 1, or scores are not finite.
+
+    Notes
+    -----
+    Differs from the reference: an undefined metric is NaN (published code: 0); AUPRO uses every threshold
+    (published code: 200 of them).
+
+    Examples
+    --------
+    >>> metrics = evaluate(labels=[0, 0, 1, 1], image_scores=[0.1, 0.4, 0.35, 0.8])
+    >>> metrics.image_auroc, round(metrics.image_f1_max, 3), metrics.pixel_auroc
+    (0.75, 0.8, nan)
+    """
+    found = {}
+    if labels is not None and image_scores is not None:
+        truth, scores = _checked("labels", labels, "image_scores", image_scores, ndim=1)
+        found |= {f"image_{name}": value for name, value in _ranking_metrics(truth, scores).items()}
+    if masks is not None and maps is not None:
+        truth, scores = _checked("masks", masks, "maps", maps, ndim=3)
+        found |= {
+            f"pixel_{name}": value for name, value in _ranking_metrics(truth.ravel(), scores.ravel()).items()
+        }
+        found["aupro"] = aupro(truth, scores)
+    return Metrics(**found)
+
+
+def f1_max(truth: ArrayLike, scores: ArrayLike) -> float:
+    """Find the best F1 score over all thresholds.
+
+    Parameters
+    ----------
+    truth, scores : (n,)
+        0 or 1, and the scores that should tell them apart.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> f1_max([0, 1, 1], [0.2, 0.1, 0.9])
+    0.8
+    """
+    precision, recall, _ = precision_recall_curve(truth, scores)
+    return float(np.max(2 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny)))
+
+
+def aupro(masks: ArrayLike, maps: ArrayLike, max_fpr: float = 0.3) -> float:
+    """Area under the per-region-overlap curve, over the false positive rates from 0 to `max_fpr`.
+
+    The per-region overlap at a threshold is the found share of each connected defect region, averaged over all
+    regions. That is a true positive rate in which each pixel weighs one over its region's size, so scikit-learn's
+    ROC curve with these weights gives the curve at every threshold; equal scores are one threshold, and the order
+    of the images does not matter. A constant map gives chance, max_fpr / 2.
+
+    Parameters
+    ----------
+    masks : (N, H, W)
+        True on defective pixels; a region is 8-connected.
+    maps : (N, H, W)
+    max_fpr : float
+        Where the integral ends; the area is divided by it.
+
+    Returns
+    -------
+    float
+        NaN without a defective or without a normal pixel.
+
+    Examples
+    --------
+    >>> masks = np.zeros((2, 4, 4), bool)
+    >>> masks[0, 0, 0] = masks[1, 2:, 2:] = True
+    >>> round(aupro(masks, masks.astype(float)), 3), round(aupro(masks, np.zeros((2, 4, 4))), 3)
+    (1.0, 0.15)
+    """
+    masks, maps = np.asarray(masks, dtype=bool), np.asarray(maps)
+    if masks.all() or not masks.any():
+        return np.nan
+    in_plane = np.zeros((3, 3, 3), bool)
+    in_plane[1] = True  # neighbors within an image, never across images
+    regions, _ = label_regions(masks, structure=in_plane)
+    weights = (
+        1.0 / np.bincount(regions.ravel())[regions]
+    )  # each region, and the normal pixels, weigh 1 in all
+    fpr, overlap, _ = roc_curve(masks.ravel(), maps.ravel(), sample_weight=weights.ravel())
+    inside = fpr < max_fpr
+    fpr_up_to_max = np.append(fpr[inside], max_fpr)
+    overlap_up_to_max = np.append(overlap[inside], np.interp(max_fpr, fpr, overlap))
+    return float(auc(fpr_up_to_max, overlap_up_to_max) / max_fpr)
+
+
+def _ranking_metrics(truth: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    if truth.all() or not truth.any():
+        return {}  # one kind only: nothing to tell apart
+    return {
+        "auroc": float(roc_auc_score(truth, scores)),
+        "f1_max": f1_max(truth, scores),
+        "ap": float(average_precision_score(truth, scores)),
+    }
+
+
+def _checked(
+    truth_name: str, truth: ArrayLike, scores_name: str, scores: ArrayLike, ndim: int
+) -> tuple[np.ndarray, np.ndarray]:
+    truth, scores = np.asarray(truth), np.asarray(scores)
+    if truth.shape != scores.shape or truth.ndim != ndim:
+        shape = "(N,)" if ndim == 1 else "(N, H, W)"
+        raise ValueError(
+            f"{truth_name} and {scores_name} need the same shape {shape}, got {truth.shape} and {scores.shape}"
+        )
+    if not np.isin(truth, (0, 1)).all():
+        raise ValueError(f"{truth_name} must be 0 (normal) or 1 (defective), got {np.unique(truth)[:5]}")
+    if not np.isfinite(scores).all():
+        raise ValueError(f"{scores_name} hold NaN or infinite values")
+    return truth.astype(bool), scores
