@@ -1,0 +1,203 @@
+"""Stage 1, feature extraction: every image becomes patch tokens of several blocks, and one class token."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from musc_lite.backbones import Backbone
+from musc_lite.errors import DataNotFoundError
+from musc_lite.images import ImageSet
+from musc_lite.weights import atomic_path
+
+__all__ = ["Features", "extract_features"]
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a backbone sees in a batch of images.
+
+    Attributes
+    ----------
+    patch_tokens : Tensor (N, S, M, C)
+        One vector per image, layer and patch; patches row by row of the grid.
+    class_tokens : Tensor (N, D)
+        One unit vector per image.
+    grid : (h, w)
+        Rows and columns of patches, h * w = M.
+    layers : tuple of int
+        The S blocks that were read, 0-based.
+    image_size : int
+        Pixels along the side of the square images.
+    """
+
+    patch_tokens: Tensor
+    class_tokens: Tensor
+    grid: tuple[int, int]
+    layers: tuple[int, ...]
+    image_size: int
+
+    def __len__(self) -> int:
+        return len(self.patch_tokens)
+
+    def __repr__(self) -> str:
+        n, s, m, c = self.patch_tokens.shape
+        return (
+            f"Features({n} images, {s} layers {list(self.layers)}, {m} patches on a {self.grid[0]} x {self.grid[1]} "
+            f"grid, {c} channels, image_size={self.image_size})"
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write all of it to one safetensors file, complete or not at all."""
+        about = {"grid": self.grid, "layers": self.layers, "image_size": self.image_size}
+        tensors = {
+            "patch_tokens": self.patch_tokens.contiguous(),
+            "class_tokens": self.class_tokens.contiguous(),
+        }
+        with atomic_path(Path(path)) as partial:
+            save_file(tensors, partial, metadata={"features": json.dumps(about)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Features":
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        DataNotFoundError
+            If there is no such file, or it is not a complete features file.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = json.loads(file.metadata()["features"])
+                tensors = {name: file.get_tensor(name) for name in ("patch_tokens", "class_tokens")}
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise DataNotFoundError(
+                f"{path} is not a complete features file ({error}); extract the features again"
+            ) from error
+        return cls(
+            **tensors,
+            grid=tuple(about["grid"]),
+            layers=tuple(about["layers"]),
+            image_size=about["image_size"],
+        )
+
+
+def extract_features(
+    images: ImageSet,
+    backbone: Backbone,
+    *,
+    layers: str | Sequence[int] | None = None,
+    image_size: int | None = None,
+    batch_size: int = 8,
+    cache_dir: str | Path | None = None,
+    progress: bool = True,
+) -> Features:
+    """Run the backbone over all images.
+
+    Parameters
+    ----------
+    images : ImageSet
+        Images of any size; each is resized to a square.
+    backbone : Backbone
+        See `load_backbone`.
+    layers : "even", "middle" or sequence of int, optional
+        Which blocks to read (`Backbone.layers`); None: the backbone's default.
+    image_size : int, optional
+        Pixels along the side of the square, a multiple of the patch size; None: the backbone's default.
+    batch_size : int
+        Images that go through the backbone at once.
+    cache_dir : path, optional
+        Folder where the tokens of each image are kept. What is there is not extracted again, also after an
+        interruption; a file belongs to the image's bytes, the weights, the layers and the size, so a change of
+        any of them is never answered from it. Batches are redone whole, so the numbers do not depend on where
+        an earlier run stopped.
+    progress : bool
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    Features
+        In float32 on the CPU.
+
+    Raises
+    ------
+    ValueError
+        If the layers, the image size or the batch size do not fit the backbone.
+    ImageReadError
+        If an image cannot be read; the message names it.
+    """
+    chosen = backbone.layers(layers)
+    size = backbone.default_image_size if image_size is None else int(image_size)
+    grid = backbone.grid(size)
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    cache = None if cache_dir is None else _cache_folder(Path(cache_dir), backbone, chosen, size)
+
+    patch_tokens, class_tokens = [], []  # per batch: (B, S, M, C), (B, D)
+    with tqdm(total=len(images), desc="extracting features", unit="image", disable=not progress) as bar:
+        for start in range(0, len(images), batch_size):
+            indices = range(start, min(start + batch_size, len(images)))
+            files = None if cache is None else [cache / f"{images.digest(i)}.safetensors" for i in indices]
+            tokens = _read_batch(files) if files else None
+            if tokens is None:
+                batch = torch.stack([backbone.preprocess(images[i], size) for i in indices])
+                tokens = tuple(t.cpu() for t in backbone.forward_tokens(batch, chosen))
+                if files:
+                    _write_batch(files, *tokens)
+            patch_tokens.append(tokens[0])
+            class_tokens.append(tokens[1])
+            bar.update(len(indices))
+    return Features(
+        patch_tokens=torch.cat(patch_tokens),
+        class_tokens=F.normalize(torch.cat(class_tokens), dim=-1),
+        grid=grid,
+        layers=tuple(chosen),
+        image_size=size,
+    )
+
+
+def _cache_folder(root: Path, backbone: Backbone, layers: list[int], image_size: int) -> Path:
+    """Return the folder for one way of extraction; its name is a hash over all that shapes the numbers."""
+    settings = {
+        "backbone": backbone.name,  # names the activation too
+        "weights": backbone.weights_sha256,
+        "layers": layers,
+        "image_size": image_size,
+        "preprocessing": ["bicubic square", backbone.mean, backbone.std],
+        "dtype": "float16 blocks" if backbone.device.type == "cuda" else "float32",
+    }
+    text = json.dumps(settings, sort_keys=True)
+    folder = root / f"{backbone.name}-{image_size}px-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "settings.json").write_text(text + "\n")
+    return folder
+
+
+def _read_batch(files: Sequence[Path]) -> tuple[Tensor, Tensor] | None:
+    """Read a batch back: patch tokens (B, S, M, C), class tokens (B, D); None unless every file is whole."""
+    try:
+        found = [load_file(file) for file in files]
+        return torch.stack([f["patch_tokens"] for f in found]), torch.stack([f["class_token"] for f in found])
+    except (
+        OSError,
+        SafetensorError,
+        KeyError,
+        RuntimeError,
+    ):  # missing, cut short or foreign: extracted again
+        return None
+
+
+def _write_batch(files: Sequence[Path], patch_tokens: Tensor, class_tokens: Tensor) -> None:
+    for file, patches, class_token in zip(files, patch_tokens, class_tokens, strict=True):
+        with atomic_path(file) as partial:
+            save_file(
+                {"patch_tokens": patches.contiguous(), "class_token": class_token.contiguous()}, partial
+            )

