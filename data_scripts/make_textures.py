@@ -47,9 +47,7 @@ def _save(image, path):
 
 def main(arguments: list[str] | None = None) -> None:
     """Read the command line and write the sets."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to write to, made if missing")
     parser.add_argument("--name", choices=PHOTOS, action="append", help="only this texture (may be repeated)")
     parser.add_argument("--n-images", type=int, default=40, help="pictures a texture (default 40)")

@@ -2,6 +2,7 @@
 
 A defect may be smaller or larger than one patch. Averaging every patch vector with its r x r neighbors on the
 patch grid gives one description of the image per degree r; the degrees are scored apart and averaged later.
+Paper: section "Local Neighborhood Aggregation with Multiple Degrees".
 """
 
 import numpy as np
@@ -28,9 +29,7 @@ def as_tokens(tokens: Tensor | np.ndarray) -> Tensor:
     if not tokens.is_floating_point() or (tokens.device.type == "cpu" and tokens.dtype.itemsize < 4):
         tokens = tokens.float()
     if not torch.isfinite(tokens).all():
-        raise ValueError(
-            "patch tokens hold NaN or infinite values; check the images and the backbone that gave them"
-        )
+        raise ValueError("patch tokens hold NaN or infinite values; check the images and the backbone that gave them")
     return tokens
 
 
@@ -58,7 +57,7 @@ def normalize_tokens(tokens: Tensor | np.ndarray) -> Tensor:
 
 
 def neighborhood_mean(tokens: Tensor | np.ndarray, grid: tuple[int, int], r: int) -> Tensor:
-    """Average each patch vector over the r x r patches around it (Eq. 1 and 2 of the paper).
+    """Average each patch vector over the r x r patches around it.
 
     Patches outside of the grid count as zeros, so a border patch is pulled toward zero; unit length, in
     `aggregate`, undoes most of that.

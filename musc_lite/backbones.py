@@ -33,9 +33,7 @@ TIMM_NAMES = {
     "dinov3_vitl16": "vit_large_patch16_dinov3.lvd1689m",
 }
 TIMM_VIT_MODULES = ("timm.models.vision_transformer", "timm.models.eva", "timm.models.deit")
-PLAIN_GELU = (
-    "-gelu"  # suffix of a CLIP name: OpenAI weights run with plain GELU, as behind the paper's tables
-)
+PLAIN_GELU = "-gelu"  # suffix of a CLIP name: OpenAI weights run with plain GELU, as behind the paper's tables
 
 Tokens = tuple[list[Tensor], Tensor]  # one (B, M, C) per layer, and class tokens (B, D)
 
@@ -109,9 +107,7 @@ class Backbone:
                 "middle": list(range(self.depth // 3, 5 * self.depth // 6)),
             }
             if choice not in named:
-                raise ValueError(
-                    f"layers must be 'even', 'middle' or a list of block indices, got {choice!r}"
-                )
+                raise ValueError(f"layers must be 'even', 'middle' or a list of block indices, got {choice!r}")
             return named[choice]
         blocks = sorted(int(block) for block in choice)
         if not blocks or len(set(blocks)) < len(blocks) or blocks[0] < 0 or blocks[-1] >= self.depth:
@@ -211,9 +207,7 @@ def load_backbone(name: str, pretrained: str = "auto", device: str | torch.devic
             f"did you mean {' or '.join(map(repr, close or TIMM_NAMES))}?"
         )
     if pretrained == "random":
-        warnings.warn(
-            f"{name} has random weights: good for tests, its anomaly scores mean nothing", stacklevel=2
-        )
+        warnings.warn(f"{name} has random weights: good for tests, its anomaly scores mean nothing", stacklevel=2)
     return load(name, pretrained, device)
 
 
@@ -225,9 +219,7 @@ def _load_timm(name: str, pretrained: str, device: torch.device) -> Backbone:
     if pretrained not in ("auto", "random"):
         options["pretrained_cfg_overlay"] = {"file": pretrained}
     with _seeded(), _weights_explained(name, pretrained):
-        model = timm.create_model(
-            TIMM_NAMES.get(name, name), not embedded and pretrained != "random", **options
-        )
+        model = timm.create_model(TIMM_NAMES.get(name, name), not embedded and pretrained != "random", **options)
     if embedded:
         model.load_state_dict(embedded_weights(), strict=True)
     model.requires_grad_(False).eval().to(device)
@@ -267,9 +259,7 @@ def _load_clip(name: str, pretrained: str, device: torch.device) -> Backbone:
     # Weights know which activation they were trained with; open_clip itself only warns of a mismatch.
     trained_with_quick_gelu = (open_clip.get_pretrained_cfg(clip_name, tag) or {}).get("quick_gelu", False)
     with _seeded(), _weights_explained(name, tag), warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "QuickGELU mismatch"
-        )  # where it happens, the name asked for it: -gelu
+        warnings.filterwarnings("ignore", "QuickGELU mismatch")  # where it happens, the name asked for it: -gelu
         visual = open_clip.create_model(
             clip_name,
             pretrained=None if pretrained == "random" else tag,
@@ -323,9 +313,7 @@ def _clip_vits() -> list[str]:
     def is_vit(vision: dict) -> bool:  # ResNets have a list of layers, foreign towers a name
         return isinstance(vision.get("layers"), int) and "timm_model_name" not in vision
 
-    return [
-        name for name in open_clip.list_models() if is_vit(open_clip.get_model_config(name)["vision_cfg"])
-    ]
+    return [name for name in open_clip.list_models() if is_vit(open_clip.get_model_config(name)["vision_cfg"])]
 
 
 @contextmanager

@@ -142,7 +142,7 @@ def extract_features(
     cache = None if cache_dir is None else _cache_folder(Path(cache_dir), backbone, chosen, size)
 
     patch_tokens, class_tokens = [], []  # per batch: (B, S, M, C), (B, D)
-    with tqdm(total=len(images), desc="extracting features", unit="image", disable=not progress) as bar:
+    with tqdm(total=len(images), desc="extracting features", unit="image", disable=None if progress else True) as bar:
         for start in range(0, len(images), batch_size):
             indices = range(start, min(start + batch_size, len(images)))
             files = None if cache is None else [cache / f"{images.digest(i)}.safetensors" for i in indices]
@@ -198,6 +198,4 @@ def _read_batch(files: Sequence[Path]) -> tuple[Tensor, Tensor] | None:
 def _write_batch(files: Sequence[Path], patch_tokens: Tensor, class_tokens: Tensor) -> None:
     for file, patches, class_token in zip(files, patch_tokens, class_tokens, strict=True):
         with atomic_path(file) as partial:
-            save_file(
-                {"patch_tokens": patches.contiguous(), "class_token": class_token.contiguous()}, partial
-            )
+            save_file({"patch_tokens": patches.contiguous(), "class_token": class_token.contiguous()}, partial)

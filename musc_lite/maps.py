@@ -43,7 +43,7 @@ def upsample_maps(
 
 
 def image_scores_from_maps(maps: Tensor | np.ndarray) -> Tensor:
-    """Score each image by the largest value of its map: one defective spot makes the image defective (Eq. 6).
+    """Score each image by the largest value of its map: one defective spot makes the image defective.
 
     Parameters
     ----------

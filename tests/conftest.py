@@ -1,11 +1,14 @@
-"""What the tests share: golden results of the published code, and two kinds of real images."""
+"""What the tests share: golden results of the published code, the real backbone, real images."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import musc_lite
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test reaches for a model hub (read when timm is first imported)
 
 GOLDEN = Path(__file__).parent / "data" / "golden.npz"
 SHARED = Path(__file__).parents[2] / "shared"  # development data beside the checkout; not part of the project

@@ -7,9 +7,7 @@ from hypothesis import strategies as st
 from musc_lite import aggregate, neighborhood_mean, normalize_tokens
 
 
-@pytest.mark.parametrize(
-    ("r", "key"), [(1, "aggregated_r1_first3"), (3, "aggregated_r3"), (5, "aggregated_r5_first3")]
-)
+@pytest.mark.parametrize(("r", "key"), [(1, "aggregated_r1_first3"), (3, "aggregated_r3"), (5, "aggregated_r5_first3")])
 def test_aggregate_agrees_with_the_published_code(golden, r, key):
     for s in range(3):
         expected = golden[key][:, s]

@@ -10,9 +10,7 @@ from musc_lite.metrics import aupro
 
 def test_metrics_agree_with_the_published_code(golden):
     found = evaluate(golden["m_labels"], golden["m_image_scores"], golden["m_masks"], golden["m_maps"])
-    np.testing.assert_allclose(
-        [found.image_auroc, found.image_f1_max, found.image_ap], golden["m_image"], atol=1e-6
-    )
+    np.testing.assert_allclose([found.image_auroc, found.image_f1_max, found.image_ap], golden["m_image"], atol=1e-6)
     np.testing.assert_allclose(
         [found.pixel_auroc, found.pixel_f1_max, found.pixel_ap], golden["m_pixel"][:3], atol=1e-6
     )
@@ -22,10 +20,7 @@ def test_metrics_agree_with_the_published_code(golden):
 def plain_aupro(masks, maps, max_fpr=0.3):
     """The definition: the curve at every threshold, region by region."""
     regions = [
-        (n, r == i)
-        for n, mask in enumerate(masks)
-        for r, k in [label(mask, np.ones((3, 3)))]
-        for i in range(1, k + 1)
+        (n, r == i) for n, mask in enumerate(masks) for r, k in [label(mask, np.ones((3, 3)))] for i in range(1, k + 1)
     ]
     curve = [(0.0, 0.0)]
     for threshold in np.unique(maps)[::-1]:

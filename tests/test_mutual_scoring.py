@@ -49,16 +49,12 @@ def test_other_intervals_agree_with_the_published_code(golden, interval):
 
 
 def test_mean_over_layers_and_degrees_agrees_with_the_published_code(golden):
-    scores = [
-        mutual_scores(aggregate(golden["tokens"][:, s], (7, 7), r)) for r in (1, 3, 5) for s in range(3)
-    ]
+    scores = [mutual_scores(aggregate(golden["tokens"][:, s], (7, 7), r)) for r in (1, 3, 5) for s in range(3)]
     assert_same_distances(torch.stack(scores).mean(dim=0), golden["patch_scores"])
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    shape=token_shapes, seed=st.integers(0, 2**16), unit=st.booleans(), tile=st.sampled_from([1, 300, 2**21])
-)
+@given(shape=token_shapes, seed=st.integers(0, 2**16), unit=st.booleans(), tile=st.sampled_from([1, 300, 2**21]))
 def test_fast_equals_loop(shape, seed, unit, tile):
     tokens = random_tokens(*shape, seed, unit).double()  # double, so that rounding hides no mistake
     before, module.TILE_BYTES = module.TILE_BYTES, tile  # tiles of one image, of some, of all
@@ -82,9 +78,7 @@ def test_scores_follow_their_images_when_these_are_permuted(shape, seed):
 def test_where_patches_lie_does_not_matter(shape, seed):
     tokens = random_tokens(*shape, seed).double()
     order = torch.randperm(tokens.shape[1], generator=torch.Generator().manual_seed(seed))
-    torch.testing.assert_close(
-        mutual_scores(tokens[:, order]), mutual_scores(tokens)[:, order], atol=1e-7, rtol=0
-    )
+    torch.testing.assert_close(mutual_scores(tokens[:, order]), mutual_scores(tokens)[:, order], atol=1e-7, rtol=0)
 
 
 @settings(max_examples=30, deadline=None)

@@ -1,0 +1,69 @@
+"""Mutual scoring, fast against published, in one run.
+
+    python benchmarks/mutual_scoring.py
+
+For each size: seconds for all patch scores of one layer by the published way (torch.cdist of one image against all
+others, minimum, mean of the lowest 30 %), by `mutual_scores`, and by a plain matrix product of the same pairs, which
+no exact method can beat. Methods take turns; the ratios are medians over the rounds. Runs on two threads.
+"""
+
+import platform
+import statistics
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from musc_lite import mutual_scores
+from musc_lite.mutual_scoring import TILE_BYTES
+
+SIZES = [(60, 256, 384), (30, 784, 384)]  # images N, patches M, channels C
+ROUNDS = 5
+
+
+def published_scores(tokens: Tensor) -> Tensor:
+    """Score one image after the other against all others: (N, M)."""
+    n_images, n_patches, n_channels = tokens.shape
+    scores = []
+    for i in range(n_images):
+        others = torch.cat([tokens[:i], tokens[i + 1 :]]).reshape(-1, n_channels)
+        nearest = torch.cdist(tokens[i], others).reshape(n_patches, n_images - 1, n_patches).amin(dim=-1)
+        scores.append(nearest.topk(int(0.3 * (n_images - 1)), largest=False).values.mean(dim=1))
+    return torch.stack(scores)
+
+
+def plain_products(tokens: Tensor) -> None:
+    """Multiply every pair of images once, in tiles of the same shape, and throw the products away."""
+    n_images, n_patches, n_channels = tokens.shape
+    step = max(1, TILE_BYTES // (n_patches**2 * tokens.element_size()))
+    for i in range(n_images - 1):
+        for start in range(i + 1, n_images, step):
+            _ = tokens[start : start + step].reshape(-1, n_channels) @ tokens[i].T
+
+
+def seconds(function, tokens: Tensor) -> float:
+    """Time one call."""
+    start = time.perf_counter()
+    function(tokens)
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(2)
+    print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, 2 threads\n")
+    print(
+        "| N, M, C | published (s) | fast (s) | product (s) | published / fast | product / fast | largest difference |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for size in SIZES:
+        tokens = F.normalize(torch.randn(size, generator=torch.Generator().manual_seed(0)), dim=-1)
+        difference = (published_scores(tokens) - mutual_scores(tokens)).abs().max().item()
+        rounds = [
+            [seconds(f, tokens) for f in (published_scores, mutual_scores, plain_products)] for _ in range(ROUNDS)
+        ]
+        medians = [statistics.median(column) for column in zip(*rounds, strict=True)]
+        speedup = statistics.median(slow / fast for slow, fast, _ in rounds)
+        efficiency = statistics.median(product / fast for _, fast, product in rounds)
+        times = " | ".join(f"{value:.2f}" for value in medians)
+        print(f"| {', '.join(map(str, size))} | {times} | {speedup:.1f} | {efficiency:.2f} | {difference:.0e} |")

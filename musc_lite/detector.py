@@ -1,0 +1,328 @@
+"""All stages at once, behind scikit-learn's conventions for outlier detectors."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from musc_lite.aggregation import aggregate
+from musc_lite.backbones import Backbone, load_backbone
+from musc_lite.datasets import load_folder
+from musc_lite.features import Features, extract_features
+from musc_lite.images import ImageSet, from_arrays
+from musc_lite.maps import image_scores_from_maps, upsample_maps
+from musc_lite.mutual_scoring import interval_average, mutual_scores, reference_distances
+from musc_lite.rescoring import image_similarity, neighborhood_scores, rescore, scale_scores
+
+__all__ = ["MuSc", "Scores"]
+
+Images = ImageSet | str | Path | Sequence
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How anomalous new images are against a fitted batch.
+
+    Attributes
+    ----------
+    image_scores : ndarray (N,)
+        Comparable with the fitted detector's ``image_scores_`` and ``threshold_``; higher is more anomalous.
+    map_scores : ndarray (N,)
+        Before re-scoring: the largest value of each map.
+    anomaly_maps : ndarray (N, H, W)
+    """
+
+    image_scores: np.ndarray
+    map_scores: np.ndarray
+    anomaly_maps: np.ndarray
+
+
+class MuSc(OutlierMixin, BaseEstimator):
+    """Zero-shot anomaly detection by mutual scoring of a batch of unlabeled images.
+
+    Parameters
+    ----------
+    backbone : str or Backbone
+        A name for `load_backbone`, or what it returned.
+    layers : "even", "middle" or sequence of int, optional
+        Blocks to read; None: the backbone's default.
+    image_size : int, optional
+        Pixels along the side of the square images; None: the backbone's default.
+    r : sequence of int, optional
+        Aggregation degrees; None: the backbone's default.
+    interval : (float, float)
+        Share of the closest images that score a patch.
+    windows : sequence of int
+        Neighborhood sizes of re-scoring; () turns it off.
+    contamination : "auto" or float
+        Where `predict` draws the line. A float in (0, 0.5] is the expected share of defective images. "auto" needs no
+        labels either: an image is an outlier when its score lies above the median by 3 robust standard deviations
+        (1.4826 times the median absolute deviation).
+    batch_size : int
+        Images that go through the backbone at once.
+    device : str, optional
+        See `load_backbone`.
+    cache_dir : path, optional
+        Where features are kept between runs (`extract_features`).
+
+    Attributes
+    ----------
+    features_ : Features
+        Patch tokens (N, S, M, C) and class tokens (N, D).
+    patch_scores_ : ndarray (R, S, N, M)
+        Scores of each degree r and layer.
+    anomaly_maps_ : ndarray (N, H, W)
+        The mean over degrees and layers, interpolated to the image size.
+    map_scores_ : ndarray (N,)
+        Image scores before re-scoring.
+    image_scores_ : ndarray (N,)
+        Image scores after re-scoring; higher is more anomalous.
+    threshold_ : float
+        Image scores above it are outliers.
+    offset_ : float
+        The same in scikit-learn's sign: ``-threshold_``, so that decision_function = score_samples - offset_.
+    seconds_ : dict of str to float
+        Wall-clock time of each stage.
+
+    Examples
+    --------
+    >>> images = from_arrays(list(np.random.default_rng(0).random((4, 28, 28, 3))))
+    >>> detector = MuSc(image_size=28, r=(1,)).fit(images)
+    >>> detector.anomaly_maps_.shape, detector.image_scores_.shape
+    ((4, 28, 28), (4,))
+    """
+
+    def __init__(
+        self,
+        backbone: str | Backbone = "dinov2_vits14",
+        *,
+        layers: str | Sequence[int] | None = None,
+        image_size: int | None = None,
+        r: Sequence[int] | None = None,
+        interval: tuple[float, float] = (0.0, 0.3),
+        windows: Sequence[int] = (1, 2, 3),
+        contamination: str | float = "auto",
+        batch_size: int = 8,
+        device: str | None = None,
+        cache_dir: str | Path | None = None,
+    ):
+        self.backbone = backbone
+        self.layers = layers
+        self.image_size = image_size
+        self.r = r
+        self.interval = interval
+        self.windows = windows
+        self.contamination = contamination
+        self.batch_size = batch_size
+        self.device = device
+        self.cache_dir = cache_dir
+
+    @classmethod
+    def published(cls, backbone: str = "ViT-L-14-336-gelu", **changes) -> "MuSc":
+        """Give the paper's settings: CLIP ViT-L/14 at 518 pixels, four even blocks, r = 1, 3, 5, windows 1, 2, 3.
+
+        "-gelu" stands for plain GELU: the code behind the paper's tables ran OpenAI's weights so, though they were
+        trained with QuickGELU. (For VisA the paper used the windows 1, 8, 9.)
+
+        Parameters
+        ----------
+        backbone : str
+            Another backbone with the same settings.
+        **changes
+            Other parameters of `MuSc`.
+
+        Examples
+        --------
+        >>> MuSc.published(windows=(1, 8, 9))
+        MuSc(backbone='ViT-L-14-336-gelu', image_size=518, layers='even', r=(1, 3, 5), windows=(1, 8, 9))
+        """
+        settings = {"layers": "even", "r": (1, 3, 5), "interval": (0.0, 0.3), "windows": (1, 2, 3)}
+        if backbone == "ViT-L-14-336-gelu":
+            settings["image_size"] = 518
+        return cls(backbone, **(settings | changes))
+
+    def fit(self, X: Images, y: object = None) -> "MuSc":
+        """Score a batch of images by each other.
+
+        Parameters
+        ----------
+        X : ImageSet, path of a folder, or list of images
+            At least 2 images, with or without labels; labels are not used.
+        y : ignored
+
+        Returns
+        -------
+        MuSc
+            The detector itself.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than 2 images, or a parameter does not fit.
+        ImageReadError
+            If an image cannot be read.
+        """
+        images = as_image_set(X)
+        if len(images) < 2:
+            raise ValueError(
+                f"mutual scoring compares images with each other: give at least 2, got {len(images)} "
+                f"({', '.join(images.names)}). A single new image can be scored against a fitted batch: score_images"
+            )
+        self._check_parameters()
+        self.seconds_ = {}
+        self.backbone_ = self._load_backbone()
+        with self._timed("features"):
+            self.features_ = self._extract(images)
+        self.r_ = tuple(self.backbone_.default_r if self.r is None else self.r)
+
+        with self._timed("mutual scoring"):
+            patch_scores = self._each_degree_and_layer(lambda tokens, *_: mutual_scores(tokens, interval=self.interval))
+        with self._timed("maps"):
+            maps = self._maps(patch_scores)
+            map_scores = image_scores_from_maps(maps)
+        with self._timed("re-scoring"):
+            image_scores = rescore(map_scores, self.features_.class_tokens, self.windows)
+
+        # The one place where torch turns into NumPy.
+        self.patch_scores_ = patch_scores.numpy()
+        self.anomaly_maps_ = maps.numpy()
+        self.map_scores_ = map_scores.numpy()
+        self.image_scores_ = image_scores.numpy()
+        self.threshold_ = _threshold(self.image_scores_, self.contamination)
+        self.offset_ = -self.threshold_
+        return self
+
+    def fit_predict(self, X: Images, y: object = None) -> np.ndarray:
+        """Fit, and tell which of the batch's own images are outliers.
+
+        Returns
+        -------
+        ndarray (N,)
+            -1 outlier, 1 inlier. The answer comes from the fit itself: `predict` on the same images would let each
+            image find itself in the batch.
+        """
+        self.fit(X)
+        return np.where(self.image_scores_ > self.threshold_, -1, 1)
+
+    def score_images(self, X: Images) -> Scores:
+        """Score new images against the fitted batch, one pass over the batch for each.
+
+        Parameters
+        ----------
+        X : ImageSet, path of a folder, or list of images
+            New images, one or more. New images do not score each other.
+
+        Returns
+        -------
+        Scores
+            Scaled by the fit's range (a new image may score above 1) and re-scored among the fitted batch.
+        """
+        check_is_fitted(self)
+        new = self._extract(as_image_set(X))
+
+        def score(fitted: Tensor, s: int, r: int) -> Tensor:
+            tokens = aggregate(new.patch_tokens[:, s], new.grid, r)
+            return interval_average(reference_distances(tokens, fitted), self.interval)
+
+        maps = self._maps(self._each_degree_and_layer(score))
+        map_scores = image_scores_from_maps(maps)
+        return Scores(self._rescore_new(map_scores, new.class_tokens).numpy(), map_scores.numpy(), maps.numpy())
+
+    def score_samples(self, X: Images) -> np.ndarray:
+        """Score new images in scikit-learn's sign: lower is more abnormal, (N,)."""
+        return -self.score_images(X).image_scores
+
+    def decision_function(self, X: Images) -> np.ndarray:
+        """Score new images so that outliers are negative, (N,)."""
+        check_is_fitted(self)
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Images) -> np.ndarray:
+        """Tell which new images are outliers: -1 outlier, 1 inlier, (N,)."""
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def aggregated_tokens(self, s: int, r: int) -> Tensor:
+        """Make the aggregated tokens (N, M, C) of the s-th layer read at degree r again; R x S copies would not fit."""
+        check_is_fitted(self)
+        return aggregate(self.features_.patch_tokens[:, s], self.features_.grid, r)
+
+    def _each_degree_and_layer(self, score) -> Tensor:
+        """Call score(aggregated tokens (N, M, C), s, r) for each r and layer, and stack: (R, S, N', M)."""
+        n_layers = len(self.features_.layers)
+        steps = tqdm(
+            [(r, s) for r in self.r_ for s in range(n_layers)], desc="mutual scoring", unit="layer", disable=None
+        )
+        scores = [score(self.aggregated_tokens(s, r), s, r) for r, s in steps]
+        return torch.stack(scores).unflatten(0, (len(self.r_), n_layers))
+
+    def _maps(self, patch_scores: Tensor) -> Tensor:
+        """(R, S, N, M) -> (N, H, W)."""
+        return upsample_maps(patch_scores.mean(dim=(0, 1)), self.features_.grid, self.features_.image_size)
+
+    def _rescore_new(self, map_scores: Tensor, class_tokens: Tensor) -> Tensor:
+        """Re-score each new image as if it were one more image of the fitted batch: (N,)."""
+        if not len(self.windows):
+            return map_scores
+        fitted = torch.from_numpy(self.map_scores_)
+        scaled = scale_scores(torch.cat([map_scores, fitted]), fitted.min(), fitted.max())
+        own, batch = scaled[: len(map_scores)], scaled[len(map_scores) :]
+        rescored = []
+        for score, token in zip(own, class_tokens, strict=True):
+            similarity = image_similarity(torch.cat([token[None], self.features_.class_tokens]))[:1]  # (1, 1 + N)
+            rescored.append(neighborhood_scores(similarity, torch.cat([score[None], batch]), self.windows))
+        return torch.cat(rescored)
+
+    def _extract(self, images: ImageSet) -> Features:
+        return extract_features(
+            images,
+            self.backbone_,
+            layers=self.layers,
+            image_size=self.image_size,
+            batch_size=self.batch_size,
+            cache_dir=self.cache_dir,
+        )
+
+    def _load_backbone(self) -> Backbone:
+        if isinstance(self.backbone, Backbone):
+            return self.backbone
+        return load_backbone(self.backbone, device=self.device)
+
+    def _check_parameters(self) -> None:
+        """Refuse before the long work what the stages would refuse after it."""
+        interval_average(torch.zeros(2), self.interval)
+        if self.r is not None and not (len(self.r) and all(r == int(r) and r > 0 and r % 2 for r in self.r)):
+            raise ValueError(f"r must be odd whole numbers such as (1, 3, 5), got {self.r}")
+        if not all(k == int(k) and k > 0 for k in self.windows):
+            raise ValueError(f"windows must be whole numbers of images, at least 1 each, got {self.windows}")
+        _threshold(np.zeros(2), self.contamination)
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds_[stage] = time.perf_counter() - start
+
+
+def as_image_set(images: Images) -> ImageSet:
+    """Take an ImageSet as it is, a path as a folder, anything else as a list of images."""
+    if isinstance(images, ImageSet):
+        return images
+    return load_folder(images) if isinstance(images, str | Path) else from_arrays(images)
+
+
+def _threshold(image_scores: ArrayLike, contamination: str | float) -> float:
+    if contamination == "auto":
+        median = np.median(image_scores)
+        return float(median + 3 * 1.4826 * np.median(np.abs(image_scores - median)))
+    if isinstance(contamination, str) or not 0 < contamination <= 0.5:
+        raise ValueError(f"contamination must be 'auto' or a share in (0, 0.5], got {contamination!r}")
+    return float(np.quantile(image_scores, 1 - contamination))

@@ -1,0 +1,420 @@
+"""Read and check images: an ordered set of files or arrays, with optional labels and masks.
+
+Whatever goes in, 8-bit RGB comes out:
+
+- 16 bits are scaled (65535 -> 255), never clipped; floats must lie in 0..1
+- transparent pixels are laid over white; CMYK, palette and gray become RGB
+- the camera's EXIF rotation is applied, to masks too
+- of a file with several frames or pages, the first is read
+- an image of more pixels than ``PIL.Image.MAX_IMAGE_PIXELS`` (89 million) is refused
+
+A file that cannot be read whole raises ``ImageReadError``; half an image never comes out.
+"""
+
+import hashlib
+import math
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import tifffile
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from musc_lite.errors import ImageReadError
+
+__all__ = ["ImageSet", "from_arrays", "read_image", "read_mask"]
+
+T = TypeVar("T")
+# Closed on purpose: asked without a list, Pillow would hand an EPS named x.png to Ghostscript.
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+SKIP_HINT = "; repair or remove it, or load the folder with on_error='skip'"
+
+
+@dataclass(eq=False, repr=False)
+class ImageSet:
+    """An ordered set of N images that are read when asked for.
+
+    Made by `from_arrays` and by the loaders of `musc_lite.datasets`.
+
+    Parameters
+    ----------
+    sources : list of Path or RGB PIL.Image
+        One for each image.
+    names : list of str
+        One for each image; for folders the path relative to the folder.
+    labels : (N,) ints, optional
+        0 normal, 1 defective.
+    mask_sources : list of Path, (H, W) bool array or None, optional
+        One for each image; None where a normal image has no mask.
+    skipped : list of (Path, str)
+        Files that a loader left out, with the reason.
+
+    Examples
+    --------
+    >>> images = from_arrays([np.zeros((4, 6)), np.ones((4, 6))], labels=[0, 1])
+    >>> images
+    ImageSet(2 images: 1 normal, 1 defective; no masks)
+    >>> images[1].size, images[1].getpixel((0, 0))
+    ((6, 4), (255, 255, 255))
+    >>> images.subset(images.labels == 1).names
+    ['image_001']
+    """
+
+    sources: Sequence[Path | Image.Image]
+    names: Sequence[str]
+    labels: np.ndarray | None = None
+    mask_sources: Sequence[Path | np.ndarray | None] | None = None
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
+
+    def __post_init__(self):
+        if self.labels is not None:
+            self.labels = np.asarray(self.labels, dtype=int)
+        for what, values in (("names", self.names), ("labels", self.labels), ("masks", self.mask_sources)):
+            if values is not None and len(values) != len(self):
+                raise ValueError(f"{len(values)} {what} for {len(self)} images: give one for each image")
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, i: int) -> Image.Image:
+        source = self.sources[operator.index(i)]
+        # A copy, so that drawing on the result leaves the set as it is.
+        return source.copy() if isinstance(source, Image.Image) else read_image(source)
+
+    def __iter__(self) -> Iterator[Image.Image]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        text = f"{len(self)} images"
+        if self.labels is not None:
+            text += f": {np.sum(self.labels == 0)} normal, {np.sum(self.labels == 1)} defective"
+        text += "; no masks" if self.mask_sources is None else "; with masks"
+        text += f"; {len(self.skipped)} files skipped" if self.skipped else ""
+        return f"ImageSet({text})"
+
+    def subset(self, index: slice | Iterable[int] | Iterable[bool]) -> "ImageSet":
+        """Choose images, with their labels and masks, in the order of `index`.
+
+        Parameters
+        ----------
+        index : slice, ints or (N,) bools
+            As in NumPy. `skipped` is kept whole: it tells of the folder, not of the subset.
+        """
+        chosen = np.arange(len(self))[index if isinstance(index, slice) else list(index)]
+        columns = {name: getattr(self, name) for name in ("sources", "names", "labels", "mask_sources")}
+        return replace(self, **{k: [v[i] for i in chosen] for k, v in columns.items() if v is not None})
+
+    def mask(self, i: int) -> np.ndarray:
+        """Image i's mask at the image's own size: (H, W) bool, all False where there is none.
+
+        Raises
+        ------
+        ImageReadError
+            When the image or its mask cannot be read, or their sizes differ.
+        """
+        width, height = self[i].size
+        source = None if self.mask_sources is None else self.mask_sources[i]
+        if source is None:
+            return np.zeros((height, width), dtype=bool)
+        mask = source if isinstance(source, np.ndarray) else read_mask(source)
+        if mask.shape != (height, width):
+            sizes = f"{mask.shape[1]} x {mask.shape[0]} pixels, its image {self.sources[i]} {width} x {height}"
+            raise ImageReadError(f"the mask {source} has {sizes}: a mask must have its image's size")
+        return mask
+
+    def masks(self, size: int | tuple[int, int]) -> np.ndarray | None:
+        """All masks, resized nearest-neighbor.
+
+        Parameters
+        ----------
+        size : int or (int, int)
+            Side of a square, or (height, width), in pixels.
+
+        Returns
+        -------
+        (N, H, W) bool array or None
+            True where defective, all False for an image without a mask; None where the set has no masks.
+        """
+        if self.mask_sources is None:
+            return None
+        height, width = (size, size) if np.ndim(size) == 0 else size
+        resized = np.zeros((len(self), height, width), dtype=bool)
+        for i, source in enumerate(self.mask_sources):
+            if source is not None:
+                full = Image.fromarray(self.mask(i).astype(np.uint8))
+                resized[i] = np.asarray(full.resize((width, height), Image.Resampling.NEAREST))
+        return resized
+
+    def digest(self, i: int) -> str:
+        """SHA-256 of image i's file, or of its size and pixels if it has none: a key for caches."""
+        source = self.sources[operator.index(i)]
+        if isinstance(source, Image.Image):
+            return hashlib.sha256(f"{source.mode} {source.size} ".encode() + source.tobytes()).hexdigest()
+        return _read(source, lambda data: hashlib.sha256(data).hexdigest())
+
+
+def from_arrays(
+    arrays: Iterable[Any],
+    labels: Sequence[int] | np.ndarray | None = None,
+    masks: Iterable[Any] | None = None,
+    names: Sequence[str] | None = None,
+) -> ImageSet:
+    """Make an `ImageSet` of images in memory.
+
+    Parameters
+    ----------
+    arrays : list of images, or one 4-D batch
+        NumPy (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); torch (H, W), (1, H, W) or (3, H, W); or PIL images.
+        uint8, uint16 (0..65535), bool, or float in 0..1; tensors before normalization.
+    labels : (N,) of 0 and 1, optional
+        0 normal, 1 defective; taken from the masks when only those are given.
+    masks : list of (H, W) bool or integer arrays or None, optional
+        Nonzero is defective, None is a normal image.
+    names : list of str, optional
+        By default image_000, image_001, ...
+
+    Raises
+    ------
+    ValueError
+        When a shape, dtype, value or length is wrong, or labels and masks disagree.
+
+    Examples
+    --------
+    >>> images = from_arrays(np.zeros((2, 4, 4, 3), np.uint8), masks=[None, np.eye(4, dtype=bool)])
+    >>> images.labels
+    array([0, 1])
+    >>> images.masks(2)[1]
+    array([[ True, False], [False,  True]])
+    """
+    one_thing = isinstance(arrays, str | bytes | PathLike | dict) or not isinstance(arrays, Iterable)
+    if one_thing or getattr(arrays, "ndim", 4) != 4:
+        raise ValueError("give a list of images or one 4-D batch; one image: from_arrays([image])")
+    images = _each("image", _item_to_rgb, arrays)
+    if not images:
+        raise ValueError("no images: the list is empty")
+    names = [f"image_{i:03d}" for i in range(len(images))] if names is None else [str(name) for name in names]
+    labels = None if labels is None else _checked_labels(labels)
+    if masks is None:
+        return ImageSet(images, names, labels)
+    return _with_checked_masks(ImageSet(images, names, labels, _each("mask", _checked_mask, masks)))
+
+
+def read_image(path: str | PathLike) -> Image.Image:
+    """Read one file as upright 8-bit RGB.
+
+    Raises
+    ------
+    ImageReadError
+        When the file cannot be read whole as a PNG, JPEG, BMP, TIFF or WebP image.
+    """
+    return _read(path, lambda data: _to_rgb(_decode(data)))
+
+
+def read_mask(path: str | PathLike) -> np.ndarray:
+    """Read one mask file: (H, W) bool, True where it is not zero.
+
+    A palette counts by index, alpha does not count, and a JPEG counts above 127, because its compression
+    leaves noise around zero. Raises as `read_image` does.
+    """
+    return _read(path, lambda data: _to_mask(_decode(data)))
+
+
+# ---- from a file to pixels
+
+
+def _read(path: str | PathLike, use: Callable[[bytes], T]) -> T:
+    """`use(bytes of the file)`; whatever goes wrong leaves as one ImageReadError that names the file."""
+    path = Path(path)
+    try:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is a folder or a device, not a file")
+        data = path.read_bytes()
+        if not data:
+            raise ValueError("it is empty (0 bytes)")
+        return use(data)
+    # Decoders raise nearly anything on damaged bytes: SyntaxError, struct.error, MemoryError, ...
+    except Exception as error:
+        raise ImageReadError(f"{path} cannot be read: {_reason(error)}{SKIP_HINT}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Say what went wrong in words for the user."""
+    if isinstance(error, UnidentifiedImageError):
+        return f"it is not a {', '.join(FORMATS)} image, or its header is damaged"
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        limit = f"PIL.Image.MAX_IMAGE_PIXELS = {Image.MAX_IMAGE_PIXELS:,}"
+        return f"it has more pixels than {limit}; make it smaller, or raise that limit if you trust the file"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
+def _decode(data: bytes) -> Image.Image | np.ndarray:
+    """Decode the first frame: a loaded image, or an array where only tifffile reads it right."""
+    return _decode_tiff(data) if data.startswith(TIFF_STARTS) else _decode_with_pillow(data)
+
+
+def _decode_with_pillow(data: bytes) -> Image.Image:
+    image = Image.open(BytesIO(data), formats=FORMATS)
+    _check_pixel_count(*image.size)
+    image.load()
+    return image
+
+
+def _decode_tiff(data: bytes) -> Image.Image | np.ndarray:
+    with tifffile.TiffFile(BytesIO(data)) as tiff:
+        page = tiff.pages[0]
+        _check_pixel_count(page.imagewidth, page.imagelength)
+        if len(page.dataoffsets) < math.prod(page.chunked):  # both readers would fill in black
+            raise ValueError("it is truncated: parts of the image are missing")
+        # Pillow misreads 16 bits as planes, or with white as 0, without a word.
+        if page.bitspersample <= 8 or (page.planarconfig != 2 and page.photometric != 0):
+            with suppress(UnidentifiedImageError):
+                return _decode_with_pillow(data)
+        upright = page.tags.valueof("Orientation", 1) == 1
+        supported = upright and page.photometric <= 2 and page.samplesperpixel <= 4
+        pixels = page.asarray() if supported else np.empty(0)
+        if pixels.ndim not in (2, 3):  # tifffile, too, gives an empty array for what it cannot decode
+            raise ValueError("this kind of TIFF is not supported: save it as 8- or 16-bit gray or RGB")
+        pixels = np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels
+        return np.iinfo(pixels.dtype).max - pixels if page.photometric == 0 else pixels
+
+
+def _check_pixel_count(width: int, height: int) -> None:
+    # Pillow by itself only warns between its limit and twice that.
+    if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
+        raise Image.DecompressionBombError
+
+
+# ---- from pixels of any kind to 8-bit RGB, or to a mask
+
+
+def _to_rgb(image: Image.Image | np.ndarray) -> Image.Image:
+    if isinstance(image, np.ndarray):
+        image = _array_to_image(image)
+    image = ImageOps.exif_transpose(image)
+    if image.mode[0] in "IF":  # more than 8 bits
+        image = _array_to_image(_narrow(np.asarray(image)))
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return image.convert("RGB")
+
+
+def _to_mask(image: Image.Image | np.ndarray) -> np.ndarray:
+    threshold = 127 if getattr(image, "format", None) in ("JPEG", "MPO") else 0
+    if isinstance(image, Image.Image):
+        image = ImageOps.exif_transpose(image)
+        image = image.convert("RGB") if image.mode in ("CMYK", "YCbCr", "LAB", "HSV") else image
+    pixels = np.asarray(image)
+    if pixels.ndim == 3:
+        pixels = pixels[..., : 3 if pixels.shape[2] >= 3 else 1].max(axis=2)  # without alpha
+    return pixels > threshold
+
+
+def _narrow(pixels: np.ndarray) -> np.ndarray:
+    """Pillow's 32-bit integers as the 16-bit values that they usually hold; other pixels unchanged."""
+    if pixels.dtype.kind != "i":
+        return pixels
+    if pixels.min() < 0 or pixels.max() > 65535:
+        raise ValueError(f"its values run from {pixels.min()} to {pixels.max()}: integers must lie in 0..65535")
+    return pixels.astype(np.uint16)
+
+
+def _array_to_image(array: np.ndarray) -> Image.Image:
+    """(H, W), (H, W, 1), (H, W, 3) or (H, W, 4) array -> 8-bit image of mode L, RGB or RGBA."""
+    array = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
+    if array.size == 0 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+        shapes = "(H, W), (H, W, 3) or (H, W, 4); tensors (1, H, W) or (3, H, W)"
+        raise ValueError(f"shape {array.shape} is not an image's: give {shapes}")
+    return Image.fromarray(_to_uint8(array))
+
+
+def _to_uint8(pixels: np.ndarray) -> np.ndarray:
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype.kind == "b":
+        return pixels * np.uint8(255)
+    if pixels.dtype.kind == "u" and pixels.itemsize == 2:
+        return np.rint(pixels / 257).astype(np.uint8)
+    if pixels.dtype.kind != "f":
+        raise ValueError(f"dtype {pixels.dtype} is not supported: give uint8, uint16, bool, or float in 0..1")
+    if not np.isfinite(pixels).all():
+        raise ValueError("NaN or infinite values: replace them first, for instance with np.nan_to_num")
+    if pixels.min() < 0 or pixels.max() > 1:
+        raise ValueError(f"floats run from {pixels.min():g} to {pixels.max():g}: scale them to 0..1")
+    return np.rint(pixels * 255).astype(np.uint8)
+
+
+# ---- what `from_arrays` was given
+
+
+def _each(what: str, convert: Callable[[Any], T], items: Iterable[Any]) -> list[T]:
+    """`[convert(item) for item in items]`, with errors that say which item."""
+    results = []
+    for i, item in enumerate(items):
+        try:
+            results.append(convert(item))
+        except ValueError as error:
+            raise ValueError(f"{what} {i}: {error}") from error
+        except Exception as error:  # an opened PIL image whose file is damaged
+            raise ImageReadError(f"{what} {i} cannot be decoded: {_reason(error)}") from error
+    return results
+
+
+def _item_to_rgb(item: Any) -> Image.Image:
+    if isinstance(item, Image.Image):
+        return _to_rgb(item)
+    pixels = _to_numpy(item)
+    if _is_tensor(item) and pixels.ndim == 3:
+        pixels = np.moveaxis(pixels, 0, -1)
+    return _to_rgb(pixels)
+
+
+def _is_tensor(item: Any) -> bool:
+    return hasattr(item, "detach")  # told by a method, so that torch need not be imported
+
+
+def _to_numpy(item: Any) -> np.ndarray:
+    if _is_tensor(item):
+        item = item.detach().cpu()
+        item = item.float() if item.is_floating_point() else item  # NumPy has no bfloat16
+    return np.asarray(item)
+
+
+def _checked_labels(labels: Any) -> np.ndarray:
+    labels = _to_numpy(labels)
+    if labels.ndim != 1 or not np.isin(labels, (0, 1)).all():
+        raise ValueError("labels must be a flat list of 0 (normal) and 1 (defective)")
+    return labels
+
+
+def _checked_mask(mask: Any) -> np.ndarray | None:
+    if mask is None:
+        return None
+    mask = _to_numpy(mask)
+    if mask.ndim != 2 or mask.dtype.kind not in "biu":
+        raise ValueError(f"give (H, W) bool or integers, got shape {mask.shape} and dtype {mask.dtype}")
+    return mask != 0
+
+
+def _with_checked_masks(images: ImageSet) -> ImageSet:
+    """Hold masks in memory against image sizes and labels; make labels where there are none."""
+    marked = [mask is not None and mask.any() for mask in images.mask_sources]
+    images = images if images.labels is not None else replace(images, labels=marked)
+    for i, (image, mask) in enumerate(zip(images.sources, images.mask_sources, strict=True)):
+        if mask is not None and mask.shape[::-1] != image.size:
+            sizes = f"(H, W) = {mask.shape}, but its image has {image.size[::-1]}"
+            raise ValueError(f"mask {i} has {sizes}: make them equal")
+        if images.labels[i] == 1 and mask is None:
+            raise ValueError(f"image {i} is labeled 1 (defective) but has no mask: give one, or no masks at all")
+        if images.labels[i] == 0 and marked[i]:
+            raise ValueError(f"image {i} is labeled 0 (normal) but its mask marks a defect: correct one of them")
+    return images

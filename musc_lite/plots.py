@@ -1,0 +1,143 @@
+"""Pictures of results: arrays in, matplotlib axes (or RGB arrays) out; nothing here saves or shows.
+
+One palette, safe for color-blind readers, and readable on light and dark pages.
+"""
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
+from PIL import Image
+
+__all__ = ["COLORS", "color_range", "overlay", "plot_anomaly_map", "plot_ranking"]
+
+COLORS = {"normal": "#0072B2", "defective": "#D55E00", "unlabeled": "#777777", "threshold": "#009E73"}  # Okabe and Ito
+HEAT = matplotlib.colormaps["inferno"]
+
+
+def color_range(maps: ArrayLike) -> tuple[float, float]:
+    """Choose one color scale for the maps of a whole batch, so that normal images stay calm.
+
+    Parameters
+    ----------
+    maps : (N, H, W)
+        Anomaly maps of one batch.
+
+    Returns
+    -------
+    low, high : float
+        The upper quartile of all pixels, below which nothing is colored, and the 99.9th percentile (at least six
+        times as far from the median as the quartile, so that a batch without defects is not painted red).
+
+    Examples
+    --------
+    >>> color_range(np.arange(101.0).reshape(1, 1, 101))
+    (75.0, 200.0)
+    """
+    median, low, high = np.percentile(maps, [50, 75, 99.9])
+    return float(low), float(max(high, median + 6 * (low - median), low + 1e-6))
+
+
+def overlay(image: Image.Image | ArrayLike, anomaly_map: ArrayLike, low: float, high: float) -> np.ndarray:
+    """Lay an anomaly map over its image, the more opaque the more anomalous.
+
+    Parameters
+    ----------
+    image : PIL image or (H', W', 3) array of uint8
+        Resized to the map's size.
+    anomaly_map : (H, W)
+    low, high : float
+        Color scale, usually `color_range` of the whole batch.
+
+    Returns
+    -------
+    ndarray (H, W, 3) of uint8
+
+    Examples
+    --------
+    >>> gray = np.full((2, 2, 3), 128, np.uint8)
+    >>> overlay(gray, np.zeros((2, 2)), low=0.0, high=1.0).tolist() == gray.tolist()
+    True
+    """
+    heat = np.clip((np.asarray(anomaly_map) - low) / (high - low), 0, 1)  # (H, W)
+    image = image if isinstance(image, Image.Image) else Image.fromarray(np.asarray(image))
+    pixels = np.asarray(image.convert("RGB").resize(heat.shape[::-1], Image.Resampling.BICUBIC)) / 255
+    opacity = 0.85 * heat[..., None] ** 0.75
+    blended = (1 - opacity) * pixels + opacity * HEAT(0.25 + 0.7 * heat)[..., :3]
+    return np.rint(255 * blended).astype(np.uint8)
+
+
+def plot_anomaly_map(
+    image: Image.Image | ArrayLike,
+    anomaly_map: ArrayLike,
+    *,
+    low: float,
+    high: float,
+    mask: ArrayLike | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw an image under its anomaly map, with the outline of its true defect where a mask is given.
+
+    Parameters
+    ----------
+    image : PIL image or (H', W', 3) array
+    anomaly_map : (H, W)
+    low, high : float
+        Color scale, usually `color_range` of the whole batch.
+    mask : (H, W), optional
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = plt.gca() if ax is None else ax
+    ax.imshow(overlay(image, anomaly_map, low, high))
+    if mask is not None and np.any(mask):
+        ax.contour(np.asarray(mask, float), levels=[0.5], colors="#56B4E9", linewidths=1.5)
+    ax.set_axis_off()
+    return ax
+
+
+def plot_ranking(
+    image_scores: ArrayLike, threshold: float, labels: ArrayLike | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw all image scores, most anomalous first, with the threshold.
+
+    Parameters
+    ----------
+    image_scores : (N,)
+    threshold : float
+        Scores above it are outliers.
+    labels : (N,), optional
+        0 normal, 1 defective; colors the points.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = plt.gca() if ax is None else ax
+    order = np.argsort(image_scores)[::-1]
+    names = np.array(["normal", "defective"])[np.asarray(labels)] if labels is not None else np.array(["unlabeled"])
+    names = np.broadcast_to(names, len(order))[order]
+    hue_order = ["normal", "defective"] if labels is not None else ["unlabeled"]
+    sns.scatterplot(
+        x=np.arange(1, len(order) + 1),
+        y=np.asarray(image_scores)[order],
+        hue=names,
+        style=names,
+        hue_order=hue_order,
+        style_order=hue_order,
+        palette=COLORS,
+        markers={"normal": "o", "defective": "X", "unlabeled": "o"},
+        s=36,
+        ax=ax,
+    )
+    ax.axhline(threshold, color=COLORS["threshold"], linestyle="--", linewidth=1.5, label="threshold")
+    ax.set(xlabel="rank", ylabel="image score")
+    ax.legend(frameon=False)
+    sns.despine(ax=ax)
+    return ax

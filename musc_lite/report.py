@@ -1,0 +1,177 @@
+"""A result as one HTML file with its pictures inside, to look at, send and keep."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import jinja2
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+from scipy.ndimage import binary_dilation
+
+from musc_lite.detector import MuSc
+from musc_lite.images import ImageSet
+from musc_lite.metrics import Metrics, evaluate
+from musc_lite.plots import color_range, overlay, plot_ranking
+from musc_lite.weights import atomic_path
+
+__all__ = ["Result", "evaluate_detector", "write_report"]
+
+THUMBNAIL = 224  # pixels
+METRIC_TITLES = {
+    "image_auroc": "image AUROC",
+    "image_f1_max": "image F1-max",
+    "image_ap": "image AP",
+    "pixel_auroc": "pixel AUROC",
+    "pixel_f1_max": "pixel F1-max",
+    "pixel_ap": "pixel AP",
+    "aupro": "AUPRO",
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """A fitted detector with the images it scored.
+
+    Attributes
+    ----------
+    name : str
+        Heading of the result.
+    images : ImageSet
+    detector : MuSc
+        Fitted on these images.
+    metrics : Metrics
+        All NaN where there are neither labels nor masks.
+    """
+
+    name: str
+    images: ImageSet
+    detector: MuSc
+    metrics: Metrics = field(default_factory=Metrics)
+
+
+def evaluate_detector(detector: MuSc, images: ImageSet) -> Metrics:
+    """Compare a fitted detector's scores and maps with the labels and masks that its images have."""
+    size = detector.anomaly_maps_.shape[1:]
+    masks = images.masks(size)
+    maps = None if masks is None else detector.anomaly_maps_
+    return evaluate(images.labels, detector.image_scores_, masks, maps)
+
+
+def write_report(
+    path: str | Path, results: Sequence[Result], *, title: str = "MuSc report", max_images: int = 60
+) -> Path:
+    """Write one self-contained HTML file: ranked galleries, metrics where labels exist, parameters.
+
+    Parameters
+    ----------
+    path : path
+        The file to write; complete or not at all.
+    results : sequence of Result
+        One section each.
+    title : str
+    max_images : int
+        Largest number of images in a gallery: the highest ranks and the last few. Around 20 KB each.
+
+    Returns
+    -------
+    Path
+    """
+    path = Path(path)
+    names = [n for n in METRIC_TITLES if any(np.isfinite(getattr(r.metrics, n)) for r in results)]
+    environment = jinja2.Environment(loader=jinja2.PackageLoader("musc_lite", "."), autoescape=True)
+    page = environment.get_template("report.html.jinja").render(
+        title=title,
+        metric_names=[METRIC_TITLES[name] for name in names],
+        stages=list(results[0].detector.seconds_),
+        any_masks=any(r.images.masks(8) is not None for r in results),
+        results=[_section(result, names, max_images) for result in results],
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as partial:
+        partial.write_text(page, encoding="utf-8")
+    return path
+
+
+def _section(result: Result, metric_names: Sequence[str], max_images: int) -> dict:
+    detector, images = result.detector, result.images
+    scores, maps = detector.image_scores_, detector.anomaly_maps_
+    masks = images.masks(maps.shape[1:])
+    low, high = color_range(maps)
+    order = np.argsort(-scores, kind="stable")
+    last_few = min(8, max_images // 4)
+    shown = range(len(order))
+    if len(order) > max_images:
+        shown = [*range(max_images - last_few), *range(len(order) - last_few, len(order))]
+
+    cards = []
+    for position, rank in enumerate(shown):
+        i = order[rank]
+        image = images[i].resize(maps.shape[:0:-1], Image.Resampling.BICUBIC)
+        following = shown[position + 1] if position + 1 < len(shown) else rank + 1
+        cards.append(
+            {
+                "rank": rank + 1,
+                "name": images.names[i],
+                "score": scores[i],
+                "is_outlier": scores[i] > detector.threshold_,
+                "label": None if images.labels is None else ("normal", "defective")[images.labels[i]],
+                "image": _data_uri(image if masks is None else _outlined(image, masks[i])),
+                "overlay": _data_uri(Image.fromarray(overlay(image, maps[i], low, high))),
+                "gap_after": following - rank - 1,
+            }
+        )
+    metrics = [getattr(result.metrics, name) for name in metric_names]
+    return {
+        "name": result.name,
+        "n_images": len(images),
+        "n_outliers": int((scores > detector.threshold_).sum()),
+        "threshold": detector.threshold_,
+        "metrics_row": ["–" if np.isnan(value) else f"{value:.3f}" for value in metrics],
+        "seconds_row": [f"{seconds:.1f}" for seconds in detector.seconds_.values()],
+        "ranking": _ranking(detector, images),
+        "cards": cards,
+        "skipped": images.skipped,
+        "parameters": _parameters(detector),
+    }
+
+
+def _parameters(detector: MuSc) -> dict[str, str]:
+    """Name everything that shaped the numbers."""
+    backbone, features = detector.backbone_, detector.features_
+    return {
+        "backbone": f"{backbone.name}, weights {backbone.pretrained!r}, SHA-256 {backbone.weights_sha256}",
+        "image size": f"{features.image_size} pixels a side, {features.grid[0]} x {features.grid[1]} patches",
+        "blocks (0-based)": ", ".join(map(str, features.layers)),
+        "aggregation degrees r": ", ".join(map(str, detector.r_)),
+        "interval": f"{detector.interval[0]:g} to {detector.interval[1]:g} of the other images",
+        "re-scoring windows": ", ".join(map(str, detector.windows)) or "none",
+        "threshold": f"{detector.threshold_:.6g} (contamination {detector.contamination!r})",
+        "versions": ", ".join(f"{name} {version(name)}" for name in ("musc-lite", "torch", "timm", "open_clip_torch")),
+    }
+
+
+def _ranking(detector: MuSc, images: ImageSet) -> str:
+    figure = Figure(figsize=(8, 3.25), dpi=120, layout="constrained")  # no pyplot: no window, no global state
+    plot_ranking(detector.image_scores_, detector.threshold_, images.labels, ax=figure.subplots())
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _outlined(image: Image.Image, mask: np.ndarray) -> Image.Image:
+    """Draw the outer border of a mask (H, W) on an image of the same size."""
+    pixels = np.array(image)
+    pixels[binary_dilation(mask, iterations=2) & ~mask] = (86, 180, 233)
+    return Image.fromarray(pixels)
+
+
+def _data_uri(image: Image.Image) -> str:
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    image.save(buffer, format="JPEG", quality=82)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,134 @@
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from musc_lite import planted_textures
+from musc_lite.cli import app
+
+FAST = ["--image-size", "112", "--r", "1", "--layers", "5,8"]
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Eight images without labels, one of them in a subfolder."""
+    folder = tmp_path / "photos"
+    (folder / "line 2").mkdir(parents=True)
+    images = planted_textures("brick", n_images=8, n_defective=2, image_size=112)
+    for i, image in enumerate(images):
+        image.save(folder / ("line 2" if i == 7 else "") / f"{i}.png")
+    return folder
+
+
+def test_score_writes_everything(folder, tmp_path):
+    done = run("score", folder, "-o", tmp_path / "out", *FAST)
+    assert done.exit_code == 0, done.output
+    with open(tmp_path / "out" / "scores.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["image", "score", "rank", "outlier"]
+    assert [int(row["rank"]) for row in rows] == list(range(1, 9))
+    assert {row["image"] for row in rows} == {*(f"{i}.png" for i in range(7)), "line 2/7.png"}
+    scores = [float(row["score"]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    with np.load(tmp_path / "out" / "maps.npz") as maps:
+        assert maps["maps"].shape == (8, 112, 112)
+        assert set(maps["names"]) == {row["image"] for row in rows}
+    assert (tmp_path / "out" / "maps" / "line 2" / "7.png.png").exists()
+    assert (tmp_path / "out" / "report.html").stat().st_mode & 0o044  # others may read it, as any file
+    assert "images are outliers" in done.output
+
+
+def test_labels_of_a_good_folder_give_metrics(tmp_path):
+    images = planted_textures("brick", n_images=8, n_defective=2, image_size=112)
+    for name, image, label in zip(images.names, images, images.labels, strict=True):
+        (tmp_path / "set" / ("scratched" if label else "good")).mkdir(parents=True, exist_ok=True)
+        image.save(tmp_path / "set" / ("scratched" if label else "good") / f"{name}.png")
+    done = run("score", tmp_path / "set", "-o", tmp_path / "out", *FAST)
+    assert done.exit_code == 0, done.output
+    with open(tmp_path / "out" / "scores.csv", newline="") as file:
+        assert sum(int(row["label"]) for row in csv.DictReader(file)) == 2
+    assert "image AUROC" in done.output
+
+
+def test_errors_are_one_message(folder, tmp_path):
+    (folder / "0.png").write_bytes((folder / "0.png").read_bytes()[:99])
+    (tmp_path / "empty").mkdir()
+    for arguments, message in [
+        (["score", folder, "-o", tmp_path / "out", *FAST], "0.png"),
+        (["score", tmp_path / "empty", "-o", tmp_path / "out"], "no images"),
+        (["score", tmp_path / "missing", "-o", tmp_path / "out"], "missing"),
+        (["score", folder, "-o", folder / "out"], "lies inside of"),
+        (["score", folder, "-o", tmp_path / "out", "--r", "2"], "odd"),
+        (["score", folder, "-o", tmp_path / "out", "--r", "one"], "one"),
+        (["score", folder, "-o", tmp_path / "out", "--backbone", "dinov2"], "did you mean"),
+        (["score", folder, "-o", tmp_path / "out", "--on-error", "maybe"], "on_error"),
+    ]:
+        done = run(*arguments)
+        assert done.exit_code == 1, (arguments, done.output)
+        assert message in done.stderr
+        assert done.stderr.startswith("musc-lite: error:")
+        assert "Traceback" not in done.output
+
+
+def test_skipping_bad_files_lists_them(folder, tmp_path):
+    (folder / "0.png").write_bytes(b"")
+    done = run("score", folder, "-o", tmp_path / "out", "--on-error", "skip", *FAST)
+    assert done.exit_code == 0, done.output
+    assert "left out" in done.stderr
+    assert "0.png" in done.stderr
+    assert "1 files left out" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_help_and_usage():
+    assert "photos/" in run("score", "--help").output
+    assert "demo" in run("--help").output
+    assert run("score").exit_code == 2
+    assert run("unknown").exit_code == 2
+
+
+def test_weights_are_ready():
+    done = run("weights")
+    assert done.exit_code == 0, done.output
+    assert "'dinov2_vits14'" in done.output
+
+
+def test_interrupted_and_started_again(tmp_path):
+    """Ctrl-C in the middle of extraction: one line, exit code 130; the second run goes on where it was."""
+    folder, out = tmp_path / "photos", tmp_path / "out"
+    folder.mkdir()
+    for i, image in enumerate(planted_textures("gravel", n_images=24, n_defective=2)):
+        image.save(folder / f"{i:02d}.png")
+    command = [sys.executable, "-m", "musc_lite.cli", "score", str(folder), "-o", str(out), "--batch-size", "1"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(out.rglob("*.safetensors")):
+        assert process.poll() is None, "it ended before it could be interrupted"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "interrupted" in stderr
+    assert "Traceback" not in stderr
+    kept = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
+    assert 0 < len(kept) < 24
+    subprocess.run([*command, "--r", "1"], check=True, capture_output=True, timeout=300)
+    assert len(list(out.rglob("*.safetensors"))) == 24
+    assert all(path.stat().st_mtime_ns == time_ns for path, time_ns in kept.items())
+
+
+def test_demo(tmp_path):
+    done = run("demo", "-o", tmp_path, "--n-images", "4")
+    assert done.exit_code == 0, done.output
+    assert all(name in done.output for name in ("brick", "grass", "gravel", "AUPRO", "features (s)"))
+    assert (tmp_path / "report.html").exists()

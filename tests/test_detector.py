@@ -1,0 +1,179 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+import musc_lite
+from musc_lite import MuSc, evaluate, from_arrays, planted_textures
+
+
+@pytest.fixture(scope="module")
+def images():
+    return planted_textures("gravel", n_images=8, n_defective=2, image_size=112)
+
+
+@pytest.fixture(scope="module")
+def detector(backbone, images):
+    return MuSc(backbone, image_size=112).fit(images)
+
+
+def test_equals_the_stages_called_by_hand(backbone, images, detector):
+    features = musc_lite.extract_features(images, backbone, image_size=112)
+    scores = torch.stack(
+        [
+            torch.stack(
+                [
+                    musc_lite.mutual_scores(musc_lite.aggregate(features.patch_tokens[:, s], features.grid, r=r))
+                    for s in range(len(features.layers))
+                ]
+            )
+            for r in backbone.default_r
+        ]
+    )
+    maps = musc_lite.upsample_maps(scores.mean(dim=(0, 1)), features.grid, 112)
+    before = musc_lite.image_scores_from_maps(maps)
+    after = musc_lite.rescore(before, features.class_tokens)
+    np.testing.assert_array_equal(detector.patch_scores_, scores)
+    np.testing.assert_array_equal(detector.anomaly_maps_, maps)
+    np.testing.assert_array_equal(detector.map_scores_, before)
+    np.testing.assert_array_equal(detector.image_scores_, after)
+    assert detector.patch_scores_.shape == (2, 6, 8, 64)
+
+
+def test_fitted_attributes_are_numpy_and_torch_where_the_design_says(detector):
+    assert isinstance(detector.image_scores_, np.ndarray)
+    assert isinstance(detector.features_.patch_tokens, torch.Tensor)
+    assert detector.aggregated_tokens(0, 3).shape == (8, 64, 384)
+    assert set(detector.seconds_) == {"features", "mutual scoring", "maps", "re-scoring"}
+
+
+def test_scikit_learn_conventions(backbone):
+    detector = MuSc(backbone, r=(1,), interval=(0.0, 0.5))
+    assert clone(detector).get_params()["interval"] == (0.0, 0.5)
+    assert repr(MuSc(r=(1, 3))) == "MuSc(r=(1, 3))"
+    assert MuSc().set_params(windows=()).windows == ()
+    with pytest.raises(NotFittedError):
+        detector.score_images([np.zeros((8, 8))])
+
+
+def test_published_settings():
+    published = MuSc.published()
+    assert published.backbone == "ViT-L-14-336-gelu"  # plain GELU, visible
+    assert (published.layers, published.image_size, published.r) == ("even", 518, (1, 3, 5))
+    assert (published.interval, published.windows) == ((0.0, 0.3), (1, 2, 3))
+    assert MuSc.published("dinov2_vits14", windows=(1, 8, 9)).windows == (1, 8, 9)
+
+
+def test_fit_predict_answers_from_the_fit(backbone, images, detector):
+    predicted = MuSc(backbone, image_size=112, contamination=0.25).fit_predict(images)
+    highest = np.argsort(detector.image_scores_)[-2:]
+    assert set(np.flatnonzero(predicted == -1)) == set(highest)
+    assert set(predicted) <= {-1, 1}
+
+
+def test_the_automatic_threshold():
+    from musc_lite.detector import _threshold
+
+    scores = np.array([1.0, 2.0, 3.0, 4.0, 100.0])
+    assert _threshold(scores, "auto") == pytest.approx(3 + 3 * 1.4826 * 1)
+    assert _threshold(np.ones(4), "auto") == 1  # nothing lies above it
+    assert _threshold(np.arange(10.0), 0.2) == pytest.approx(7.2)
+
+
+def test_a_new_image_scores_as_if_it_had_been_in_the_batch(backbone, images):
+    """Against N fitted images a new one has the N others that it has in a batch of N + 1."""
+    whole = MuSc(backbone, image_size=112, windows=()).fit(images)
+    batch = MuSc(backbone, image_size=112, windows=()).fit(images.subset(range(7)))
+    new = batch.score_images(images.subset([7]))
+    np.testing.assert_allclose(new.image_scores, whole.image_scores_[7:], atol=1e-5)
+    np.testing.assert_allclose(new.anomaly_maps, whole.anomaly_maps_[7:], atol=1e-5)
+
+
+def test_new_images_are_scored_apart(detector):
+    new = planted_textures("gravel", n_images=3, n_defective=1, image_size=112, seed=7)
+    together = detector.score_images(new)
+    for i in range(3):
+        alone = detector.score_images(new.subset([i]))
+        np.testing.assert_allclose(alone.image_scores, together.image_scores[i : i + 1], atol=1e-5)
+    np.testing.assert_allclose(detector.score_samples(new), -together.image_scores)
+    decision = detector.decision_function(new)
+    np.testing.assert_allclose(decision, detector.threshold_ - together.image_scores)
+    np.testing.assert_array_equal(detector.predict(new), np.where(decision < 0, -1, 1))
+
+
+def test_new_scores_are_on_the_scale_of_the_fit(backbone, images):
+    """With window 1, re-scoring only scales, by the range of the fit."""
+    detector = MuSc(backbone, image_size=112, windows=(1,)).fit(images)
+    new = detector.score_images(planted_textures("brick", n_images=1, n_defective=0, image_size=112))
+    low, high = detector.map_scores_.min(), detector.map_scores_.max()
+    np.testing.assert_allclose(new.image_scores, (new.map_scores - low) / (high - low), rtol=1e-5)
+    assert new.image_scores[0] > 1  # a brick wall among gravel: stranger than all that was fitted
+
+
+def test_order_of_images_does_not_matter(backbone, images, detector):
+    order = np.random.default_rng(0).permutation(len(images))
+    shuffled = MuSc(backbone, image_size=112).fit(images.subset(order))
+    np.testing.assert_allclose(shuffled.image_scores_, detector.image_scores_[order], atol=1e-4)
+
+
+def test_takes_a_folder_or_a_list(backbone, images, detector, tmp_path):
+    for name, image in zip(images.names, images, strict=True):
+        image.save(tmp_path / f"{name}.png")
+    from_list = MuSc(backbone, image_size=112).fit(list(images))
+    from_folder = MuSc(backbone, image_size=112).fit(tmp_path)
+    np.testing.assert_array_equal(from_list.image_scores_, detector.image_scores_)
+    np.testing.assert_array_equal(from_folder.image_scores_, detector.image_scores_)
+
+
+def test_identical_images_are_all_normal(backbone):
+    same = [np.asarray(planted_textures("brick", 1, 0, 112)[0])] * 4
+    detector = MuSc(backbone, image_size=112).fit(same)
+    assert detector.map_scores_.max() < 5e-3
+    assert np.isfinite(detector.image_scores_).all()
+    assert (detector.fit_predict(same) == 1).all()
+
+
+def test_one_image_alone_cannot_be_scored(backbone):
+    with pytest.raises(ValueError, match=r"at least 2, got 1 \(lonely\)"):
+        MuSc(backbone).fit(from_arrays([np.zeros((28, 28))], names=["lonely"]))
+
+
+@pytest.mark.parametrize(
+    ("parameter", "message"),
+    [
+        ({"r": (2,)}, "odd"),
+        ({"r": ()}, "odd"),
+        ({"interval": (0.5, 0.1)}, "begin < end"),
+        ({"windows": (0, 1)}, "at least 1"),
+        ({"contamination": 0.9}, "contamination"),
+        ({"contamination": "some"}, "contamination"),
+        ({"layers": "deep"}, "layers"),
+        ({"image_size": 100}, "multiple of the patch size"),
+    ],
+)
+def test_bad_parameters_are_refused_before_the_work(backbone, parameter, message):
+    def not_run(batch, layers):
+        raise AssertionError("the work has begun")
+
+    import dataclasses
+
+    with pytest.raises(ValueError, match=message):
+        MuSc(dataclasses.replace(backbone, tokens=not_run), **parameter).fit([np.zeros((28, 28))] * 3)
+
+
+def test_real_backbone_finds_planted_defects(backbone):
+    images = planted_textures("brick", n_images=20, n_defective=6)
+    detector = MuSc(backbone).fit(images)
+    found = evaluate(images.labels, detector.image_scores_, images.masks(224), detector.anomaly_maps_)
+    assert found.image_auroc > 0.8
+    assert found.pixel_auroc > 0.9
+    assert found.aupro > 0.7
+
+
+def test_real_backbone_finds_defects_of_magnetic_tiles(backbone, magnetic_tiles):
+    every_fourth = magnetic_tiles.subset(range(0, len(magnetic_tiles), 4))
+    detector = MuSc(backbone).fit(every_fourth)
+    found = evaluate(every_fourth.labels, detector.image_scores_, every_fourth.masks(224), detector.anomaly_maps_)
+    assert found.image_auroc > 0.7
+    assert found.pixel_auroc > 0.7

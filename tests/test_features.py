@@ -1,0 +1,132 @@
+import dataclasses
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import musc_lite
+from musc_lite import DataNotFoundError, Features, ImageReadError, extract_features, from_arrays, load_folder
+
+
+def pictures(n, seed=0, size=40):
+    return list(np.random.default_rng(seed).integers(0, 256, (n, size, size, 3), dtype=np.uint8))
+
+
+@pytest.fixture
+def no_backbone(backbone):
+    """The same backbone, except that it must not be run."""
+
+    def refuse(batch, layers):
+        raise AssertionError("extracted again")
+
+    return dataclasses.replace(backbone, tokens=refuse)
+
+
+def test_shapes_and_unit_class_tokens(backbone):
+    features = extract_features(from_arrays(pictures(3)), backbone, layers=[2, 5], image_size=42, batch_size=2)
+    assert features.patch_tokens.shape == (3, 2, 9, 384)
+    assert features.class_tokens.shape == (3, 384)
+    torch.testing.assert_close(features.class_tokens.norm(dim=-1), torch.ones(3))
+    assert (features.grid, features.layers, features.image_size) == ((3, 3), (2, 5), 42)
+    assert len(features) == 3
+    assert "3 images" in repr(features)
+
+
+def test_images_of_different_sizes(backbone):
+    images = from_arrays([*pictures(1, size=30), *pictures(1, size=90), np.zeros((20, 50))])
+    assert extract_features(images, backbone, image_size=28).patch_tokens.shape[0] == 3
+
+
+def test_batch_size_does_not_matter(backbone):
+    images = from_arrays(pictures(5))
+    one, all_at_once = (extract_features(images, backbone, image_size=42, batch_size=b) for b in (1, 5))
+    torch.testing.assert_close(one.patch_tokens, all_at_once.patch_tokens, atol=1e-4, rtol=1e-4)
+
+
+def test_the_cache_gives_the_same_bits_without_the_backbone(backbone, no_backbone, tmp_path):
+    images = from_arrays(pictures(5))
+    first = extract_features(images, backbone, image_size=42, cache_dir=tmp_path, batch_size=2)
+    second = extract_features(images, no_backbone, image_size=42, cache_dir=tmp_path, batch_size=2)
+    assert torch.equal(first.patch_tokens, second.patch_tokens)
+    assert torch.equal(first.class_tokens, second.class_tokens)
+
+
+@pytest.mark.parametrize("change", [{"layers": [1]}, {"image_size": 28}, {"images": from_arrays(pictures(5, seed=1))}])
+def test_the_cache_does_not_answer_other_questions(backbone, no_backbone, tmp_path, change):
+    asked = {"images": from_arrays(pictures(5)), "image_size": 42}
+    extract_features(**asked, backbone=backbone, cache_dir=tmp_path)
+    with pytest.raises(AssertionError, match="extracted again"):
+        extract_features(**(asked | change), backbone=no_backbone, cache_dir=tmp_path)
+    other_weights = dataclasses.replace(no_backbone, weights_sha256="0" * 64)
+    with pytest.raises(AssertionError, match="extracted again"):
+        extract_features(**asked, backbone=other_weights, cache_dir=tmp_path)
+
+
+def test_interrupted_and_started_again(backbone, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for i, image in enumerate(from_arrays(pictures(5))):
+        image.save(folder / f"{i}.png")
+    whole = extract_features(load_folder(folder), backbone, image_size=42, batch_size=2)
+
+    good = (folder / "3.png").read_bytes()
+    (folder / "3.png").write_bytes(good[:200])
+    cache = tmp_path / "cache"
+    with pytest.raises(ImageReadError, match=r"3\.png"):
+        extract_features(load_folder(folder), backbone, image_size=42, batch_size=2, cache_dir=cache)
+    kept = {path: path.stat().st_mtime_ns for path in cache.rglob("*.safetensors")}
+    assert len(kept) == 2
+
+    (folder / "3.png").write_bytes(good)
+    resumed = extract_features(load_folder(folder), backbone, image_size=42, batch_size=2, cache_dir=cache)
+    assert torch.equal(resumed.patch_tokens, whole.patch_tokens)
+    assert all(path.stat().st_mtime_ns == time for path, time in kept.items())  # not written again
+    assert not list(cache.rglob("*.partial"))
+
+
+def test_a_cache_file_cut_short_is_extracted_again(backbone, tmp_path):
+    images = from_arrays(pictures(3))
+    first = extract_features(images, backbone, image_size=42, cache_dir=tmp_path)
+    path = next(tmp_path.rglob("*.safetensors"))
+    os.truncate(path, path.stat().st_size // 2)
+    second = extract_features(images, backbone, image_size=42, cache_dir=tmp_path)
+    assert torch.equal(first.patch_tokens, second.patch_tokens)
+
+
+def test_save_and_load(backbone, tmp_path):
+    features = extract_features(from_arrays(pictures(2)), backbone, image_size=28)
+    features.save(tmp_path / "features.safetensors")
+    loaded = Features.load(tmp_path / "features.safetensors")
+    assert torch.equal(loaded.patch_tokens, features.patch_tokens)
+    assert torch.equal(loaded.class_tokens, features.class_tokens)
+    assert (loaded.grid, loaded.layers, loaded.image_size) == (features.grid, features.layers, features.image_size)
+
+
+def test_files_that_hold_no_features(tmp_path):
+    (tmp_path / "broken.safetensors").write_bytes(b"no")
+    for name in ("missing.safetensors", "broken.safetensors"):
+        with pytest.raises(DataNotFoundError, match=name):
+            Features.load(tmp_path / name)
+
+
+def test_bad_arguments(backbone):
+    images = from_arrays(pictures(2))
+    with pytest.raises(ValueError, match="multiple of the patch size"):
+        extract_features(images, backbone, image_size=30)
+    with pytest.raises(ValueError, match="batch_size"):
+        extract_features(images, backbone, batch_size=0)
+    with pytest.raises(ValueError, match="layers"):
+        extract_features(images, backbone, layers="all")
+
+
+def test_importing_is_light():
+    heavy = {"torch", "matplotlib", "IPython", "ipywidgets", "timm"}
+    program = f"import sys, musc_lite; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert set(musc_lite.__all__) <= set(dir(musc_lite))
+    for name in musc_lite.__all__:
+        assert getattr(musc_lite, name) is not None

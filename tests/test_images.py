@@ -1,0 +1,627 @@
+import hashlib
+import os
+import pickle
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from musc_lite.errors import ImageReadError
+from musc_lite.images import ImageSet, from_arrays, read_image, read_mask
+
+RNG = np.random.default_rng(0)
+GRAY = RNG.integers(0, 256, (5, 7), dtype=np.uint8)
+COLOR = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+GRAY16 = np.array([[0, 257, 40000], [65535, 128, 129]], dtype=np.uint16)
+GRAY16_AS_8 = np.array([[0, 1, 156], [255, 0, 1]], dtype=np.uint8)  # round(value / 257)
+EXTENSIONS = ["png", "jpg", "bmp", "tif", "webp"]
+PHOTOMETRIC = {2: "minisblack", 3: "rgb"}
+TURN_RIGHT = 6  # EXIF: turn the stored image 90 degrees clockwise to see it upright
+
+
+def pixels(image):
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+def stacked(gray):
+    return np.repeat(gray[..., None], 3, axis=2)
+
+
+def encoded(extension, array=COLOR, **options):
+    stream = BytesIO()
+    Image.fromarray(array).save(stream, {"jpg": "jpeg", "tif": "tiff"}.get(extension, extension), **options)
+    return stream.getvalue()
+
+
+def save(path, data):
+    path.write_bytes(data)
+    return path
+
+
+# ---- reading: formats and modes
+
+
+@pytest.mark.parametrize("extension", ["png", "bmp", "tif", "webp"])
+def test_lossless_files_keep_every_pixel(tmp_path, extension):
+    options = {"lossless": True} if extension == "webp" else {}
+    path = save(tmp_path / f"a.{extension}", encoded(extension, **options))
+    np.testing.assert_array_equal(pixels(read_image(path)), COLOR)
+
+
+@pytest.mark.parametrize("array", [np.full((16, 16, 3), (200, 30, 90), np.uint8), np.full((16, 16), 77, np.uint8)])
+def test_jpeg_keeps_flat_colors(tmp_path, array):
+    path = save(tmp_path / "a.jpg", encoded("jpg", array, quality=95))
+    expected = array if array.ndim == 3 else stacked(array)
+    np.testing.assert_allclose(pixels(read_image(path)).astype(int), expected, atol=3)
+
+
+@pytest.mark.parametrize("extension", ["png", "bmp", "tif"])
+def test_gray_becomes_three_equal_channels(tmp_path, extension):
+    path = save(tmp_path / f"a.{extension}", encoded(extension, GRAY))
+    np.testing.assert_array_equal(pixels(read_image(path)), stacked(GRAY))
+
+
+@pytest.mark.parametrize("extension", ["png", "bmp", "tif"])
+def test_one_bit_becomes_black_and_white(tmp_path, extension):
+    path = save(tmp_path / f"a.{extension}", encoded(extension, GRAY > 127))
+    np.testing.assert_array_equal(pixels(read_image(path)), stacked(np.where(GRAY > 127, 255, 0)))
+
+
+def test_fax_of_one_bit(tmp_path):
+    path = save(tmp_path / "a.tif", encoded("tif", GRAY > 127, compression="group4", tiffinfo={262: 0}))
+    np.testing.assert_array_equal(pixels(read_image(path)), stacked(np.where(GRAY > 127, 255, 0)))
+
+
+def test_palette_becomes_its_colors(tmp_path):
+    image = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8)).convert("P")
+    image.putpalette([10, 20, 30, 200, 210, 220])
+    image.save(tmp_path / "a.png")
+    expected = [[(10, 20, 30), (200, 210, 220)], [(200, 210, 220), (10, 20, 30)]]
+    np.testing.assert_array_equal(pixels(read_image(tmp_path / "a.png")), expected)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparent_pixels_are_laid_over_white(tmp_path, mode):
+    image, options = Image.new(mode, (2, 1)), {}
+    if mode == "P":
+        image.putpalette([0, 0, 0, 50, 50, 50])
+        options = {"transparency": 0}
+    elif mode == "LA":
+        image.putdata([(0, 0), (50, 255)])
+    else:
+        image.putdata([(0, 0, 0, 0), (50, 50, 50, 255)])
+    if mode == "P":
+        image.putpixel((1, 0), 1)
+    image.save(tmp_path / "a.png", **options)
+    assert pixels(read_image(tmp_path / "a.png")).tolist() == [[[255] * 3, [50] * 3]]
+
+
+def test_half_transparent_pixels_are_mixed_with_white(tmp_path):
+    Image.new("RGBA", (1, 1), (0, 0, 0, 128)).save(tmp_path / "a.webp", lossless=True)
+    assert read_image(tmp_path / "a.webp").getpixel((0, 0)) == (127, 127, 127)
+
+
+@pytest.mark.parametrize("extension", ["tif", "jpg"])
+def test_cmyk_becomes_rgb(tmp_path, extension):
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / f"a.{extension}")
+    np.testing.assert_allclose(read_image(tmp_path / f"a.{extension}").getpixel((4, 4)), (255, 0, 0), atol=3)
+
+
+@pytest.mark.parametrize("extension", ["png", "tif"])
+def test_16_bit_gray_is_scaled_not_clipped(tmp_path, extension):
+    path = save(tmp_path / f"a.{extension}", encoded(extension, GRAY16))
+    np.testing.assert_array_equal(pixels(read_image(path)), stacked(GRAY16_AS_8))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"byteorder": ">"},
+        {"compression": "zlib"},
+        {"dtype": np.int32},
+        {"dtype": np.uint32},
+        {"photometric": "miniswhite"},
+    ],
+    ids=str,
+)
+def test_16_bit_gray_tiffs_of_all_kinds(tmp_path, options):
+    options = dict(options)
+    stored = GRAY16.astype(options.pop("dtype", np.uint16))
+    if options.get("photometric") == "miniswhite":
+        stored = 65535 - stored
+    tifffile.imwrite(tmp_path / "a.tif", stored, **options)
+    np.testing.assert_array_equal(pixels(read_image(tmp_path / "a.tif")), stacked(GRAY16_AS_8))
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_16_bit_color_tiff(tmp_path, planar, byteorder):
+    stored = COLOR.astype(np.uint16) * 257
+    layout = stored if planar == "contig" else np.moveaxis(stored, -1, 0)
+    tifffile.imwrite(tmp_path / "a.tif", layout, photometric="rgb", planarconfig=planar, byteorder=byteorder)
+    np.testing.assert_array_equal(pixels(read_image(tmp_path / "a.tif")), COLOR)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("array", [GRAY, COLOR], ids=["gray", "color"])
+def test_float_tiff_from_0_to_1(tmp_path, dtype, array):
+    tifffile.imwrite(tmp_path / "a.tif", (array / 255).astype(dtype), photometric=PHOTOMETRIC[array.ndim])
+    expected = array if array.ndim == 3 else stacked(array)
+    np.testing.assert_array_equal(pixels(read_image(tmp_path / "a.tif")), expected)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.array([[0.0, 200.0]], np.float32), "from 0 to 200"),
+        (np.array([[np.nan, 0.5]], np.float32), "NaN"),
+        (np.array([[-5, 5]], np.int32), "from -5 to 5"),
+        (np.array([[0, 70000]], np.int32), "from 0 to 70000"),
+        (np.zeros((4, 4, 5), np.uint8), "kind of TIFF is not supported"),
+    ],
+    ids=["float", "nan", "negative", "20 bits", "5 channels"],
+)
+def test_tiff_whose_values_have_no_clear_meaning(tmp_path, array, message):
+    tifffile.imwrite(tmp_path / "odd.tif", array, planarconfig="contig" if array.ndim == 3 else None)
+    with pytest.raises(ImageReadError, match=rf"odd\.tif cannot be read: .*{message}"):
+        read_image(tmp_path / "odd.tif")
+
+
+@pytest.mark.parametrize("extension", ["png", "jpg", "tif", "webp"])
+def test_exif_rotation_is_applied(tmp_path, extension):
+    stored = np.zeros((16, 32, 3), np.uint8)
+    stored[:8] = 255  # the upper half as stored is the right half when upright
+    exif = Image.Exif()
+    exif[274] = TURN_RIGHT
+    path = save(tmp_path / f"a.{extension}", encoded(extension, stored, exif=exif))
+    upright = pixels(read_image(path))
+    assert upright.shape == (32, 16, 3)
+    assert upright[:, 10:].min() > 200
+    assert upright[:, :6].max() < 50
+    np.testing.assert_array_equal(read_mask(path), upright[..., 0] > 127)
+
+
+def test_first_frame_of_several(tmp_path):
+    frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
+    for extension in ("tif", "webp", "png"):
+        path = tmp_path / f"a.{extension}"
+        frames[0].save(
+            path,
+            save_all=True,
+            append_images=frames[1:],
+            **({"lossless": True} if extension == "webp" else {}),
+        )
+        assert read_image(path).getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_phone_photo_that_holds_several_pictures(tmp_path):
+    frames = [Image.new("RGB", (16, 16), color) for color in ("red", "blue")]
+    frames[0].save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=frames[1:])
+    np.testing.assert_allclose(read_image(tmp_path / "a.jpg").getpixel((0, 0)), (255, 0, 0), atol=3)
+
+
+# ---- reading: what cannot be used
+
+
+def assert_refused(path, message):
+    with pytest.raises(ImageReadError, match=message) as caught:
+        read_image(path)
+    assert str(path) in str(caught.value)
+    assert "on_error='skip'" in str(caught.value)
+    with pytest.raises(ImageReadError, match=message):
+        read_mask(path)
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+@pytest.mark.parametrize("part", [0.2, 0.6, 0.95])
+def test_truncated_file(tmp_path, extension, part):
+    data = encoded(extension, RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    assert_refused(save(tmp_path / f"cut.{extension}", data[: int(len(data) * part)]), "cannot be read")
+
+
+def test_truncated_tiff_that_only_tifffile_reads(tmp_path):
+    stream = BytesIO()
+    tifffile.imwrite(stream, RNG.random((64, 64, 3)), photometric="rgb", rowsperstrip=8)
+    assert_refused(save(tmp_path / "cut.tif", stream.getvalue()[:-100]), "cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("array", "options"),
+    [
+        (COLOR / 255, {"photometric": "rgb", "extratags": [(274, "H", 1, TURN_RIGHT, True)]}),
+        (np.zeros((4, 5, 7), np.uint16), {"photometric": "separated", "planarconfig": "separate"}),
+    ],
+    ids=["turned float", "16-bit CMYK in planes"],
+)
+def test_rare_tiffs_are_refused_rather_than_misread(tmp_path, array, options):
+    tifffile.imwrite(tmp_path / "a.tif", array, **options)
+    assert_refused(tmp_path / "a.tif", "this kind of TIFF is not supported")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float64])
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_tiff_with_fewer_strips_than_rows(tmp_path, dtype, planar):
+    layout = np.ones((8, 9, 3) if planar == "contig" else (3, 8, 9), dtype)
+    tifffile.imwrite(tmp_path / "a.tif", layout, photometric="rgb", planarconfig=planar)
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as tiff:
+        tiff.pages[0].tags["ImageLength"].overwrite(800)
+    assert_refused(tmp_path / "a.tif", "cannot be read")
+
+
+def test_empty_file(tmp_path):
+    assert_refused(save(tmp_path / "empty.png", b""), "0 bytes")
+
+
+@pytest.mark.parametrize("data", [b"hello", b"GIF89a" + bytes(50), b"%!PS-Adobe-3.0 EPSF-3.0\n", b"II*\0" + bytes(20)])
+def test_file_that_is_no_image(tmp_path, data):
+    assert_refused(save(tmp_path / "text.png", data), "cannot be read")
+
+
+def test_a_gif_behind_another_name_is_told_what_is_supported(tmp_path):
+    Image.new("L", (4, 4)).save(tmp_path / "a.png", "GIF")
+    assert_refused(tmp_path / "a.png", "not a PNG, JPEG, BMP, TIFF, WEBP image")
+
+
+def test_folder_with_the_name_of_an_image(tmp_path):
+    (tmp_path / "x.png").mkdir()
+    assert_refused(tmp_path / "x.png", "it is a folder or a device")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="only Unix has named pipes")
+@pytest.mark.timeout(20)
+def test_named_pipe_does_not_block(tmp_path):
+    os.mkfifo(tmp_path / "x.png")
+    assert_refused(tmp_path / "x.png", "it is a folder or a device")
+
+
+def test_missing_file(tmp_path):
+    assert_refused(tmp_path / "gone.png", "No such file")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root and Windows may read any file")
+def test_file_without_permission(tmp_path):
+    path = save(tmp_path / "a.png", encoded("png"))
+    path.chmod(0)
+    assert_refused(path, "Permission denied")
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("too_many", [1.5, 3])  # Pillow warns up to twice its limit, then raises
+@pytest.mark.parametrize("kind", ["png", "float tif"])
+def test_more_pixels_than_the_limit(tmp_path, monkeypatch, too_many, kind):
+    path = tmp_path / f"big.{kind[-3:]}"
+    if kind == "png":
+        path.write_bytes(encoded("png"))
+    else:
+        tifffile.imwrite(path, COLOR / 255, photometric="rgb")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", int(5 * 7 / too_many))
+    assert_refused(path, "more pixels than PIL.Image.MAX_IMAGE_PIXELS")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    np.testing.assert_array_equal(pixels(read_image(path)), COLOR)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("extension", EXTENSIONS)
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_damaged_bytes_are_read_or_refused(tmp_path_factory, extension, data):
+    damaged = bytearray(encoded(extension))
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    path = save(tmp_path_factory.getbasetemp() / f"damaged.{extension}", bytes(damaged))
+    for read in (read_image, read_mask):
+        with suppress(ImageReadError):
+            assert np.asarray(read(path)).ndim == (2 if read is read_mask else 3)
+
+
+# ---- masks
+
+
+@pytest.mark.parametrize("defect", [1, 255])
+@pytest.mark.parametrize("kind", ["L", "P", "RGB", "RGBA", "LA", "1", "I;16"])
+def test_masks_count_what_is_not_zero(tmp_path, kind, defect):
+    expected = GRAY > 127
+    values = expected.astype(np.uint8) * defect
+    if kind == "P":
+        image = Image.fromarray(values)
+        image.putpalette([90, 90, 90] + [0] * 765)  # the palette's colors say nothing: only the index counts
+    elif kind == "RGB":
+        image = Image.fromarray(np.stack([np.zeros_like(values), values, np.zeros_like(values)], axis=2))
+    elif kind in ("RGBA", "LA"):
+        image = Image.fromarray(values).convert(kind)  # alpha is 255 everywhere
+    elif kind == "1":
+        image = Image.fromarray(expected)
+    else:
+        image = Image.fromarray(values.astype({"L": np.uint8, "I;16": np.uint16}[kind]))
+    assert image.mode == kind
+    image.save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), expected)
+
+
+def test_cmyk_masks_count_light_not_ink(tmp_path):
+    image = Image.new("CMYK", (2, 1), (0, 0, 0, 255))
+    image.putpixel((1, 0), (0, 0, 0, 0))
+    image.save(tmp_path / "mask.tif")
+    assert read_mask(tmp_path / "mask.tif").tolist() == [[False, True]]
+
+
+def test_jpeg_masks_ignore_compression_noise(tmp_path):
+    mask = np.zeros((32, 32), np.uint8)
+    mask[5:18, 9:21] = 255
+    path = save(tmp_path / "mask.jpg", encoded("jpg", mask, quality=70))
+    assert ((np.asarray(Image.open(path)) > 0) != (mask > 0)).any(), "there is noise to ignore"
+    np.testing.assert_array_equal(read_mask(path), mask > 0)
+
+
+def test_masks_are_resized_to_the_nearest_pixel():
+    mask = np.zeros((4, 8), bool)
+    mask[1, 2] = mask[3, 7] = True
+    images = from_arrays([np.zeros((4, 8)), np.zeros((4, 8))], masks=[mask, None])
+    np.testing.assert_array_equal(images.masks((4, 8)), [mask, np.zeros_like(mask)])
+    np.testing.assert_array_equal(images.masks((8, 16))[0], mask.repeat(2, 0).repeat(2, 1))
+    dot = np.zeros((9, 9), bool)
+    dot[4, 4] = True  # any averaging would lose a single pixel
+    assert (
+        from_arrays([np.zeros((9, 9))], masks=[dot]).masks(3)[0].tolist() == (np.arange(9).reshape(3, 3) == 4).tolist()
+    )
+    assert images.masks(3).shape == (2, 3, 3)
+    assert images.masks(3).dtype == bool
+
+
+def test_mask_of_another_size_names_both_files(tmp_path):
+    image = save(tmp_path / "a.png", encoded("png"))
+    mask = save(tmp_path / "m.png", encoded("png", np.zeros((6, 7), np.uint8)))
+    images = ImageSet([image], ["a"], mask_sources=[mask])
+    with pytest.raises(ImageReadError, match=r"m\.png has 7 x 6 pixels, its image .*a\.png 7 x 5"):
+        images.masks(4)
+
+
+def test_no_masks_is_none():
+    assert from_arrays([GRAY]).masks(4) is None
+
+
+# ---- from_arrays
+
+
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        (GRAY, stacked(GRAY)),
+        (GRAY[..., None], stacked(GRAY)),
+        (COLOR, COLOR),
+        (COLOR / 255, COLOR),
+        ((COLOR / 255).astype(np.float32), COLOR),
+        (COLOR.astype(np.uint16) * 257, COLOR),
+        (GRAY16, stacked(GRAY16_AS_8)),
+        (GRAY > 127, stacked(np.where(GRAY > 127, 255, 0))),
+        (np.dstack([COLOR, np.full((5, 7), 255, np.uint8)]), COLOR),
+        (np.dstack([COLOR, np.zeros((5, 7), np.uint8)]), np.full((5, 7, 3), 255)),
+        (torch.tensor(COLOR).permute(2, 0, 1), COLOR),
+        (torch.tensor(COLOR).permute(2, 0, 1) / 255, COLOR),
+        (torch.tensor(GRAY)[None], stacked(GRAY)),
+        (torch.tensor(GRAY), stacked(GRAY)),
+        (torch.ones(1, 5, 7, dtype=torch.bfloat16, requires_grad=True), np.full((5, 7, 3), 255)),
+        (Image.fromarray(COLOR), COLOR),
+        (Image.fromarray(GRAY16), stacked(GRAY16_AS_8)),
+        (Image.fromarray(GRAY).convert("LA"), stacked(GRAY)),
+    ],
+)
+def test_arrays_of_all_kinds(item, expected):
+    np.testing.assert_array_equal(pixels(from_arrays([item])[0]), expected)
+
+
+@given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))))
+@settings(max_examples=50, deadline=None)
+def test_arrays_come_back_as_they_were(array):
+    for given_as in (array, array.astype(np.uint16) * 257, array / 255, Image.fromarray(array)):
+        np.testing.assert_array_equal(pixels(from_arrays([given_as])[0]), array)
+
+
+def test_pil_images_are_turned_upright():
+    image = Image.fromarray(COLOR)
+    image.getexif()[274] = TURN_RIGHT
+    np.testing.assert_array_equal(pixels(from_arrays([image])[0]), np.rot90(COLOR, -1))
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [np.stack([COLOR, 255 - COLOR]), torch.tensor(np.stack([COLOR, 255 - COLOR])).permute(0, 3, 1, 2)],
+)
+def test_a_batch_is_a_list_of_images(batch):
+    images = from_arrays(batch)
+    assert len(images) == 2
+    np.testing.assert_array_equal(pixels(images[1]), 255 - COLOR)
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (np.array([[np.nan, 0.5]]), "NaN or infinite"),
+        (np.array([[np.inf, 0.5]]), "NaN or infinite"),
+        (np.array([[0.0, 255.0]]), "from 0 to 255.*scale"),
+        (np.array([[-1.5, 1.0]]), "from -1.5 to 1.*scale"),
+        (np.zeros((3, 5, 7), np.uint8), r"shape \(3, 5, 7\)"),
+        (np.zeros((5, 7, 2), np.uint8), r"shape \(5, 7, 2\)"),
+        (np.zeros((0, 7), np.uint8), r"shape \(0, 7\)"),
+        (np.zeros(5, np.uint8), r"shape \(5,\)"),
+        (np.zeros((5, 7), np.int64), "dtype int64"),
+        (np.zeros((5, 7), object), "dtype object"),
+        (np.zeros((5, 7), complex), "dtype complex"),
+        (torch.zeros(4, 5, 7, 3), r"shape"),
+        ("photo.png", "shape"),
+        (None, "shape"),
+    ],
+)
+def test_wrong_arrays_are_named(item, message):
+    with pytest.raises(ValueError, match=f"image 1: .*{message}"):
+        from_arrays([GRAY, item])
+
+
+@pytest.mark.parametrize(
+    "given_as", [GRAY, COLOR, torch.zeros(3, 5, 7), Image.fromarray(COLOR), "folder", Path(), 5, {}]
+)
+def test_one_thing_is_not_a_list(given_as):
+    with pytest.raises(ValueError, match="list of images or one 4-D batch"):
+        from_arrays(given_as)
+
+
+@pytest.mark.parametrize("empty", [[], np.zeros((0, 5, 7, 3))])
+def test_empty_list(empty):
+    with pytest.raises(ValueError, match="no images"):
+        from_arrays(empty)
+
+
+def test_opened_image_whose_file_is_damaged(tmp_path):
+    data = encoded("png", RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    opened = Image.open(BytesIO(data[: len(data) // 2]))
+    with pytest.raises(ImageReadError, match="image 0 cannot be decoded"):
+        from_arrays([opened])
+
+
+DOT = np.eye(5, 7, dtype=bool)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"labels": [0]}, "1 labels for 2 images"),
+        ({"masks": [None] * 3}, "3 masks for 2 images"),
+        ({"names": ["a"]}, "1 names for 2 images"),
+        ({"labels": [0, 2]}, "0 .normal. and 1"),
+        ({"labels": ["0", "1"]}, "0 .normal. and 1"),
+        ({"labels": [0, np.nan]}, "0 .normal. and 1"),
+        ({"labels": [0, None]}, "0 .normal. and 1"),
+        ({"labels": [[0, 1]]}, "flat list"),
+        ({"masks": [None, np.zeros((7, 5), bool)]}, r"mask 1 has .*\(7, 5\).*\(5, 7\)"),
+        ({"masks": [None, np.zeros((5, 7))]}, "mask 1: .*float64"),
+        ({"masks": [None, np.zeros((1, 5, 7), bool)]}, r"mask 1: .*\(1, 5, 7\)"),
+        ({"masks": [DOT, None], "labels": [1, 1]}, "image 1 is labeled 1 .* no mask"),
+        ({"masks": [DOT, DOT], "labels": [0, 1]}, "image 0 is labeled 0 .* mask marks"),
+    ],
+    ids=str,
+)
+def test_labels_masks_and_names_that_do_not_fit(options, message):
+    with pytest.raises(ValueError, match=message):
+        from_arrays([GRAY, GRAY], **options)
+
+
+def test_labels_from_masks():
+    masks = [None, DOT, DOT.astype(np.uint8) * 3, np.zeros((5, 7), np.uint8), torch.tensor(DOT)]
+    images = from_arrays([GRAY] * 5, masks=masks)
+    assert images.labels.tolist() == [0, 1, 1, 0, 1]
+    np.testing.assert_array_equal(images.masks((5, 7)), np.array([0, 1, 1, 0, 1])[:, None, None] * DOT > 0)
+
+
+@pytest.mark.parametrize("labels", [[0, 1], (False, True), np.array([0.0, 1.0]), torch.tensor([0, 1])])
+def test_labels_are_integers(labels):
+    images = from_arrays([GRAY, GRAY], labels=labels)
+    assert images.labels.dtype.kind == "i"
+    assert images.labels.tolist() == [0, 1]
+
+
+# ---- the set
+
+
+def ten_images():
+    """Ten 2 x 2 images, image i filled with i; odd ones are defective, each mask marks one of two pixels."""
+    masks = [np.array([[i % 4 == 1, i % 4 == 3], [False, False]]) if i % 2 else None for i in range(10)]
+    return from_arrays([np.full((2, 2), i, np.uint8) for i in range(10)], np.arange(10) % 2, masks)
+
+
+@pytest.fixture
+def ten():
+    return ten_images()
+
+
+INDICES = st.one_of(
+    st.lists(st.integers(-10, 9)),
+    st.lists(st.booleans(), min_size=10, max_size=10),
+    st.slices(10),
+    st.lists(st.booleans(), min_size=10, max_size=10).map(np.array),
+    st.lists(st.integers(0, 9)).map(lambda index: np.array(index, dtype=int)),
+)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda images: images, lambda images: pickle.loads(pickle.dumps(images))],
+    ids=["same", "pickled"],
+)
+@given(index=INDICES)
+@settings(max_examples=60, deadline=None)
+def test_subset_keeps_images_labels_names_and_masks_together(make, index):
+    images = make(ten_images())
+    chosen = np.arange(10)[index if isinstance(index, slice) else list(index)]
+    subset = images.subset(index)
+    assert len(subset) == len(chosen)
+    assert [image.getpixel((0, 0))[0] for image in subset] == chosen.tolist()
+    assert subset.labels.tolist() == (chosen % 2).tolist()
+    assert subset.names == [f"image_{i:03d}" for i in chosen]
+    np.testing.assert_array_equal(subset.masks(2), images.masks(2)[chosen])
+    assert [subset.digest(i) for i in range(len(subset))] == [images.digest(i) for i in chosen]
+
+
+@pytest.mark.parametrize("index", [(), (1, 2), range(3), np.array([]), torch.tensor([4, 1])], ids=str)
+def test_subset_takes_any_sequence(ten, index):
+    assert [image.getpixel((0, 0))[0] for image in ten.subset(index)] == [int(i) for i in index]
+
+
+def test_subset_outside_the_set(ten):
+    for index in ([10], [-11], [True, False], [0.5]):
+        with pytest.raises(IndexError):
+            ten.subset(index)
+
+
+def test_indexing_and_iterating(ten):
+    assert len(list(ten)) == len(ten) == 10
+    assert ten[-1].getpixel((0, 0)) == (9, 9, 9)
+    assert ten[np.int64(3)].getpixel((0, 0)) == (3, 3, 3)
+    with pytest.raises(IndexError):
+        ten[10]
+    with pytest.raises(TypeError, match="slice"):
+        ten[2:4]
+
+
+def test_drawing_on_an_image_leaves_the_set_alone(ten):
+    ten[0].putpixel((0, 0), (255, 0, 0))
+    assert ten[0].getpixel((0, 0)) == (0, 0, 0)
+
+
+def test_repr_says_what_is_there(ten):
+    assert repr(ten) == "ImageSet(10 images: 5 normal, 5 defective; with masks)"
+    skipped = [(Path("bad.png"), "it is empty")]
+    assert repr(ImageSet([], [], skipped=skipped)) == "ImageSet(0 images; no masks; 1 files skipped)"
+
+
+def test_digest_of_a_file_is_that_of_its_bytes(tmp_path):
+    data = encoded("png")
+    paths = [save(tmp_path / name, data) for name in ("a.png", "b.png")]
+    images = ImageSet(paths, ["a", "b"], labels=[0, 1])
+    assert images.digest(0) == images.digest(1) == hashlib.sha256(data).hexdigest()
+    save(paths[1], encoded("png", 255 - COLOR))
+    assert images.digest(1) != images.digest(0)
+    paths[0].unlink()
+    with pytest.raises(ImageReadError, match=r"a\.png"):
+        images.digest(0)
+
+
+def test_digest_of_an_array_tells_pixels_and_sizes_apart():
+    images = from_arrays([np.zeros((2, 8)), np.zeros((4, 4)), np.ones((4, 4)), np.zeros((4, 4))], names=list("abcd"))
+    digests = [images.digest(i) for i in range(4)]
+    assert len(set(digests)) == 3
+    assert digests[1] == digests[3]
+
+
+def test_files_are_read_only_when_asked_for(tmp_path):
+    images = ImageSet([tmp_path / "later.png"], ["later.png"])
+    save(tmp_path / "later.png", encoded("png"))
+    np.testing.assert_array_equal(pixels(images[0]), COLOR)

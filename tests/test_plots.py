@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from musc_lite.plots import COLORS, color_range, overlay, plot_anomaly_map, plot_ranking
+
+
+@pytest.fixture
+def ax():
+    return Figure().subplots()
+
+
+def test_normal_images_stay_calm_beside_a_defect():
+    maps = np.random.default_rng(0).normal(1.0, 0.05, (10, 32, 32))
+    maps[3, :6, :6] = 3.0
+    low, high = color_range(maps)
+    gray = np.full((32, 32, 3), 128, np.uint8)
+    changed = [np.abs(overlay(gray, m, low, high).astype(int) - 128).mean() for m in maps]
+    assert changed[3] > 2.5 * max(changed[:3] + changed[4:])
+    assert max(changed[:3] + changed[4:]) < 5
+
+
+def test_a_batch_without_defects_is_not_painted_red():
+    maps = np.random.default_rng(0).normal(1.0, 0.05, (10, 32, 32))
+    low, high = color_range(maps)
+    assert (maps.max() - low) / (high - low) < 1.2
+    assert np.mean((maps - low) / (high - low) > 0.5) < 0.05
+
+
+def test_constant_maps_have_a_color_range():
+    low, high = color_range(np.ones((2, 4, 4)))
+    assert high > low
+    image = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(overlay(image, np.ones((4, 4)), low, high), image)
+
+
+def test_overlay_takes_the_size_of_the_map():
+    found = overlay(np.zeros((10, 20, 3), np.uint8), np.ones((7, 9)), 0, 1)
+    assert found.shape == (7, 9, 3)
+    assert found.dtype == np.uint8
+    assert found.max() > 100
+
+
+def test_plots_draw_on_the_given_axes(ax):
+    mask = np.zeros((8, 8), bool)
+    mask[2:4, 2:4] = True
+    drawn = plot_anomaly_map(np.zeros((8, 8, 3), np.uint8), np.eye(8), low=0, high=1, mask=mask, ax=ax)
+    assert drawn is ax
+    assert len(ax.images) == 1
+    assert len(ax.collections) == 1
+
+
+def test_ranking_is_sorted_and_colored(ax):
+    plot_ranking([0.2, 0.9, 0.5], 0.6, labels=[0, 1, 0], ax=ax)
+    points = ax.collections[0].get_offsets()
+    np.testing.assert_allclose(points, [[1, 0.9], [2, 0.5], [3, 0.2]])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["normal", "defective", "threshold"]
+    assert len(set(COLORS.values())) == len(COLORS)
+
+
+def test_ranking_without_labels(ax):
+    plot_ranking([0.2, 0.9], 0.6, ax=ax)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["unlabeled", "threshold"]
