@@ -89,6 +89,7 @@ def test_hidden_parents_do_not_matter(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "symlink") or os.name == "nt", reason="links need rights on Windows")
+@pytest.mark.timeout(20)
 def test_links_are_followed_once(tmp_path):
     write(tmp_path, "data/good/a.png", "elsewhere/b.png")
     (tmp_path / "data/good/back").symlink_to(tmp_path / "data")
