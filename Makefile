@@ -19,6 +19,7 @@ test: $(READY)  ## Check style, run every test and doctest
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -p no:nbval
+	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=300 notebooks
 
 lab: $(READY)  ## Open JupyterLab in notebooks/
 	cd notebooks && ../$(BIN)/jupyter lab

@@ -1,4 +1,4 @@
-"""Draw the picture at the top of the README: python benchmarks/overview_picture.py notebooks/overview.png."""
+"""Draw the picture at the top of the README: python benchmarks/overview_picture.py notebooks/overview.jpg."""
 
 import sys
 
@@ -10,7 +10,7 @@ from musc_lite.plots import color_range, plot_anomaly_map
 from musc_lite.textures import PHOTOS
 
 if __name__ == "__main__":
-    figure = Figure(figsize=(10, 5.4), dpi=110, layout="constrained")
+    figure = Figure(figsize=(10, 3.9), dpi=110, layout="constrained")
     rows = figure.subplots(2, 6)
     backbone = musc_lite.load_backbone("dinov2_vits14")
     for column, name in enumerate(PHOTOS):

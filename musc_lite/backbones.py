@@ -195,13 +195,12 @@ def load_backbone(name: str, pretrained: str = "auto", device: str | torch.devic
         If its weights are not on this machine and cannot be downloaded.
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    timm_vits, clip_vits = _timm_vits(), _clip_vits()
-    if TIMM_NAMES.get(name, name).split(".")[0] in timm_vits:
+    if TIMM_NAMES.get(name, name).split(".")[0] in _timm_vits():
         load = _load_timm
-    elif name.removesuffix(PLAIN_GELU) in clip_vits:
+    elif name.removesuffix(PLAIN_GELU) in _clip_vits():
         load = _load_clip
     else:
-        close = difflib.get_close_matches(name, [*TIMM_NAMES, *clip_vits, *timm_vits], n=3, cutoff=0.4)
+        close = difflib.get_close_matches(name, [*TIMM_NAMES, *_clip_vits(), *_timm_vits()], n=3, cutoff=0.4)
         raise ValueError(
             f"no backbone is named {name!r} (it takes a vision transformer with a class token); "
             f"did you mean {' or '.join(map(repr, close or TIMM_NAMES))}?"

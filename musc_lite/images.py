@@ -218,10 +218,11 @@ def read_image(path: str | PathLike) -> Image.Image:
 
 
 def read_mask(path: str | PathLike) -> np.ndarray:
-    """Read one mask file: (H, W) bool, True where it is not zero.
+    """Read one mask file: (H, W) bool, True where it is defective.
 
-    A palette counts by index, alpha does not count, and a JPEG counts above 127, because its compression
-    leaves noise around zero. Raises as `read_image` does.
+    Small numbers, such as 0 and 1 or the indices of a palette, count where they are not zero. A gray mask that
+    reaches the upper half of its range counts there only: its edges are soft. So does a JPEG, whose compression
+    leaves noise around zero. Alpha does not count. Raises as `read_image` does.
     """
     return _read(path, lambda data: _to_mask(_decode(data)))
 
@@ -309,14 +310,16 @@ def _to_rgb(image: Image.Image | np.ndarray) -> Image.Image:
 
 
 def _to_mask(image: Image.Image | np.ndarray) -> np.ndarray:
-    threshold = 127 if getattr(image, "format", None) in ("JPEG", "MPO") else 0
+    is_jpeg, is_palette = getattr(image, "format", None) in ("JPEG", "MPO"), getattr(image, "mode", None) == "P"
     if isinstance(image, Image.Image):
         image = ImageOps.exif_transpose(image)
         image = image.convert("RGB") if image.mode in ("CMYK", "YCbCr", "LAB", "HSV") else image
-    pixels = np.asarray(image)
+    pixels = _narrow(np.asarray(image))
     if pixels.ndim == 3:
         pixels = pixels[..., : 3 if pixels.shape[2] >= 3 else 1].max(axis=2)  # without alpha
-    return pixels > threshold
+    half = np.iinfo(pixels.dtype).max // 2 if pixels.dtype.kind == "u" else 0
+    has_soft_edges = is_jpeg or (not is_palette and pixels.max() > half)
+    return pixels > (half if has_soft_edges else 0)
 
 
 def _narrow(pixels: np.ndarray) -> np.ndarray:

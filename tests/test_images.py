@@ -362,6 +362,15 @@ def test_jpeg_masks_ignore_compression_noise(tmp_path):
     np.testing.assert_array_equal(read_mask(path), mask > 0)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_soft_edges_count_above_half(tmp_path, dtype):
+    """Masks drawn with anti-aliasing, as those of the magnetic tiles are."""
+    full = np.iinfo(dtype).max
+    mask = np.array([[0, full // 5, full // 2, full // 2 + 1, full]], dtype=dtype)
+    path = save(tmp_path / "mask.png", encoded("png", mask))
+    assert read_mask(path).tolist() == [[False, False, False, True, True]]
+
+
 def test_masks_are_resized_to_the_nearest_pixel():
     mask = np.zeros((4, 8), bool)
     mask[1, 2] = mask[3, 7] = True
