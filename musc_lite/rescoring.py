@@ -94,7 +94,7 @@ def rescore(
     --------
     >>> scores, tokens = np.array([2.0, 4.0, 3.0]), np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
     >>> rescore(scores, tokens, windows=(1, 2))
-    tensor([0.2500, 0.7500, 0.5000], dtype=torch.float64)
+    tensor([0.2222, 0.7778, 0.5938], dtype=torch.float64)
     """
     image_scores, class_tokens = torch.as_tensor(image_scores), torch.as_tensor(class_tokens)
     if image_scores.ndim != 1 or len(class_tokens) != len(image_scores):

@@ -15,7 +15,7 @@ def test_the_stages_run_as_the_readme_says():
     assert names["aggregated"].shape == (6, 256, 384)
     assert names["distances"].shape == (6, 256, 5)
     assert names["maps"].shape == (6, 224, 224)
-    assert np.isfinite(names["scores"]).all()
+    assert np.isfinite(names["scores"].numpy()).all()
 
 
 def test_links_of_the_readme_lead_somewhere():
