@@ -9,7 +9,10 @@ Normal patches find a close one almost everywhere, defects almost nowhere, so th
 images is high for defects only. Cost: N (N - 1) / 2 products of (M x C) by (C x M).
 """
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 
 import numpy as np
 import torch
@@ -257,11 +260,17 @@ def similar_patch_counts(tokens: Tensor | np.ndarray, thresholds: Sequence[float
     tokens = _at_least_two_images(as_tokens(tokens))
     squared_thresholds = [t**2 for t in _checked_thresholds(thresholds)]
     counts = tokens.new_zeros((*tokens.shape[:2], len(squared_thresholds)), dtype=torch.int64)
-    for i, others, squared in _pair_tiles(tokens):
+    one_at_a_time = Lock()  # two threads may add to the same image
+
+    def count(i: int, others: slice, squared: Tensor) -> None:
         for t, limit in enumerate(squared_thresholds):
             similar = squared <= limit  # (J, M, M)
-            counts[i, :, t] += similar.sum(dim=(0, 1))
-            counts[others, :, t] += similar.sum(dim=2)
+            of_image, of_others = similar.sum(dim=(0, 1)), similar.sum(dim=2)
+            with one_at_a_time:
+                counts[i, :, t] += of_image
+                counts[others, :, t] += of_others
+
+    _for_each_pair(tokens, count)
     return counts
 
 
@@ -275,20 +284,36 @@ def _all_nearest_distances(tokens: Tensor) -> Tensor:
     """All pairs at once, (N, N, M): entry [i, j, m] from patch m of image i to image j; [i, i] is infinite."""
     n_images, n_patches, _ = tokens.shape
     nearest = tokens.new_full((n_images, n_images, n_patches), torch.inf)
-    for i, others, squared in _pair_tiles(tokens):
+
+    def keep_nearest(i: int, others: slice, squared: Tensor) -> None:
         nearest[i, others] = squared.amin(dim=1)  # from image i to the others ...
         nearest[others, i] = squared.amin(dim=2)  # ... and from the others back, out of the same product
+
+    _for_each_pair(tokens, keep_nearest)
     return nearest.clamp_(min=0).sqrt_()
 
 
-def _pair_tiles(tokens: Tensor) -> Iterator[tuple[int, slice, Tensor]]:
-    """Visit every pair of images once: image i, a slice of J images after it, squared distances (J, M, M)."""
+def _for_each_pair(tokens: Tensor, use: Callable[[int, slice, Tensor], None]) -> None:
+    """Visit every pair of images once: use(image i, slice of J images after it, squared distances (J, M, M)).
+
+    Each thread works on tiles of its own. Threads that share a tile wait for each other after every operation,
+    which takes several times as long as soon as another program wants the processor too.
+    """
     n_images, n_patches, _ = tokens.shape
     step = max(1, TILE_BYTES // (n_patches**2 * tokens.element_size()))
-    for i in range(n_images - 1):
+
+    def visit(i: int) -> None:
         for start in range(i + 1, n_images, step):
             others = slice(start, min(start + step, n_images))
-            yield i, others, _squared_distances(tokens[i], tokens[others])
+            use(i, others, _squared_distances(tokens[i], tokens[others]))
+
+    n_threads = torch.get_num_threads()
+    workers = n_threads if tokens.device.type == "cpu" else 1
+    try:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            deque(pool.map(visit, range(n_images - 1)), maxlen=0)  # raises what a thread raised
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def _squared_distances(patches: Tensor, images: Tensor) -> Tensor:
