@@ -12,6 +12,8 @@ import typer
 
 from musc_lite.errors import MuScError
 
+LARGEST_OVERLAY = 1024  # pixels along the longer side
+
 app = typer.Typer(
     name="musc-lite",
     help="MuSc: find the odd ones among unlabeled images, by letting the images score each other.",
@@ -180,7 +182,9 @@ def _write_maps(output: Path, result) -> None:
     for i, name in enumerate(names):
         path = output / "maps" / f"{name}.png"  # a.jpg and a.png of one folder stay apart
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(overlay(result.images[i], maps[i], low, high)).save(path)
+        image = result.images[i]
+        image.thumbnail((LARGEST_OVERLAY, LARGEST_OVERLAY))
+        Image.fromarray(overlay(image, maps[i], low, high)).save(path)
 
 
 def _print_table(results) -> None:

@@ -46,14 +46,15 @@ def overlay(image: Image.Image | ArrayLike, anomaly_map: ArrayLike, low: float, 
     Parameters
     ----------
     image : PIL image or (H', W', 3) array of uint8
-        Resized to the map's size.
+        Of any size and shape.
     anomaly_map : (H, W)
+        Stretched over the image: the backbone saw the image as a square.
     low, high : float
         Color scale, usually `color_range` of the whole batch.
 
     Returns
     -------
-    ndarray (H, W, 3) of uint8
+    ndarray (H', W', 3) of uint8
 
     Examples
     --------
@@ -61,12 +62,18 @@ def overlay(image: Image.Image | ArrayLike, anomaly_map: ArrayLike, low: float, 
     >>> overlay(gray, np.zeros((2, 2)), low=0.0, high=1.0).tolist() == gray.tolist()
     True
     """
-    heat = np.clip((np.asarray(anomaly_map) - low) / (high - low), 0, 1)  # (H, W)
-    image = image if isinstance(image, Image.Image) else Image.fromarray(np.asarray(image))
-    pixels = np.asarray(image.convert("RGB").resize(heat.shape[::-1], Image.Resampling.BICUBIC)) / 255
+    pixels = np.asarray(image) / 255  # (H', W', 3)
+    stretched = stretch(anomaly_map, pixels.shape[:2], Image.Resampling.BILINEAR)
+    heat = np.clip((stretched - low) / (high - low), 0, 1)  # (H', W')
     opacity = 0.85 * heat[..., None] ** 0.75
     blended = (1 - opacity) * pixels + opacity * HEAT(0.25 + 0.7 * heat)[..., :3]
     return np.rint(255 * blended).astype(np.uint8)
+
+
+def stretch(values: ArrayLike, size: tuple[int, int], resampling: Image.Resampling) -> np.ndarray:
+    """Resize a map or mask (H, W) to another size (H', W')."""
+    values = Image.fromarray(np.asarray(values, dtype=np.float32))
+    return np.asarray(values.resize(size[::-1], resampling))
 
 
 def plot_anomaly_map(
@@ -94,9 +101,11 @@ def plot_anomaly_map(
     matplotlib Axes
     """
     ax = plt.gca() if ax is None else ax
-    ax.imshow(overlay(image, anomaly_map, low, high))
+    pixels = overlay(image, anomaly_map, low, high)
+    ax.imshow(pixels)
     if mask is not None and np.any(mask):
-        ax.contour(np.asarray(mask, float), levels=[0.5], colors="#56B4E9", linewidths=1.5)
+        outline = stretch(mask, pixels.shape[:2], Image.Resampling.NEAREST)
+        ax.contour(outline, levels=[0.5], colors="#56B4E9", linewidths=1.5)
     ax.set_axis_off()
     return ax
 

@@ -16,7 +16,7 @@ from scipy.ndimage import binary_dilation
 from musc_lite.detector import MuSc
 from musc_lite.images import ImageSet
 from musc_lite.metrics import Metrics, evaluate
-from musc_lite.plots import color_range, overlay, plot_ranking
+from musc_lite.plots import color_range, overlay, plot_ranking, stretch
 from musc_lite.weights import atomic_path
 
 __all__ = ["Result", "evaluate_detector", "write_report"]
@@ -111,7 +111,8 @@ def _section(result: Result, metric_names: Sequence[str], max_images: int) -> di
     cards = []
     for position, rank in enumerate(shown):
         i = order[rank]
-        image = images[i].resize(maps.shape[:0:-1], Image.Resampling.BICUBIC)
+        image = images[i]
+        image.thumbnail((THUMBNAIL, THUMBNAIL))
         following = shown[position + 1] if position + 1 < len(shown) else rank + 1
         cards.append(
             {
@@ -164,14 +165,14 @@ def _ranking(detector: MuSc, images: ImageSet) -> str:
 
 
 def _outlined(image: Image.Image, mask: np.ndarray) -> Image.Image:
-    """Draw the outer border of a mask (H, W) on an image of the same size."""
+    """Draw the outer border of a mask (H, W) on an image of any size."""
     pixels = np.array(image)
+    mask = stretch(mask, pixels.shape[:2], Image.Resampling.NEAREST) > 0
     pixels[binary_dilation(mask, iterations=2) & ~mask] = (86, 180, 233)
     return Image.fromarray(pixels)
 
 
 def _data_uri(image: Image.Image) -> str:
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=82)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -187,20 +187,6 @@ def test_the_number_of_threads_is_left_alone():
     assert torch.get_num_threads() == before
 
 
-def test_many_threads_count_every_pair():
-    """Threads add to the same images: nothing may get lost."""
-    tokens = random_tokens(40, 6, 2)
-    before, step = torch.get_num_threads(), module.TILE_BYTES
-    try:
-        module.TILE_BYTES = 1
-        torch.set_num_threads(8)
-        counts = similar_patch_counts(tokens, [10.0])
-    finally:
-        torch.set_num_threads(before)
-        module.TILE_BYTES = step
-    assert (counts == 39 * 6).all()
-
-
 def test_bad_arguments():
     tokens = random_tokens(3, 4, 2)
     for function in (mutual_scores, nearest_distances):

@@ -34,11 +34,14 @@ def test_constant_maps_have_a_color_range():
     np.testing.assert_array_equal(overlay(image, np.ones((4, 4)), low, high), image)
 
 
-def test_overlay_takes_the_size_of_the_map():
-    found = overlay(np.zeros((10, 20, 3), np.uint8), np.ones((7, 9)), 0, 1)
-    assert found.shape == (7, 9, 3)
+def test_the_map_is_stretched_over_the_image():
+    hot = np.zeros((8, 8))
+    hot[:, 6:] = 1
+    found = overlay(np.zeros((10, 40, 3), np.uint8), hot, 0, 1)
+    assert found.shape == (10, 40, 3)
     assert found.dtype == np.uint8
-    assert found.max() > 100
+    assert found[:, 34:].min(axis=(0, 1)).max() > 100
+    assert found[:, :20].max() == 0
 
 
 def test_plots_draw_on_the_given_axes(ax):
