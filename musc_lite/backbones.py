@@ -195,6 +195,8 @@ def load_backbone(name: str, pretrained: str = "auto", device: str | torch.devic
         If its weights are not on this machine and cannot be downloaded.
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"torch finds no CUDA device here: give device='cpu' or none instead of {str(device)!r}")
     if TIMM_NAMES.get(name, name).split(".")[0] in _timm_vits():
         load = _load_timm
     elif name.removesuffix(PLAIN_GELU) in _clip_vits():

@@ -25,13 +25,16 @@ app = typer.Typer(
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for results; made where it is missing.")]
 
 
-def _numbers(text: str | None, kind: type = int) -> tuple | None:
+def _numbers(option: str, text: str | None, kind: type = int) -> tuple | None:
     """Read "1,3,5"; an empty text gives none."""
-    return None if text is None else tuple(kind(part) for part in text.replace(",", " ").split())
+    try:
+        return None if text is None else tuple(kind(part) for part in text.replace(",", " ").split())
+    except ValueError as error:
+        raise ValueError(f"{option} takes numbers with commas between them, got {text!r}") from error
 
 
 def _layers(text: str | None) -> str | tuple[int, ...] | None:
-    return text if text in (None, "even", "middle") else _numbers(text)
+    return text if text in (None, "even", "middle") else _numbers("--layers (even, middle or block numbers)", text)
 
 
 @contextmanager
@@ -122,10 +125,10 @@ def score(
             backbone,
             layers=_layers(layers),
             image_size=image_size,
-            r=_numbers(r),
-            interval=_numbers(interval, float),
-            windows=_numbers(windows),
-            contamination=contamination if contamination == "auto" else float(contamination),
+            r=_numbers("--r", r),
+            interval=_numbers("--interval", interval, float),
+            windows=_numbers("--windows", windows),
+            contamination="auto" if contamination == "auto" else _numbers("--contamination", contamination, float)[0],
             batch_size=batch_size,
             device=device,
             cache_dir=output / "features",

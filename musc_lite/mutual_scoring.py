@@ -104,9 +104,9 @@ def interval_average(distances: Tensor | np.ndarray, interval: tuple[float, floa
     tensor(0.2000, dtype=torch.float64)
     """
     distances = torch.as_tensor(distances)
+    if len(interval) != 2 or not 0 <= interval[0] < interval[1] <= 1:
+        raise ValueError(f"the interval needs two shares, 0 <= begin < end <= 1, got {interval}")
     begin, end = interval
-    if not 0 <= begin < end <= 1:
-        raise ValueError(f"the interval needs 0 <= begin < end <= 1, got ({begin}, {end})")
     n_others = distances.shape[-1]
     if n_others == 0:
         raise ValueError("the distances lead to no other image: mutual scoring needs at least 2 images")

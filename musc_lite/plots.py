@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 from PIL import Image
 
@@ -146,6 +147,7 @@ def plot_ranking(
         ax=ax,
     )
     ax.axhline(threshold, color=COLORS["threshold"], linestyle="--", linewidth=1.5, label="threshold")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="rank", ylabel="image score")
     ax.legend(frameon=False)
     sns.despine(ax=ax)

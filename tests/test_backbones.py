@@ -162,6 +162,12 @@ def test_preprocessing_is_a_bicubic_square_in_the_colors_of_the_weights(backbone
     assert clip.mean == pytest.approx((0.48145466, 0.4578275, 0.40821073))
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_missing_gpu_is_said_before_the_work():
+    with pytest.raises(ValueError, match="no CUDA device"):
+        load_backbone("dinov2_vits14", device="cuda")
+
+
 def test_bad_names_and_sizes(backbone):
     with pytest.raises(ValueError, match=r"no backbone is named 'dinov2_vits'.*'dinov2_vits14'"):
         load_backbone("dinov2_vits")

@@ -69,7 +69,11 @@ def test_errors_are_one_message(folder, tmp_path):
         (["score", tmp_path / "missing", "-o", tmp_path / "out"], "missing"),
         (["score", folder, "-o", folder / "out"], "lies inside of"),
         (["score", folder, "-o", tmp_path / "out", "--r", "2"], "odd"),
-        (["score", folder, "-o", tmp_path / "out", "--r", "one"], "one"),
+        (["score", folder, "-o", tmp_path / "out", "--r", "one"], "--r takes numbers"),
+        (["score", folder, "-o", tmp_path / "out", "--interval", "0.3"], "two shares"),
+        (["score", folder, "-o", tmp_path / "out", "--contamination", "some"], "--contamination takes numbers"),
+        (["score", folder, "-o", tmp_path / "out", "--layers", "4,99"], "between 0 and 11"),
+        (["score", folder, "-o", tmp_path / "out", "--image-size", "100"], "98 or 112"),
         (["score", folder, "-o", tmp_path / "out", "--backbone", "dinov2"], "did you mean"),
         (["score", folder, "-o", tmp_path / "out", "--on-error", "maybe"], "on_error"),
     ]:
