@@ -9,8 +9,11 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -109,19 +112,27 @@ class Backbone:
             if choice not in named:
                 raise ValueError(f"layers must be 'even', 'middle' or a list of block indices, got {choice!r}")
             return named[choice]
-        blocks = sorted(int(block) for block in choice)
-        if not blocks or len(set(blocks)) < len(blocks) or blocks[0] < 0 or blocks[-1] >= self.depth:
+        blocks = sorted(choice) if np.ndim(choice) == 1 else []
+        if (
+            not blocks
+            or not all(isinstance(block, Integral) for block in blocks)
+            or len(set(blocks)) < len(blocks)
+            or blocks[0] < 0
+            or blocks[-1] >= self.depth
+        ):
             raise ValueError(
                 f"layers must be different block indices between 0 and {self.depth - 1} ({self.name} has "
-                f"{self.depth} blocks), got {list(choice)}"
+                f"{self.depth} blocks), got {choice}"
             )
-        return blocks
+        return [int(block) for block in blocks]
 
     def grid(self, image_size: int) -> tuple[int, int]:
         """Give the patch grid (h, w) of a square image, or say which sizes would do."""
         p = self.patch_size
-        if image_size != int(image_size) or image_size < p or image_size % p:
-            below = max(int(image_size) // p, 1) * p
+        if not isinstance(image_size, Integral):
+            raise ValueError(f"image_size is the side of a square in whole pixels, got {image_size!r}")
+        if image_size < p or image_size % p:
+            below = max(image_size // p, 1) * p
             raise ValueError(
                 f"image_size must be a multiple of the patch size {p} of {self.name}: "
                 f"{below} or {below + p}, not {image_size}"
@@ -194,7 +205,10 @@ def load_backbone(name: str, pretrained: str = "auto", device: str | torch.devic
     WeightsNotFoundError
         If its weights are not on this machine and cannot be downloaded.
     """
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    try:
+        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError as error:
+        raise ValueError(f"{device!r} is no device that torch knows; 'cpu' and 'cuda' are") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"torch finds no CUDA device here: give device='cpu' or none instead of {str(device)!r}")
     if TIMM_NAMES.get(name, name).split(".")[0] in _timm_vits():
@@ -218,6 +232,8 @@ def _load_timm(name: str, pretrained: str, device: torch.device) -> Backbone:
     embedded = name == EMBEDDED and pretrained == "auto"
     options = {"num_classes": 0, "dynamic_img_size": True}
     if pretrained not in ("auto", "random"):
+        if not Path(pretrained).is_file():
+            raise WeightsNotFoundError(f"there is no weights file {pretrained}; {name} also takes 'auto' or 'random'")
         options["pretrained_cfg_overlay"] = {"file": pretrained}
     with _seeded(), _weights_explained(name, pretrained):
         model = timm.create_model(TIMM_NAMES.get(name, name), not embedded and pretrained != "random", **options)
@@ -257,6 +273,8 @@ def _load_clip(name: str, pretrained: str, device: torch.device) -> Backbone:
     tags = open_clip.list_pretrained_tags_by_model(clip_name)
     if pretrained == "auto" and tag not in tags:
         raise ValueError(f"{name} has no OpenAI weights; give pretrained= one of {', '.join(tags)}")
+    if pretrained not in ("auto", "random", *tags) and not Path(pretrained).is_file():
+        raise WeightsNotFoundError(f"{pretrained} is neither a weights file nor one of the tags {', '.join(tags)}")
     # Weights know which activation they were trained with; open_clip itself only warns of a mismatch.
     trained_with_quick_gelu = (open_clip.get_pretrained_cfg(clip_name, tag) or {}).get("quick_gelu", False)
     with _seeded(), _weights_explained(name, tag), warnings.catch_warnings():
@@ -332,7 +350,7 @@ def _weights_explained(name: str, pretrained: str) -> Iterator[None]:
         yield
     except Exception as error:
         raise WeightsNotFoundError(
-            f"cannot load the weights {pretrained!r} of {name}: {error}. They are downloaded from a model hub once; "
-            f"with network access run: python data_scripts/get_weights.py {name}. With a weights file at hand give "
-            f"pretrained='PATH'; without either, the backbone {EMBEDDED!r} needs no hub"
+            f"cannot load the weights {pretrained!r} of {name}: {error}. They come from a model hub once; with "
+            f"network access run: python data_scripts/get_weights.py {name} (or: musc-lite weights {name}). With a "
+            f"weights file at hand give pretrained='PATH'; without either, the backbone {EMBEDDED!r} needs no hub"
         ) from error

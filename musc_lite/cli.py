@@ -2,6 +2,7 @@
 
 import csv
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -111,8 +112,7 @@ def score(
     Features are kept in OUTPUT/features: interrupted and started again, it goes on where it was.
     """
     with _plain_errors():
-        output_inside = output.resolve().is_relative_to(folder.resolve())
-        if output_inside:
+        if output.resolve().is_relative_to(folder.resolve()):
             raise ValueError(f"the output folder {output} lies inside of {folder}: its pictures would be scored too")
         from musc_lite.datasets import load_folder
         from musc_lite.detector import MuSc
@@ -121,6 +121,8 @@ def score(
         images = load_folder(folder, on_error=on_error)
         for path, reason in images.skipped:
             print(f"musc-lite: left out {path}: {reason}", file=sys.stderr)
+        images.masks(8)  # a mask that does not fit is said now, not after the long work
+        _make_folder(output)
         detector = MuSc(
             backbone,
             layers=_layers(layers),
@@ -140,6 +142,8 @@ def score(
         _print_table([result])
         outliers = int((detector.image_scores_ > detector.threshold_).sum())
         print(f"{outliers} of {len(images)} images are outliers. Look at {report}")
+        if len(images) < 10:
+            print("With fewer than 10 images trust the ranking, not the threshold.")
 
 
 @app.command()
@@ -156,6 +160,15 @@ def weights(
             fetch_embedded_weights(from_file)
         for name in names or [EMBEDDED]:
             print(f"{load_backbone(name)} is ready")
+
+
+def _make_folder(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        raise ValueError(f"cannot write to {output} ({error.strerror}); give another folder with -o") from error
 
 
 def _write_scores(path: Path, result) -> None:
@@ -179,6 +192,10 @@ def _write_maps(output: Path, result) -> None:
     from musc_lite.weights import atomic_path
 
     maps, names = result.detector.anomaly_maps_, result.images.names
+    if (output / "maps.npz").exists():  # an earlier run's pictures must not stand among the new ones
+        with np.load(output / "maps.npz") as earlier:
+            for name in earlier["names"]:
+                (output / "maps" / f"{name}.png").unlink(missing_ok=True)
     with atomic_path(output / "maps.npz") as partial, partial.open("wb") as file:
         np.savez_compressed(file, maps=maps, names=np.array(names))
     low, high = color_range(maps)

@@ -72,7 +72,7 @@ def load_folder(path: str | PathLike, on_error: str = "raise") -> ImageSet:
     """
     root = _existing_folder(path)
     if categories := [e.name for e in _entries(root) if e.is_dir() and len(_subfolders(e, *MVTEC_FOLDERS)) == 2]:
-        raise DataNotFoundError(f"{root} holds categories: load one, load_mvtec({str(root)!r}, {categories[0]!r})")
+        raise DataNotFoundError(f"{root} holds categories: give one, such as {root / categories[0]}")
     mask_folders = _subfolders(root, "ground_truth", "masks")
     image_folder = next(iter(_subfolders(root, "test")), root)
     paths, unsupported = _find_images(image_folder, leave_out=mask_folders)
@@ -213,7 +213,9 @@ def _image_set(
     troubles = [_trouble(images, i, decode=on_error == "skip") for i in range(len(images))]
     skipped = [(path, trouble) for path, trouble in zip(paths, troubles, strict=True) if trouble]
     if skipped and on_error == "raise":
-        raise ImageReadError(f"{root}: {_summary(skipped)}; correct this, or load with on_error='skip'")
+        raise ImageReadError(
+            f"{root}: {_summary(skipped)}; correct this, or leave such files out (on_error='skip', --on-error skip)"
+        )
     images = replace(images.subset([not trouble for trouble in troubles]), skipped=unsupported + skipped)
     if not len(images):
         why = f"; left out: {_summary(images.skipped)}" if images.skipped else ""

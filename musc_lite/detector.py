@@ -1,9 +1,11 @@
 """All stages at once, behind scikit-learn's conventions for outlier detectors."""
 
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,8 @@ class Scores:
 
     Attributes
     ----------
+    names : list of str
+        Which images these are.
     image_scores : ndarray (N,)
         Comparable with the fitted detector's ``image_scores_`` and ``threshold_``; higher is more anomalous.
     map_scores : ndarray (N,)
@@ -41,6 +45,7 @@ class Scores:
     anomaly_maps : ndarray (N, H, W)
     """
 
+    names: list[str]
     image_scores: np.ndarray
     map_scores: np.ndarray
     anomaly_maps: np.ndarray
@@ -76,6 +81,8 @@ class MuSc(OutlierMixin, BaseEstimator):
 
     Attributes
     ----------
+    names_ : list of str
+        The N images of the batch, in the order of all scores.
     features_ : Features
         Patch tokens (N, S, M, C) and class tokens (N, D).
     patch_scores_ : ndarray (R, S, N, M)
@@ -179,9 +186,11 @@ class MuSc(OutlierMixin, BaseEstimator):
             )
         self._check_parameters()
         self.seconds_ = {}
+        self.names_ = list(images.names)
+        self._digests = {images.digest(i) for i in range(len(images))}
         self.backbone_ = self._load_backbone()
         with self._timed("features"):
-            self.features_ = self._extract(images)
+            self.features_ = self._extract(images, self.layers, self.image_size)
         self.r_ = tuple(self.backbone_.default_r if self.r is None else self.r)
 
         with self._timed("mutual scoring"):
@@ -219,15 +228,24 @@ class MuSc(OutlierMixin, BaseEstimator):
         Parameters
         ----------
         X : ImageSet, path of a folder, or list of images
-            New images, one or more. New images do not score each other.
+            New images, one or more. They do not score each other. An image of the fitted batch would find itself
+            there and look normal, which is warned of: its score is in ``image_scores_``.
 
         Returns
         -------
         Scores
-            Scaled by the fit's range (a new image may score above 1) and re-scored among the fitted batch.
+            Scaled by the fit's range (a new image may score above 1 or below 0) and re-scored among the fitted batch.
         """
         check_is_fitted(self)
-        new = self._extract(as_image_set(X))
+        images = as_image_set(X)
+        known = [name for i, name in enumerate(images.names) if images.digest(i) in self._digests]
+        if known:
+            warnings.warn(
+                f"{len(known)} of these images belong to the fitted batch, such as {known[0]}: each finds itself there "
+                "and looks normal; the scores of fitted images are in image_scores_",
+                stacklevel=2,
+            )
+        new = self._extract(images, self.features_.layers, self.features_.image_size)
 
         def score(fitted: Tensor, s: int, r: int) -> Tensor:
             tokens = aggregate(new.patch_tokens[:, s], new.grid, r)
@@ -235,7 +253,8 @@ class MuSc(OutlierMixin, BaseEstimator):
 
         maps = self._maps(self._each_degree_and_layer(score))
         map_scores = image_scores_from_maps(maps)
-        return Scores(self._rescore_new(map_scores, new.class_tokens).numpy(), map_scores.numpy(), maps.numpy())
+        image_scores = self._rescore_new(map_scores, new.class_tokens)
+        return Scores(list(images.names), image_scores.numpy(), map_scores.numpy(), maps.numpy())
 
     def score_samples(self, X: Images) -> np.ndarray:
         """Score new images in scikit-learn's sign: lower is more abnormal, (N,)."""
@@ -281,12 +300,12 @@ class MuSc(OutlierMixin, BaseEstimator):
             rescored.append(neighborhood_scores(similarity, torch.cat([score[None], batch]), self.windows))
         return torch.cat(rescored)
 
-    def _extract(self, images: ImageSet) -> Features:
+    def _extract(self, images: ImageSet, layers: str | Sequence[int] | None, image_size: int | None) -> Features:
         return extract_features(
             images,
             self.backbone_,
-            layers=self.layers,
-            image_size=self.image_size,
+            layers=layers,
+            image_size=image_size,
             batch_size=self.batch_size,
             cache_dir=self.cache_dir,
         )
@@ -299,10 +318,12 @@ class MuSc(OutlierMixin, BaseEstimator):
     def _check_parameters(self) -> None:
         """Refuse before the long work what the stages would refuse after it."""
         interval_average(torch.zeros(2), self.interval)
-        if self.r is not None and not (len(self.r) and all(r == int(r) and r > 0 and r % 2 for r in self.r)):
-            raise ValueError(f"r must be odd whole numbers such as (1, 3, 5), got {self.r}")
-        if not all(k == int(k) and k > 0 for k in self.windows):
-            raise ValueError(f"windows must be whole numbers of images, at least 1 each, got {self.windows}")
+        if self.r is not None and not (_are_counts(self.r) and len(self.r) and all(r % 2 for r in self.r)):
+            raise ValueError(f"r must be a list of odd whole numbers such as (1, 3, 5), got {self.r!r}")
+        if not _are_counts(self.windows):
+            raise ValueError(
+                f"windows must be a list of numbers of images, at least 1 each, or (), got {self.windows!r}"
+            )
         _threshold(np.zeros(2), self.contamination)
 
     @contextmanager
@@ -313,16 +334,25 @@ class MuSc(OutlierMixin, BaseEstimator):
 
 
 def as_image_set(images: Images) -> ImageSet:
-    """Take an ImageSet as it is, a path as a folder, anything else as a list of images."""
+    """Take an ImageSet as it is, a path as a folder or a file, a list as paths of files or as images."""
     if isinstance(images, ImageSet):
         return images
-    return load_folder(images) if isinstance(images, str | Path) else from_arrays(images)
+    if isinstance(images, str | Path) and not Path(images).is_file():
+        return load_folder(images)
+    paths = [images] if isinstance(images, str | Path) else images
+    if isinstance(paths, Sequence) and paths and all(isinstance(path, str | Path) for path in paths):
+        return ImageSet([Path(path) for path in paths], [str(path) for path in paths])
+    return from_arrays(images)
+
+
+def _are_counts(values: object) -> bool:
+    return np.ndim(values) == 1 and all(isinstance(value, Integral) and value > 0 for value in values)
 
 
 def _threshold(image_scores: ArrayLike, contamination: str | float) -> float:
     if contamination == "auto":
         median = np.median(image_scores)
         return float(median + 3 * 1.4826 * np.median(np.abs(image_scores - median)))
-    if isinstance(contamination, str) or not 0 < contamination <= 0.5:
+    if not isinstance(contamination, Real) or not 0 < contamination <= 0.5:
         raise ValueError(f"contamination must be 'auto' or a share in (0, 0.5], got {contamination!r}")
     return float(np.quantile(image_scores, 1 - contamination))

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 
 import torch
@@ -135,10 +136,10 @@ def extract_features(
         If an image cannot be read; the message names it.
     """
     chosen = backbone.layers(layers)
-    size = backbone.default_image_size if image_size is None else int(image_size)
+    size = backbone.default_image_size if image_size is None else image_size
     grid = backbone.grid(size)
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if not isinstance(batch_size, Integral) or batch_size < 1:
+        raise ValueError(f"batch_size must be a whole number, at least 1, got {batch_size!r}")
     cache = None if cache_dir is None else _cache_folder(Path(cache_dir), backbone, chosen, size)
 
     patch_tokens, class_tokens = [], []  # per batch: (B, S, M, C), (B, D)

@@ -34,7 +34,7 @@ T = TypeVar("T")
 # Closed on purpose: asked without a list, Pillow would hand an EPS named x.png to Ghostscript.
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-SKIP_HINT = "; repair or remove it, or load the folder with on_error='skip'"
+SKIP_HINT = "; repair or remove it, or leave bad files out (on_error='skip', --on-error skip)"
 
 
 @dataclass(eq=False, repr=False)

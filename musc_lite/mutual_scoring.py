@@ -104,7 +104,7 @@ def interval_average(distances: Tensor | np.ndarray, interval: tuple[float, floa
     tensor(0.2000, dtype=torch.float64)
     """
     distances = torch.as_tensor(distances)
-    if len(interval) != 2 or not 0 <= interval[0] < interval[1] <= 1:
+    if np.shape(interval) != (2,) or not 0 <= interval[0] < interval[1] <= 1:
         raise ValueError(f"the interval needs two shares, 0 <= begin < end <= 1, got {interval}")
     begin, end = interval
     n_others = distances.shape[-1]

@@ -29,16 +29,17 @@ def color_range(maps: ArrayLike) -> tuple[float, float]:
     Returns
     -------
     low, high : float
-        The upper quartile of all pixels, below which nothing is colored, and the 99.9th percentile (at least six
-        times as far from the median as the quartile, so that a batch without defects is not painted red).
+        Below the upper quartile of a typical image's pixels nothing is colored; the scale ends at the batch's 99.9th
+        percentile. So that a batch without defects is not painted red, it reaches at least five times as far above
+        the quartile as that lies above the median, and at least 0.02: less means nothing between unit vectors.
 
     Examples
     --------
     >>> color_range(np.arange(101.0).reshape(1, 1, 101))
     (75.0, 200.0)
     """
-    median, low, high = np.percentile(maps, [50, 75, 99.9])
-    return float(low), float(max(high, median + 6 * (low - median), low + 1e-6))
+    median, low = np.median(np.percentile(maps, [50, 75], axis=(1, 2)), axis=1)  # of each image; then the typical one
+    return float(low), float(max(np.percentile(maps, 99.9), low + 5 * (low - median), low + 0.02))
 
 
 def overlay(image: Image.Image | ArrayLike, anomaly_map: ArrayLike, low: float, high: float) -> np.ndarray:

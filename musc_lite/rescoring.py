@@ -102,6 +102,10 @@ def rescore(
             f"re-scoring needs one score and one class token per image, got scores {tuple(image_scores.shape)} "
             f"and class tokens {tuple(class_tokens.shape)}"
         )
+    if not torch.isfinite(image_scores).all():
+        raise ValueError("the image scores hold NaN or infinite values")
+    if np.ndim(windows) != 1:
+        raise ValueError(f"windows is a list of sizes such as (1, 2, 3), or () to turn re-scoring off; got {windows!r}")
     if not len(windows):
         return image_scores
     scaled = scale_scores(image_scores, image_scores.min(), image_scores.max())

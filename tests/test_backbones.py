@@ -166,6 +166,8 @@ def test_preprocessing_is_a_bicubic_square_in_the_colors_of_the_weights(backbone
 def test_a_missing_gpu_is_said_before_the_work():
     with pytest.raises(ValueError, match="no CUDA device"):
         load_backbone("dinov2_vits14", device="cuda")
+    with pytest.raises(ValueError, match="no device that torch knows"):
+        load_backbone("dinov2_vits14", device="gpu")
 
 
 def test_bad_names_and_sizes(backbone):
@@ -186,6 +188,7 @@ def test_weights_of_a_hub_that_cannot_be_reached(name):
         load_backbone(name)
 
 
-def test_a_weights_file_that_is_not_there():
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "ViT-B-32"])
+def test_a_weights_file_that_is_not_there(name):
     with pytest.raises(WeightsNotFoundError, match=r"nowhere\.safetensors"):
-        load_backbone("vit_tiny_patch16_224", pretrained="nowhere.safetensors")
+        load_backbone(name, pretrained="nowhere.safetensors")

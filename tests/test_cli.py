@@ -84,6 +84,21 @@ def test_errors_are_one_message(folder, tmp_path):
         assert "Traceback" not in done.output
 
 
+def test_pictures_of_an_earlier_run_do_not_stay(folder, tmp_path):
+    assert run("score", folder, "-o", tmp_path / "out", *FAST).exit_code == 0
+    (folder / "0.png").unlink()
+    assert run("score", folder, "-o", tmp_path / "out", *FAST).exit_code == 0
+    assert len(list((tmp_path / "out" / "maps").rglob("*.png"))) == 7
+
+
+def test_output_that_cannot_be_written(folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = run("score", folder, "-o", tmp_path / "file", *FAST)
+    assert done.exit_code == 1
+    assert "give another folder with -o" in done.stderr
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
 def test_skipping_bad_files_lists_them(folder, tmp_path):
     (folder / "0.png").write_bytes(b"")
     done = run("score", folder, "-o", tmp_path / "out", "--on-error", "skip", *FAST)

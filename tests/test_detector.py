@@ -134,6 +134,29 @@ def test_identical_images_are_all_normal(backbone):
     assert (detector.fit_predict(same) == 1).all()
 
 
+def test_takes_paths_of_files_and_keeps_names(backbone, images, detector, tmp_path):
+    paths = [tmp_path / f"{i}.png" for i in range(len(images))]
+    for path, image in zip(paths, images, strict=True):
+        image.save(path)
+    fitted = MuSc(backbone, image_size=112).fit(paths[:-1])
+    assert fitted.names_ == [str(path) for path in paths[:-1]]
+    new = fitted.score_images(str(paths[-1]))
+    assert new.names == [str(paths[-1])]
+    assert new.image_scores.shape == (1,)
+
+
+def test_an_image_of_the_batch_is_not_new(images, detector):
+    with pytest.warns(UserWarning, match="1 of these images belong to the fitted batch, such as gravel_003"):
+        detector.score_images(images.subset([3]))
+
+
+def test_parameters_changed_after_the_fit_do_not_mix_into_it(backbone, images):
+    detector = MuSc(backbone, image_size=112, layers=[5, 8]).fit(images.subset(range(7)))
+    expected = detector.score_images(images.subset([7])).image_scores
+    changed = detector.set_params(image_size=56, layers=[4]).score_images(images.subset([7])).image_scores
+    np.testing.assert_array_equal(changed, expected)
+
+
 def test_one_image_alone_cannot_be_scored(backbone):
     with pytest.raises(ValueError, match=r"at least 2, got 1 \(lonely\)"):
         MuSc(backbone).fit(from_arrays([np.zeros((28, 28))], names=["lonely"]))
@@ -143,6 +166,15 @@ def test_one_image_alone_cannot_be_scored(backbone):
     ("parameter", "message"),
     [
         ({"r": (2,)}, "odd"),
+        ({"r": 3}, "odd"),
+        ({"interval": 0.3}, "two shares"),
+        ({"windows": 2}, "windows"),
+        ({"windows": None}, "windows"),
+        ({"contamination": None}, "contamination"),
+        ({"layers": 5}, "layers"),
+        ({"layers": [4.5]}, "layers"),
+        ({"image_size": 112.5}, "image_size"),
+        ({"batch_size": "8"}, "batch_size"),
         ({"r": ()}, "odd"),
         ({"interval": (0.5, 0.1)}, "begin < end"),
         ({"windows": (0, 1)}, "at least 1"),

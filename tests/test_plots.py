@@ -27,6 +27,20 @@ def test_a_batch_without_defects_is_not_painted_red():
     assert np.mean((maps - low) / (high - low) > 0.5) < 0.05
 
 
+def test_rounding_noise_has_no_color():
+    maps = np.random.default_rng(0).uniform(1e-4, 5e-4, (5, 16, 16))
+    low, high = color_range(maps)
+    gray = np.full((16, 16, 3), 128, np.uint8)
+    assert np.abs(overlay(gray, maps[0], low, high).astype(int) - 128).max() < 6
+
+
+def test_a_large_outlier_in_a_small_batch_is_colored():
+    maps = np.random.default_rng(0).normal(0.3, 0.01, (3, 32, 32))
+    maps[0] += 0.3
+    low, high = color_range(maps)
+    assert np.mean((maps[0] - low) / (high - low)) > 0.5
+
+
 def test_constant_maps_have_a_color_range():
     low, high = color_range(np.ones((2, 4, 4)))
     assert high > low

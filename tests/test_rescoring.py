@@ -81,5 +81,9 @@ def test_bad_arguments():
         keep_top_k(np.eye(3), 0)
     with pytest.raises(ValueError, match="one score and one class token per image"):
         rescore([1.0, 2.0], np.ones((3, 2)))
+    with pytest.raises(ValueError, match="NaN"):
+        rescore([1.0, float("nan")], np.eye(2))
+    with pytest.raises(ValueError, match="list of sizes"):
+        rescore([1.0, 2.0], np.eye(2), windows=2)
     with pytest.raises(ValueError, match="no positive similarity"):
         rescore([1.0, 2.0], np.zeros((2, 2)))
