@@ -5,9 +5,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
+from zipfile import BadZipFile
 
 import typer
 
@@ -36,6 +37,15 @@ def _numbers(option: str, text: str | None, kind: type = int) -> tuple | None:
 
 def _layers(text: str | None) -> str | tuple[int, ...] | None:
     return text if text in (None, "even", "middle") else _numbers("--layers (even, middle or block numbers)", text)
+
+
+def _contamination(text: str) -> str | float:
+    if text == "auto":
+        return text
+    numbers = _numbers("--contamination", text, float)
+    if len(numbers) != 1:
+        raise ValueError(f"--contamination takes auto or one share such as 0.1, got {text!r}")
+    return numbers[0]
 
 
 @contextmanager
@@ -130,7 +140,7 @@ def score(
             r=_numbers("--r", r),
             interval=_numbers("--interval", interval, float),
             windows=_numbers("--windows", windows),
-            contamination="auto" if contamination == "auto" else _numbers("--contamination", contamination, float)[0],
+            contamination=_contamination(contamination),
             batch_size=batch_size,
             device=device,
             cache_dir=output / "features",
@@ -192,10 +202,7 @@ def _write_maps(output: Path, result) -> None:
     from musc_lite.weights import atomic_path
 
     maps, names = result.detector.anomaly_maps_, result.images.names
-    if (output / "maps.npz").exists():  # an earlier run's pictures must not stand among the new ones
-        with np.load(output / "maps.npz") as earlier:
-            for name in earlier["names"]:
-                (output / "maps" / f"{name}.png").unlink(missing_ok=True)
+    _remove_earlier_maps(output)
     with atomic_path(output / "maps.npz") as partial, partial.open("wb") as file:
         np.savez_compressed(file, maps=maps, names=np.array(names))
     low, high = color_range(maps)
@@ -205,6 +212,18 @@ def _write_maps(output: Path, result) -> None:
         image = result.images[i]
         image.thumbnail((LARGEST_OVERLAY, LARGEST_OVERLAY))
         Image.fromarray(overlay(image, maps[i], low, high)).save(path)
+
+
+def _remove_earlier_maps(output: Path) -> None:
+    """Take away an earlier run's pictures, which must not stand among the new ones; other files stay."""
+    import numpy as np
+
+    folder = (output / "maps").resolve()
+    with suppress(OSError, ValueError, KeyError, BadZipFile), np.load(output / "maps.npz") as earlier:
+        for name in earlier["names"]:
+            picture = (folder / f"{name}.png").resolve()
+            if picture.is_relative_to(folder):  # the list is a file that anybody may have written
+                picture.unlink(missing_ok=True)
 
 
 def _print_table(results) -> None:

@@ -72,6 +72,7 @@ def test_errors_are_one_message(folder, tmp_path):
         (["score", folder, "-o", tmp_path / "out", "--r", "one"], "--r takes numbers"),
         (["score", folder, "-o", tmp_path / "out", "--interval", "0.3"], "two shares"),
         (["score", folder, "-o", tmp_path / "out", "--contamination", "some"], "--contamination takes numbers"),
+        (["score", folder, "-o", tmp_path / "out", "--contamination", ""], "one share"),
         (["score", folder, "-o", tmp_path / "out", "--layers", "4,99"], "between 0 and 11"),
         (["score", folder, "-o", tmp_path / "out", "--image-size", "100"], "98 or 112"),
         (["score", folder, "-o", tmp_path / "out", "--backbone", "dinov2"], "did you mean"),
@@ -89,6 +90,17 @@ def test_pictures_of_an_earlier_run_do_not_stay(folder, tmp_path):
     (folder / "0.png").unlink()
     assert run("score", folder, "-o", tmp_path / "out", *FAST).exit_code == 0
     assert len(list((tmp_path / "out" / "maps").rglob("*.png"))) == 7
+
+
+def test_a_foreign_list_of_maps_removes_nothing_else(folder, tmp_path):
+    out = tmp_path / "out"
+    (out / "maps").mkdir(parents=True)
+    (tmp_path / "precious.png").write_text("mine")
+    np.savez(out / "maps.npz", names=np.array(["../../precious"]))
+    assert run("score", folder, "-o", out, *FAST).exit_code == 0
+    assert (tmp_path / "precious.png").exists()
+    (out / "maps.npz").write_text("not an archive")
+    assert run("score", folder, "-o", out, *FAST).exit_code == 0
 
 
 def test_output_that_cannot_be_written(folder, tmp_path):
