@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lab bench lint format clean
+.PHONY: help setup demo test lab notebooks book bench lint format clean
 
 help:  ## List the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 setup: $(READY)  ## Make .venv and fetch the DINOv2 ViT-S/14 weights
 
@@ -24,6 +24,13 @@ test: $(READY)  ## Check style, run every test and doctest
 lab: $(READY)  ## Open JupyterLab in notebooks/
 	cd notebooks && ../$(BIN)/jupyter lab
 
+notebooks: $(READY)  ## Execute all notebooks of the course again
+	$(BIN)/python notebooks/execute.py
+
+book: $(READY)  ## Write the course as a site for reading offline, out/book/index.html
+	rm -rf out/book
+	$(BIN)/python -m sphinx --quiet notebooks out/book
+
 bench: $(READY)  ## Repeat the README's performance figures
 	$(BIN)/python benchmarks/mutual_scoring.py
 
@@ -36,7 +43,7 @@ format: $(READY)  ## Bring all code into shape
 	$(BIN)/ruff format .
 
 clean:  ## Remove results and caches, keep .venv
-	rm -rf out .pytest_cache .ruff_cache .hypothesis
+	rm -rf out notebooks/features .pytest_cache .ruff_cache .hypothesis
 
 # uv installs in half a minute what takes pip minutes; where uv finds no index, pip may know another one.
 $(READY): pyproject.toml constraints.txt
@@ -44,7 +51,7 @@ $(READY): pyproject.toml constraints.txt
 		|| { echo "musc_lite needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
-	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[lab,test]' \
-		|| $(BIN)/python -m pip install --constraint constraints.txt --editable '.[lab,test]'
+	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[lab,test,book]' \
+		|| $(BIN)/python -m pip install --constraint constraints.txt --editable '.[lab,test,book]'
 	$(BIN)/python data_scripts/get_weights.py
 	@touch $@

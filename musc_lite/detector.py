@@ -14,12 +14,11 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from musc_lite.aggregation import aggregate
 from musc_lite.backbones import Backbone, load_backbone
 from musc_lite.datasets import load_folder
-from musc_lite.features import Features, extract_features
+from musc_lite.features import Features, extract_features, progress_bar
 from musc_lite.images import ImageSet, from_arrays
 from musc_lite.maps import image_scores_from_maps, upsample_maps
 from musc_lite.mutual_scoring import interval_average, mutual_scores, reference_distances
@@ -277,9 +276,8 @@ class MuSc(OutlierMixin, BaseEstimator):
     def _each_degree_and_layer(self, score) -> Tensor:
         """Call score(aggregated tokens (N, M, C), s, r) for each r and layer, and stack: (R, S, N', M)."""
         n_layers = len(self.features_.layers)
-        steps = tqdm(
-            [(r, s) for r in self.r_ for s in range(n_layers)], desc="mutual scoring", unit="layer", disable=None
-        )
+        steps = [(r, s) for r in self.r_ for s in range(n_layers)]
+        steps = progress_bar(steps, desc="mutual scoring", unit="layer")
         scores = [score(self.aggregated_tokens(s, r), s, r) for r, s in steps]
         return torch.stack(scores).unflatten(0, (len(self.r_), n_layers))
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -143,7 +144,7 @@ def extract_features(
     cache = None if cache_dir is None else _cache_folder(Path(cache_dir), backbone, chosen, size)
 
     patch_tokens, class_tokens = [], []  # per batch: (B, S, M, C), (B, D)
-    with tqdm(total=len(images), desc="extracting features", unit="image", disable=None if progress else True) as bar:
+    with progress_bar(total=len(images), desc="extracting features", unit="image", show=progress) as bar:
         for start in range(0, len(images), batch_size):
             indices = range(start, min(start + batch_size, len(images)))
             files = None if cache is None else [cache / f"{images.digest(i)}.safetensors" for i in indices]
@@ -163,6 +164,12 @@ def extract_features(
         layers=tuple(chosen),
         image_size=size,
     )
+
+
+def progress_bar(*args, show: bool = True, **options) -> tqdm:
+    """Make a tqdm bar; hidden in log files, and where TQDM_DISABLE is set, which tqdm's notebook bar overlooks."""
+    hidden = not show or bool(os.environ.get("TQDM_DISABLE"))
+    return tqdm(*args, disable=hidden or None, **options)
 
 
 def _cache_folder(root: Path, backbone: Backbone, layers: list[int], image_size: int) -> Path:

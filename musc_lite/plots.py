@@ -3,19 +3,43 @@
 One palette, safe for color-blind readers, and readable on light and dark pages.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
+
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 from PIL import Image
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
 
-__all__ = ["COLORS", "color_range", "overlay", "plot_anomaly_map", "plot_ranking"]
+__all__ = [
+    "COLORS",
+    "color_range",
+    "overlay",
+    "pca_colors",
+    "plot_anomaly_map",
+    "plot_distance_matrix",
+    "plot_distances",
+    "plot_gallery",
+    "plot_histogram",
+    "plot_image",
+    "plot_lines",
+    "plot_neighbor_graph",
+    "plot_patch_map",
+    "plot_ranking",
+    "plot_slopes",
+]
 
 COLORS = {"normal": "#0072B2", "defective": "#D55E00", "unlabeled": "#777777", "threshold": "#009E73"}  # Okabe and Ito
 HEAT = matplotlib.colormaps["inferno"]
+OUTLINE = "#56B4E9"  # of true defects
+KINDS = ("normal", "defective")  # what the labels 0 and 1 stand for
 
 
 def color_range(maps: ArrayLike) -> tuple[float, float]:
@@ -104,11 +128,399 @@ def plot_anomaly_map(
     """
     ax = plt.gca() if ax is None else ax
     pixels = overlay(image, anomaly_map, low, high)
+    return plot_image(pixels, mask=mask, ax=ax)
+
+
+def plot_image(
+    image: Image.Image | ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    patches: Iterable[int] = (),
+    grid: tuple[int, int] | None = None,
+    color: str = COLORS["defective"],
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw an image, with the outline of its true defect and a frame around some of its patches.
+
+    Parameters
+    ----------
+    image : PIL image or (H', W', 3) array
+    mask : (H, W), optional
+    patches : ints
+        Which patches get a frame, counted row by row of the grid.
+    grid : (h, w), optional
+        Rows and columns of patches; needed for the frames.
+    color : str
+        Of the frames.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = plt.gca() if ax is None else ax
+    pixels = np.asarray(image)
     ax.imshow(pixels)
     if mask is not None and np.any(mask):
         outline = stretch(mask, pixels.shape[:2], Image.Resampling.NEAREST)
-        ax.contour(outline, levels=[0.5], colors="#56B4E9", linewidths=1.5)
+        ax.contour(outline, levels=[0.5], colors=OUTLINE, linewidths=1.5)
+    for m in patches:
+        height, width = pixels.shape[0] / grid[0], pixels.shape[1] / grid[1]
+        corner = (m % grid[1] * width - 0.5, m // grid[1] * height - 0.5)
+        for line_color, line_width in (("white", 4), (color, 2)):  # a white rim keeps the frame visible on any image
+            ax.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=line_color, linewidth=line_width))
     ax.set_axis_off()
+    return ax
+
+
+def plot_gallery(
+    images: Sequence,
+    anomaly_maps: ArrayLike,
+    image_scores: ArrayLike,
+    *,
+    names: Sequence[str] | None = None,
+    masks: ArrayLike | None = None,
+    n_columns: int = 6,
+    n_rows: int = 2,
+) -> np.ndarray:
+    """Draw the most anomalous images of a batch under their maps, all on one color scale.
+
+    Parameters
+    ----------
+    images : sequence of N images
+    anomaly_maps : (N, H, W)
+    image_scores : (N,)
+        Higher is more anomalous.
+    names : N strings, optional
+        Written above each image, beside its score.
+    masks : (N, H, W), optional
+        Outlines of the true defects.
+    n_columns, n_rows : int
+        Of the gallery, which makes a new figure. The last row holds the most normal images, as a comparison.
+
+    Returns
+    -------
+    (n_rows, n_columns) array of matplotlib Axes
+    """
+    ranking = np.argsort(image_scores)[::-1]
+    top = min(n_columns * max(n_rows - 1, 1), len(ranking))
+    bottom = min(n_columns, len(ranking) - top) if n_rows > 1 else 0
+    low, high = color_range(anomaly_maps)
+    _, axes = plt.subplots(n_rows, n_columns, figsize=(1.5 * n_columns, 1.75 * n_rows), squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, i in zip(axes.flat, [*ranking[:top], *ranking[len(ranking) - bottom :]], strict=False):
+        mask = None if masks is None else masks[i]
+        plot_anomaly_map(images[int(i)], anomaly_maps[i], low=low, high=high, mask=mask, ax=ax)
+        ax.set_title(f"{image_scores[i]:.2f} {'' if names is None else names[i]}", fontsize=8)
+    return axes
+
+
+def pca_colors(tokens: ArrayLike) -> np.ndarray:
+    """Color patches by their first three principal components, so that patches alike in the backbone look alike.
+
+    Parameters
+    ----------
+    tokens : (N, M, C)
+        Patch tokens of one layer; the components are those of all N images together.
+
+    Returns
+    -------
+    ndarray (N, M, 3)
+        Red, green and blue in 0..1; the 2nd to the 98th percentile of each component span the range.
+
+    Examples
+    --------
+    >>> pca_colors(np.random.default_rng(0).random((2, 9, 5))).shape
+    (2, 9, 3)
+    """
+    tokens = np.asarray(tokens, dtype=np.float64)
+    components = PCA(3, svd_solver="full").fit_transform(tokens.reshape(-1, tokens.shape[-1]))  # (N M, 3)
+    low, high = np.percentile(components, (2, 98), axis=0)
+    return np.clip((components - low) / (high - low), 0, 1).reshape(*tokens.shape[:2], 3)
+
+
+def plot_patch_map(
+    values: ArrayLike,
+    grid: tuple[int, int],
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    label: str = "",
+    cmap: str = "inferno",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw one value, or one color, per patch on the patch grid.
+
+    Parameters
+    ----------
+    values : (M,) or (M, 3)
+        Numbers, or red, green and blue in 0..1 such as `pca_colors` gives.
+    grid : (h, w)
+        Rows and columns of patches.
+    low, high : float, optional
+        Color scale; the range of the values where not given.
+    label : str
+        Beside the color bar, which is drawn for numbers where a label is given.
+    cmap : str
+        matplotlib's name; "inferno" for scores and distances, "viridis" for similarities and counts.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = plt.gca() if ax is None else ax
+    on_grid = np.asarray(values).reshape(*grid, *np.shape(values)[1:])
+    picture = ax.imshow(on_grid, vmin=low, vmax=high, cmap=cmap, interpolation="nearest")
+    if label:
+        ax.figure.colorbar(picture, ax=ax, label=label, shrink=0.8)
+    ax.set_axis_off()
+    return ax
+
+
+def plot_distances(
+    distances: Mapping[str, ArrayLike], interval: tuple[float, float] = (0.0, 0.3), ax: Axes | None = None
+) -> Axes:
+    """Draw the distances of some patches to all other images, nearest first, with the interval shaded.
+
+    Parameters
+    ----------
+    distances : dict of name to (J,)
+        For each patch its distance to the nearest patch of each of J images, such as one row of
+        `nearest_distances`. The names "normal" and "defective" have their own colors.
+    interval : (float, float)
+        See `interval_average`; the mean over the shaded part is drawn dotted: the score of the patch.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = plt.gca() if ax is None else ax
+    for name, values in distances.items():
+        nearest_first = np.sort(np.asarray(values))
+        n_others = len(nearest_first)
+        first, last = int(n_others * interval[0]), max(int(n_others * interval[1]), int(n_others * interval[0]) + 1)
+        (line,) = ax.plot(
+            np.arange(1, n_others + 1), nearest_first, marker="o", markersize=3, label=name, color=COLORS.get(name)
+        )
+        score = nearest_first[first:last].mean()
+        ax.hlines(score, first + 0.5, last + 0.5, color=line.get_color(), linestyle=":", linewidth=2.5)
+        ax.annotate(f"{score:.2f}", (last + 0.5, score), xytext=(4, -3), textcoords="offset points", size=9)
+    ax.axvspan(first + 0.5, last + 0.5, color=COLORS["threshold"], alpha=0.15, linewidth=0, label="interval")
+    ax.set(xlabel="other images, nearest first", ylabel="distance", ylim=(0, None))
+    ax.legend(frameon=False)
+    sns.despine(ax=ax)
+    return ax
+
+
+def plot_distance_matrix(
+    distances: ArrayLike, rows: Sequence[str], interval: tuple[float, float] = (0.0, 0.3), ax: Axes | None = None
+) -> Axes:
+    """Draw nearest distances as a matrix: a row for each patch, a column for each other image, nearest first.
+
+    Parameters
+    ----------
+    distances : (P, J)
+        Distances of P patches to J images, in any order of the images.
+    rows : P strings
+        What each patch is.
+    interval : (float, float)
+        See `interval_average`; lines mark where it begins and ends.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = plt.gca() if ax is None else ax
+    nearest_first = np.sort(np.asarray(distances), axis=1)
+    sns.heatmap(nearest_first, cmap=HEAT, yticklabels=list(rows), cbar_kws={"label": "distance"}, ax=ax)
+    for share in interval:
+        if 0 < share < 1:
+            ax.axvline(int(share * nearest_first.shape[1]), color=COLORS["threshold"], linewidth=2.5)
+    ax.set(xlabel="other images, nearest first", xticks=[])
+    ax.tick_params(axis="y", rotation=0, length=0)
+    return ax
+
+
+def plot_histogram(
+    values: ArrayLike,
+    defective: ArrayLike | None = None,
+    *,
+    xlabel: str = "",
+    bins: int | Sequence[float] = 30,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw how values are distributed, normal against defective, each kind as shares of its own.
+
+    Parameters
+    ----------
+    values : (n,)
+        Of patches, pixels or images.
+    defective : (n,) bool, optional
+        Which of them are defective.
+    xlabel : str
+    bins : int or sequence of float
+        Number or edges of the bins.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = plt.gca() if ax is None else ax
+    kinds = _kinds(defective, len(values))
+    hue_order = [kind for kind in (*KINDS, "unlabeled") if kind in kinds]
+    sns.histplot(
+        x=np.asarray(values),
+        hue=kinds,
+        hue_order=hue_order,
+        palette=COLORS,
+        bins=bins,
+        stat="percent",
+        common_norm=False,
+        element="step",
+        alpha=0.35,
+        ax=ax,
+    )
+    ax.set(xlabel=xlabel, ylabel="share of each kind (%)" if defective is not None else "share (%)")
+    if ax.get_legend():
+        ax.get_legend().set_frame_on(False)
+    sns.despine(ax=ax)
+    return ax
+
+
+def plot_lines(
+    lines: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    *,
+    xlabel: str = "",
+    ylabel: str = "",
+    marker: str = "o",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw curves: what a result becomes as one thing is swept, or a ROC or precision-recall curve.
+
+    Parameters
+    ----------
+    lines : dict of name to (x, y)
+        Drawn in this order, each with its own color and, where markers are drawn, its own line style.
+    xlabel, ylabel : str
+    marker : str
+        matplotlib's; "" for curves of many points.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = plt.gca() if ax is None else ax
+    palette = sns.color_palette(["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"])
+    for (name, (x, y)), color, style in zip(lines.items(), palette, ["-", "--", "-.", ":", "-", "--"], strict=False):
+        ax.plot(x, y, label=name, color=color, linestyle=style, marker=marker, markersize=5)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    if len(lines) > 1:
+        ax.legend(frameon=False)
+    sns.despine(ax=ax)
+    return ax
+
+
+def plot_neighbor_graph(
+    similarity: ArrayLike,
+    k: int,
+    image_scores: ArrayLike,
+    labels: ArrayLike | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw images as numbered points, alike ones close together (t-SNE), each tied to the neighbors that re-score it.
+
+    Parameters
+    ----------
+    similarity : (N, N)
+        What `image_similarity` returns.
+    k : int
+        Window size, the image itself counted: each point is tied to its k - 1 most similar others.
+    image_scores : (N,)
+        Colors the points.
+    labels : (N,), optional
+        0 normal (disks), 1 defective (crosses).
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = plt.gca() if ax is None else ax
+    similarity = np.asarray(similarity, dtype=np.float64)
+    distances = np.clip(1 - (similarity + similarity.T) / 2, 0, None)
+    embedding = TSNE(metric="precomputed", init="random", perplexity=min(10, len(distances) - 1), random_state=0)
+    places = embedding.fit_transform(distances)  # (N, 2)
+    neighbors = np.argsort(np.diag(np.full(len(similarity), np.inf)) - similarity, axis=1)[:, : k - 1]
+    ties = [(places[i], places[j]) for i in range(len(places)) for j in neighbors[i]]
+    ax.add_collection(LineCollection(ties, colors="0.75", linewidths=1, zorder=1))
+    kinds = _kinds(labels, len(places))
+    for kind, marker in (("normal", "o"), ("defective", "X"), ("unlabeled", "o")):
+        here = kinds == kind
+        if here.any():
+            points = ax.scatter(
+                *places[here].T,
+                c=np.asarray(image_scores)[here],
+                vmin=np.min(image_scores),
+                vmax=np.max(image_scores),
+                cmap=HEAT,
+                marker=marker,
+                s=55,
+                edgecolors="0.4",
+                linewidths=0.6,
+                label=kind,
+            )
+    for i, place in enumerate(places):
+        ax.annotate(str(i), place, xytext=(5, 3), textcoords="offset points", fontsize=7, color="0.35")
+    ax.figure.colorbar(points, ax=ax, label="image score")
+    ax.set(xticks=[], yticks=[])
+    if labels is not None:
+        _legend_above(ax)
+    sns.despine(ax=ax, left=True, bottom=True)
+    return ax
+
+
+def plot_slopes(
+    before: ArrayLike,
+    after: ArrayLike,
+    labels: ArrayLike | None = None,
+    *,
+    names: tuple[str, str] = ("before", "after"),
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw one line per image from its score before to its score after a change.
+
+    Parameters
+    ----------
+    before, after : (N,)
+        On one scale.
+    labels : (N,), optional
+        0 normal, 1 defective; colors the lines.
+    names : (str, str)
+        What stands under the two ends.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = plt.gca() if ax is None else ax
+    kinds = _kinds(labels, len(before))
+    for kind, style in (("unlabeled", "-"), ("normal", "-"), ("defective", "--")):
+        here = kinds == kind
+        if here.any():
+            ends = np.stack([np.asarray(before)[here], np.asarray(after)[here]])  # (2, n)
+            lines = ax.plot(ends, color=COLORS[kind], linestyle=style, marker="o", markersize=4, linewidth=1.2)
+            lines[0].set_label(kind)
+    ax.set(xticks=[0, 1], xticklabels=names, xlim=(-0.15, 1.15), ylabel="image score")
+    if labels is not None:
+        _legend_above(ax)
+    sns.despine(ax=ax)
     return ax
 
 
@@ -132,14 +544,13 @@ def plot_ranking(
     """
     ax = plt.gca() if ax is None else ax
     order = np.argsort(image_scores)[::-1]
-    names = np.array(["normal", "defective"])[np.asarray(labels)] if labels is not None else np.array(["unlabeled"])
-    names = np.broadcast_to(names, len(order))[order]
-    hue_order = ["normal", "defective"] if labels is not None else ["unlabeled"]
+    kinds = _kinds(labels, len(order))[order]
+    hue_order = list(KINDS) if labels is not None else ["unlabeled"]
     sns.scatterplot(
         x=np.arange(1, len(order) + 1),
         y=np.asarray(image_scores)[order],
-        hue=names,
-        style=names,
+        hue=kinds,
+        style=kinds,
         hue_order=hue_order,
         style_order=hue_order,
         palette=COLORS,
@@ -153,3 +564,15 @@ def plot_ranking(
     ax.legend(frameon=False)
     sns.despine(ax=ax)
     return ax
+
+
+def _kinds(labels: ArrayLike | None, n: int) -> np.ndarray:
+    """Name the kind of each of n things: normal or defective by its label, unlabeled without labels."""
+    if labels is None:
+        return np.full(n, "unlabeled")
+    return np.array(KINDS)[np.asarray(labels).astype(int)]
+
+
+def _legend_above(ax: Axes) -> None:
+    """Put the legend over the axes, where it covers no data."""
+    ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, handletextpad=0.3)

@@ -1,19 +1,97 @@
-"""Notebooks are committed executed: nbval compares nothing in one that never ran."""
+"""Notebooks are committed executed, small, in step with their texts; and their exercises accept the right answers."""
 
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import jupytext
 import nbformat
 import pytest
+from nbclient import NotebookClient
 
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def code_cells(path):
+    return [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code" and c.source.strip()]
+
+
+@each_notebook
 def test_notebook_is_executed_whole_and_small(path):
-    cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code" and c.source.strip()]
+    cells = code_cells(path)
     assert [c.execution_count for c in cells] == list(range(1, len(cells) + 1))
     assert not any(output.output_type == "error" for c in cells for output in c.outputs)
     assert path.stat().st_size < 700_000
+
+
+@each_notebook
+def test_notebook_and_text_agree(path):
+    text = jupytext.read(path.parent / "text" / f"{path.stem}.md")
+    notebook = nbformat.read(path, as_version=4)
+    assert [(c.cell_type, c.source) for c in text.cells] == [(c.cell_type, c.source) for c in notebook.cells]
+
+
+@each_notebook
+def test_imports_are_required_somewhere(path):
+    requirements = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    required = {name_of(r) for r in requirements["dependencies"] + requirements["optional-dependencies"]["lab"]}
+    required |= {"musc-lite"}
+    for cell in code_cells(path):
+        for node in ast.walk(ast.parse(re.sub(r"(?m)^(\s*)%.*", r"\1pass", cell.source))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            for top in {name.split(".")[0] for name in names} - sys.stdlib_module_names:
+                assert {name_of(d) for d in packages_distributions()[top]} & required, f"{path.name} imports {top}"
+
+
+def name_of(requirement):
+    return re.match(r"[\w.-]+", requirement)[0].lower().replace("_", "-")
+
+
+@each_notebook
+def test_badges_open_this_notebook_of_this_project(path):
+    repository = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+    owner_and_name = repository.removeprefix("https://github.com/")
+    badges = nbformat.read(path, as_version=4).cells[0].source
+    assert f"https://colab.research.google.com/github/{owner_and_name}/blob/main/notebooks/{path.name}" in badges
+    assert f"https://mybinder.org/v2/gh/{owner_and_name}/main?urlpath=lab/tree/notebooks/{path.name}" in badges
+    assert f"git+{repository}" in code_cells(path)[0].source
+
+
+@each_notebook
+def test_exercises_accept_right_answers_and_refuse_wrong_ones(path, monkeypatch):
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    notebook = nbformat.read(path, as_version=4)
+    solutions = dict(
+        re.findall(
+            r"```python\n((?:.*\n)*?(answer_\d) = .*\n)```",
+            "\n".join(c.source + "\n" for c in notebook.cells if "<details>" in c.source),
+        )
+    )
+    solutions = {name: code for code, name in solutions.items()}
+    assert len(solutions) == 3
+    cells = []
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        if "exercise" in tags:
+            name = cell.source.split()[0]
+            cell.source = solutions[name]
+        cells.append(cell)
+        if "check" in tags:
+            check = "\n".join("    " + line for line in cell.source.splitlines())
+            wrong = f"right_one = {name}\n{name} = -1\ntry:\n{check}\nexcept AssertionError:\n    {name} = right_one\n"
+            cells.append(
+                nbformat.v4.new_code_cell(wrong + "else:\n    raise RuntimeError('a wrong answer was accepted')")
+            )
+    notebook.cells = cells
+    here = {"metadata": {"path": str(path.parent)}}
+    NotebookClient(notebook, timeout=300, resources=here).execute()
 
 
 def test_there_is_a_notebook():

@@ -1,7 +1,9 @@
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from musc_lite import plots
 from musc_lite.plots import COLORS, color_range, overlay, plot_anomaly_map, plot_ranking
 
 
@@ -78,3 +80,45 @@ def test_ranking_is_sorted_and_colored(ax):
 def test_ranking_without_labels(ax):
     plot_ranking([0.2, 0.9], 0.6, ax=ax)
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["unlabeled", "threshold"]
+
+
+def test_patch_frames_lie_on_their_patches():
+    ax = plots.plot_image(np.zeros((32, 48, 3), np.uint8), patches=[4], grid=(2, 3))
+    assert [patch.get_xy() for patch in ax.patches] == [(15.5, 15.5)] * 2  # row 1, column 1 of patches 16 pixels wide
+    plt.close("all")
+
+
+def test_gallery_shows_the_most_anomalous_first_and_the_most_normal_last():
+    images = [np.zeros((8, 8, 3), np.uint8)] * 9
+    axes = plots.plot_gallery(images, np.zeros((9, 8, 8)), np.arange(9.0), names=list("abcdefghi"), n_columns=3)
+    assert [ax.get_title() for ax in axes.flat] == ["8.00 i", "7.00 h", "6.00 g", "2.00 c", "1.00 b", "0.00 a"]
+    plt.close("all")
+
+
+def test_distances_show_the_interval_average():
+    distances = np.linspace(0.1, 1.0, 10)
+    ax = plots.plot_distances({"normal": distances}, interval=(0.0, 0.3))
+    assert [text.get_text() for text in ax.texts] == ["0.20"]
+    plt.close("all")
+
+
+def test_alike_vectors_get_alike_colors():
+    tokens = np.random.default_rng(0).random((2, 9, 5))
+    tokens[1, 3] = tokens[0, 7]
+    colors = plots.pca_colors(tokens)
+    assert np.allclose(colors[1, 3], colors[0, 7])
+
+
+@pytest.mark.parametrize("labels", [None, [0, 1, 0, 1, 0, 0]])
+def test_graph_slopes_and_matrix_draw_every_image(labels):
+    similarity = np.corrcoef(np.random.default_rng(0).random((6, 9)))
+    ax = plots.plot_neighbor_graph(similarity, 3, np.arange(6.0), labels)
+    assert len(ax.texts) == 6
+    assert len(ax.collections[0].get_segments()) == 12  # two neighbors each
+    plt.close("all")
+    ax = plots.plot_slopes(np.arange(6.0), np.arange(6.0) + 1, labels)
+    assert sorted(line.get_ydata().tolist() for line in ax.lines) == [[i, i + 1] for i in range(6)]
+    plt.close("all")
+    ax = plots.plot_distance_matrix(np.random.default_rng(0).random((2, 5)), ["a", "b"])
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a", "b"]
+    plt.close("all")

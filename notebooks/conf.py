@@ -1,0 +1,41 @@
+"""Sphinx settings: `make book` writes the notebooks as a site that needs no network, out/book/index.html."""
+
+import re
+from importlib.resources import files
+
+project = "musc_lite"
+html_title = "The musc_lite course"
+extensions = ["myst_nb"]
+include_patterns = ["index.md", "0*.ipynb"]  # not the paired texts, the README, nor notebooks of your own
+
+nb_execution_mode = "off"  # the figures are those that the notebooks were committed with
+nb_merge_streams = True  # what a cell prints stays in one box
+nb_ipywidgets_js = {}  # sliders and progress bars need a kernel; their script would come from a CDN
+# So show what else such an output holds, a picture or a table; if it holds nothing but its name, show nothing.
+nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", 85)]
+
+myst_enable_extensions = ["dollarmath", "amsmath"]  # $...$, $$...$$ and \begin{align}, as Jupyter reads them
+myst_dmath_double_inline = True  # also $$...$$ amid a line
+# One file holds MathJax with its glyphs. Used as an extension, the package would copy all of its 24 MB.
+html_static_path = ["book.css", str(files("sphinx-mathjax-offline") / "static/mathjax/tex-svg-full.js")]
+html_css_files = ["book.css"]
+mathjax_path = "tex-svg-full.js"
+
+html_theme = "sphinx_book_theme"  # brings its fonts and scripts along
+html_sourcelink_suffix = ""  # the download button offers page.ipynb, not page.ipynb.txt
+html_use_index = False  # it would be empty
+html_show_search_summary = False  # the search would fetch each page, which browsers refuse from a disk
+html_theme_options = {
+    "navbar_persistent": [],  # one search field is enough
+    "footer_content_items": [],  # no author line
+}
+
+
+def link_markdown_files(app, docname, source):
+    """Offer Markdown files such as the README for download, like any file; Sphinx would look for their pages."""
+    source[0] = re.sub(r"\]\((?!index|https?:)([^)#\s]+\.md)(#[^)\s]*)?\)", r"](path:\1)", source[0])
+
+
+def setup(app):
+    """Register the hook above."""
+    app.connect("source-read", link_markdown_files)
