@@ -452,7 +452,7 @@ def plot_neighbor_graph(
     matplotlib Axes
     """
     ax = plt.gca() if ax is None else ax
-    similarity = np.asarray(similarity, dtype=np.float64)
+    similarity, image_scores = np.asarray(similarity, dtype=np.float64), np.asarray(image_scores)
     distances = np.clip(1 - (similarity + similarity.T) / 2, 0, None)
     embedding = TSNE(metric="precomputed", init="random", perplexity=min(10, len(distances) - 1), random_state=0)
     places = embedding.fit_transform(distances)  # (N, 2)
@@ -465,9 +465,9 @@ def plot_neighbor_graph(
         if here.any():
             points = ax.scatter(
                 *places[here].T,
-                c=np.asarray(image_scores)[here],
-                vmin=np.min(image_scores),
-                vmax=np.max(image_scores),
+                c=image_scores[here],
+                vmin=image_scores.min(),
+                vmax=image_scores.max(),
                 cmap=HEAT,
                 marker=marker,
                 s=55,

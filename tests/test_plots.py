@@ -1,6 +1,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 
 from musc_lite import plots
@@ -112,7 +113,7 @@ def test_alike_vectors_get_alike_colors():
 @pytest.mark.parametrize("labels", [None, [0, 1, 0, 1, 0, 0]])
 def test_graph_slopes_and_matrix_draw_every_image(labels):
     similarity = np.corrcoef(np.random.default_rng(0).random((6, 9)))
-    ax = plots.plot_neighbor_graph(similarity, 3, np.arange(6.0), labels)
+    ax = plots.plot_neighbor_graph(similarity, 3, torch.arange(6.0), labels)  # scores come as tensors too
     assert len(ax.texts) == 6
     assert len(ax.collections[0].get_segments()) == 12  # two neighbors each
     plt.close("all")
