@@ -140,7 +140,9 @@ def test_interrupted_and_started_again(tmp_path):
     for i, image in enumerate(planted_textures("gravel", n_images=24, n_defective=2)):
         image.save(folder / f"{i:02d}.png")
     command = [sys.executable, "-m", "musc_lite.cli", "score", str(folder), "-o", str(out), "--batch-size", "1"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    # A shell's background job ignores Ctrl-C, and so would its children: ask for the usual behavior.
+    hear_interrupts = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **hear_interrupts)
     deadline = time.monotonic() + 120
     while not list(out.rglob("*.safetensors")):
         assert process.poll() is None, "it ended before it could be interrupted"
