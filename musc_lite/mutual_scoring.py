@@ -104,15 +104,18 @@ def interval_average(distances: Tensor | np.ndarray, interval: tuple[float, floa
     tensor(0.2000, dtype=torch.float64)
     """
     distances = torch.as_tensor(distances)
+    first, last = interval_bounds(distances.shape[-1], interval)
+    return distances.topk(last, dim=-1, largest=False).values[..., first:].mean(dim=-1)
+
+
+def interval_bounds(n_others: int, interval: tuple[float, float]) -> tuple[int, int]:
+    """Say which of n_others sorted distances an interval holds: [first, last), at least one of them."""
     if np.shape(interval) != (2,) or not 0 <= interval[0] < interval[1] <= 1:
         raise ValueError(f"the interval needs two shares, 0 <= begin < end <= 1, got {interval}")
-    begin, end = interval
-    n_others = distances.shape[-1]
     if n_others == 0:
         raise ValueError("the distances lead to no other image: mutual scoring needs at least 2 images")
-    first = int(n_others * begin)
-    last = max(int(n_others * end), first + 1)
-    return distances.topk(last, dim=-1, largest=False).values[..., first:].mean(dim=-1)
+    first = int(n_others * interval[0])
+    return first, max(int(n_others * interval[1]), first + 1)
 
 
 def mutual_scores(

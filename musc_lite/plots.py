@@ -4,6 +4,7 @@ One palette, safe for color-blind readers, and readable on light and dark pages.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -17,6 +18,8 @@ from numpy.typing import ArrayLike
 from PIL import Image
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
+
+from musc_lite.mutual_scoring import interval_bounds
 
 __all__ = [
     "COLORS",
@@ -38,6 +41,7 @@ __all__ = [
 
 COLORS = {"normal": "#0072B2", "defective": "#D55E00", "unlabeled": "#777777", "threshold": "#009E73"}  # Okabe and Ito
 HEAT = matplotlib.colormaps["inferno"]
+LINE_COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]  # Okabe and Ito too
 OUTLINE = "#56B4E9"  # of true defects
 KINDS = ("normal", "defective")  # what the labels 0 and 1 stand for
 
@@ -159,7 +163,9 @@ def plot_image(
     matplotlib Axes
     """
     ax = plt.gca() if ax is None else ax
-    pixels = np.asarray(image)
+    pixels, patches = np.asarray(image), list(patches)
+    if patches and grid is None:
+        raise ValueError("to frame patches, give the grid (h, w) they are counted on, such as features.grid")
     ax.imshow(pixels)
     if mask is not None and np.any(mask):
         outline = stretch(mask, pixels.shape[:2], Image.Resampling.NEAREST)
@@ -301,7 +307,7 @@ def plot_distances(
     for name, values in distances.items():
         nearest_first = np.sort(np.asarray(values))
         n_others = len(nearest_first)
-        first, last = int(n_others * interval[0]), max(int(n_others * interval[1]), int(n_others * interval[0]) + 1)
+        first, last = interval_bounds(n_others, interval)
         (line,) = ax.plot(
             np.arange(1, n_others + 1), nearest_first, marker="o", markersize=3, label=name, color=COLORS.get(name)
         )
@@ -337,9 +343,10 @@ def plot_distance_matrix(
     ax = plt.gca() if ax is None else ax
     nearest_first = np.sort(np.asarray(distances), axis=1)
     sns.heatmap(nearest_first, cmap=HEAT, yticklabels=list(rows), cbar_kws={"label": "distance"}, ax=ax)
-    for share in interval:
-        if 0 < share < 1:
-            ax.axvline(int(share * nearest_first.shape[1]), color=COLORS["threshold"], linewidth=2.5)
+    n_others = nearest_first.shape[1]
+    for edge in interval_bounds(n_others, interval):
+        if 0 < edge < n_others:
+            ax.axvline(edge, color=COLORS["threshold"], linewidth=2.5)
     ax.set(xlabel="other images, nearest first", xticks=[])
     ax.tick_params(axis="y", rotation=0, length=0)
     return ax
@@ -405,7 +412,7 @@ def plot_lines(
     Parameters
     ----------
     lines : dict of name to (x, y)
-        Drawn in this order, each with its own color and, where markers are drawn, its own line style.
+        Drawn in this order, in colors and line styles that take turns.
     xlabel, ylabel : str
     marker : str
         matplotlib's; "" for curves of many points.
@@ -416,8 +423,7 @@ def plot_lines(
     matplotlib Axes
     """
     ax = plt.gca() if ax is None else ax
-    palette = sns.color_palette(["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"])
-    for (name, (x, y)), color, style in zip(lines.items(), palette, ["-", "--", "-.", ":", "-", "--"], strict=False):
+    for (name, (x, y)), color, style in zip(lines.items(), cycle(LINE_COLORS), cycle(["-", "--", "-.", ":"])):
         ax.plot(x, y, label=name, color=color, linestyle=style, marker=marker, markersize=5)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     if len(lines) > 1:

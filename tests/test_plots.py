@@ -123,3 +123,13 @@ def test_graph_slopes_and_matrix_draw_every_image(labels):
     ax = plots.plot_distance_matrix(np.random.default_rng(0).random((2, 5)), ["a", "b"])
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a", "b"]
     plt.close("all")
+
+
+def test_frames_need_a_grid():
+    with pytest.raises(ValueError, match="grid"):
+        plots.plot_image(np.zeros((8, 8, 3), np.uint8), patches=[0])
+
+
+def test_no_line_is_left_out():
+    ax = plots.plot_lines({str(i): ([0, 1], [0, i]) for i in range(9)}, ax=Figure().subplots())
+    assert len(ax.lines) == 9
