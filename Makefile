@@ -43,7 +43,7 @@ format: $(READY)  ## Bring all code into shape
 	$(BIN)/ruff format .
 
 clean:  ## Remove results and caches, keep .venv
-	rm -rf out notebooks/features .pytest_cache .ruff_cache .hypothesis
+	rm -rf out notebooks/features notebooks/example_photos notebooks/report.html .pytest_cache .ruff_cache .hypothesis
 
 # uv installs in half a minute what takes pip minutes; where uv finds no index, pip may know another one.
 $(READY): pyproject.toml constraints.txt
