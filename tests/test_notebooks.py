@@ -1,6 +1,7 @@
 """Notebooks are committed executed, small, in step with their texts; and their exercises accept the right answers."""
 
 import ast
+import os
 import re
 import sys
 import tomllib
@@ -10,6 +11,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 import pytest
+from jupyter_client import KernelManager
 from nbclient import NotebookClient
 
 from musc_lite import planted_textures
@@ -66,9 +68,17 @@ def test_badges_open_this_notebook_of_this_project(path):
     assert any(f"git+{repository}" in cell.source for cell in code_cells(path)[:2])
 
 
+@pytest.fixture(scope="module")
+def kernel():
+    """Keep one kernel for all notebooks: imports take longer than most of their cells."""
+    manager = KernelManager()
+    manager.start_kernel(cwd=str(ROOT / "notebooks"), env=os.environ | {"TQDM_DISABLE": "1"})
+    yield manager
+    manager.shutdown_kernel(now=True)
+
+
 @each_notebook
-def test_exercises_accept_right_answers_and_refuse_wrong_ones(path, monkeypatch):
-    monkeypatch.setenv("TQDM_DISABLE", "1")
+def test_exercises_accept_right_answers_and_refuse_wrong_ones(path, kernel):
     notebook = nbformat.read(path, as_version=4)
     solutions = dict(
         re.findall(
@@ -78,7 +88,7 @@ def test_exercises_accept_right_answers_and_refuse_wrong_ones(path, monkeypatch)
     )
     solutions = {name: code for code, name in solutions.items()}
     assert len(solutions) == 3
-    cells = []
+    cells = [nbformat.v4.new_code_cell("%reset -f")]
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         if "exercise" in tags:
@@ -92,8 +102,7 @@ def test_exercises_accept_right_answers_and_refuse_wrong_ones(path, monkeypatch)
                 nbformat.v4.new_code_cell(wrong + "else:\n    raise RuntimeError('a wrong answer was accepted')")
             )
     notebook.cells = cells
-    here = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(notebook, timeout=300, resources=here).execute()
+    NotebookClient(notebook, km=kernel, timeout=300).execute()
 
 
 def test_own_images_runs_on_another_folder_when_only_its_path_changes(tmp_path, monkeypatch):
