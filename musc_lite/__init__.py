@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 # Each module loads when one of its names is first used, so `import musc_lite` takes milliseconds.
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["plots", "report"],
+    submodules=["plots", "report", "widgets"],
     submod_attrs={
         "errors": ["DataNotFoundError", "ImageReadError", "MuScError", "WeightsNotFoundError"],
         "images": ["ImageSet", "from_arrays"],
@@ -30,6 +30,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "mutual_scores",
             "nearest_distances",
             "nearest_patches",
+            "patch_distances",
             "similar_patch_counts",
             "similarity_counts",
         ],

@@ -82,6 +82,8 @@ class MuSc(OutlierMixin, BaseEstimator):
     ----------
     names_ : list of str
         The N images of the batch, in the order of all scores.
+    images_ : ImageSet
+        The batch itself, for the explorers to show; files are read again when they are shown.
     features_ : Features
         Patch tokens (N, S, M, C) and class tokens (N, D).
     patch_scores_ : ndarray (R, S, N, M)
@@ -185,6 +187,7 @@ class MuSc(OutlierMixin, BaseEstimator):
             )
         self._check_parameters()
         self.seconds_ = {}
+        self.images_ = images
         self.names_ = list(images.names)
         self._digests = {images.digest(i) for i in range(len(images))}
         self.backbone_ = self._load_backbone()

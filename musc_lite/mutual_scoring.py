@@ -25,6 +25,7 @@ __all__ = [
     "mutual_scores",
     "nearest_distances",
     "nearest_patches",
+    "patch_distances",
     "similar_patch_counts",
     "similarity_counts",
 ]
@@ -185,6 +186,39 @@ def reference_distances(tokens: Tensor | np.ndarray, references: Tensor | np.nda
     return torch.stack(nearest).mT.clamp(min=0).sqrt()
 
 
+def patch_distances(tokens: Tensor | np.ndarray, i: int, m: int) -> Tensor:
+    """Measure the distance from one patch to every patch of the batch.
+
+    Parameters
+    ----------
+    tokens : (N, M, C)
+        Aggregated patch tokens.
+    i, m : int
+        The query image and its query patch.
+
+    Returns
+    -------
+    Tensor (N, M)
+        The patches of image i, m itself among them, are there too.
+
+    Raises
+    ------
+    ValueError
+        If there is no such patch, or only one image.
+
+    Examples
+    --------
+    >>> patch_distances(np.array([[[0.0], [1.0]], [[3.0], [5.0]]]), i=1, m=0)
+    tensor([[3., 2.],
+            [0., 2.]], dtype=torch.float64)
+    """
+    tokens = _at_least_two_images(as_tokens(tokens))
+    n_images, n_patches, _ = tokens.shape
+    if not (0 <= i < n_images and 0 <= m < n_patches):
+        raise ValueError(f"there is no patch (image {i}, patch {m}): {n_images} images of {n_patches} patches")
+    return _squared_distances(tokens[i, m : m + 1], tokens)[..., 0].clamp(min=0).sqrt()
+
+
 def nearest_patches(tokens: Tensor | np.ndarray, i: int, m: int) -> tuple[Tensor, Tensor]:
     """Find the patch nearest to one patch in every other image.
 
@@ -207,12 +241,7 @@ def nearest_patches(tokens: Tensor | np.ndarray, i: int, m: int) -> tuple[Tensor
     >>> nearest_patches(np.array([[[0.0], [1.0]], [[0.0], [5.0]], [[0.0], [1.0]]]), i=1, m=1)
     (tensor([4., inf, 4.], dtype=torch.float64), tensor([ 1, -1,  1]))
     """
-    tokens = _at_least_two_images(as_tokens(tokens))
-    n_images, n_patches, _ = tokens.shape
-    if not (0 <= i < n_images and 0 <= m < n_patches):
-        raise ValueError(f"there is no patch (image {i}, patch {m}): {n_images} images of {n_patches} patches")
-    squared, patches = _squared_distances(tokens[i, m : m + 1], tokens)[..., 0].min(dim=1)  # (N,), (N,)
-    distances = squared.clamp(min=0).sqrt()
+    distances, patches = patch_distances(tokens, i, m).min(dim=1)  # (N,), (N,)
     distances[i], patches[i] = torch.inf, -1
     return distances, patches
 

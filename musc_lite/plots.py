@@ -15,7 +15,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
-from PIL import Image
+from PIL import Image, ImageColor
+from scipy.ndimage import binary_dilation
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
@@ -24,6 +25,7 @@ from musc_lite.mutual_scoring import interval_bounds
 __all__ = [
     "COLORS",
     "color_range",
+    "outlined",
     "overlay",
     "pca_colors",
     "plot_anomaly_map",
@@ -40,7 +42,8 @@ __all__ = [
 ]
 
 COLORS = {"normal": "#0072B2", "defective": "#D55E00", "unlabeled": "#777777", "threshold": "#009E73"}  # Okabe and Ito
-HEAT = matplotlib.colormaps["inferno"]
+HEAT = matplotlib.colormaps["inferno"]  # scores and distances
+VIRIDIS = matplotlib.colormaps["viridis"]  # similarities and counts
 LINE_COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]  # Okabe and Ito too
 OUTLINE = "#56B4E9"  # of true defects
 KINDS = ("normal", "defective")  # what the labels 0 and 1 stand for
@@ -98,6 +101,14 @@ def overlay(image: Image.Image | ArrayLike, anomaly_map: ArrayLike, low: float, 
     opacity = 0.85 * heat[..., None] ** 0.75
     blended = (1 - opacity) * pixels + opacity * HEAT(0.25 + 0.7 * heat)[..., :3]
     return np.rint(255 * blended).astype(np.uint8)
+
+
+def outlined(image: Image.Image, mask: ArrayLike) -> Image.Image:
+    """Draw the outer border of a mask (H, W) on an image of any size."""
+    pixels = np.array(image)
+    mask = stretch(mask, pixels.shape[:2], Image.Resampling.NEAREST) > 0
+    pixels[binary_dilation(mask, iterations=2) & ~mask] = ImageColor.getrgb(OUTLINE)
+    return Image.fromarray(pixels)
 
 
 def stretch(values: ArrayLike, size: tuple[int, int], resampling: Image.Resampling) -> np.ndarray:

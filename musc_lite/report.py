@@ -11,12 +11,11 @@ import jinja2
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
-from scipy.ndimage import binary_dilation
 
 from musc_lite.detector import MuSc
 from musc_lite.images import ImageSet
 from musc_lite.metrics import Metrics, evaluate
-from musc_lite.plots import color_range, overlay, plot_ranking, stretch
+from musc_lite.plots import color_range, outlined, overlay, plot_ranking
 from musc_lite.weights import atomic_path
 
 __all__ = ["Result", "evaluate_detector", "write_report"]
@@ -121,7 +120,7 @@ def _section(result: Result, metric_names: Sequence[str], max_images: int) -> di
                 "score": scores[i],
                 "is_outlier": scores[i] > detector.threshold_,
                 "label": None if images.labels is None else ("normal", "defective")[images.labels[i]],
-                "image": _data_uri(image if masks is None else _outlined(image, masks[i])),
+                "image": _data_uri(image if masks is None else outlined(image, masks[i])),
                 "overlay": _data_uri(Image.fromarray(overlay(image, maps[i], low, high))),
                 "gap_after": following - rank - 1,
             }
@@ -162,14 +161,6 @@ def _ranking(detector: MuSc, images: ImageSet) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _outlined(image: Image.Image, mask: np.ndarray) -> Image.Image:
-    """Draw the outer border of a mask (H, W) on an image of any size."""
-    pixels = np.array(image)
-    mask = stretch(mask, pixels.shape[:2], Image.Resampling.NEAREST) > 0
-    pixels[binary_dilation(mask, iterations=2) & ~mask] = (86, 180, 233)
-    return Image.fromarray(pixels)
 
 
 def _data_uri(image: Image.Image) -> str:

@@ -1,0 +1,16 @@
+"""Explorers: touch a patch, an interval, a threshold, and see what it changes; one explorer a stage.
+
+Each takes a fitted detector, `PatchExplorer(detector)`, and shows itself as the last line of a notebook cell.
+"""
+
+try:
+    import anywidget  # noqa: F401
+    import ipywidgets  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        f"the explorers need ipywidgets and anywidget ({error}); install them: pip install 'musc-lite[lab]'"
+    ) from error
+
+from musc_lite.widgets.patch_explorer import PatchExplorer
+
+__all__ = ["PatchExplorer"]

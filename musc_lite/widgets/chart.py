@@ -1,0 +1,53 @@
+"""A small chart that follows every click: matplotlib draws the course's figures, a browser draws this one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import anywidget
+import numpy as np
+import traitlets
+from numpy.typing import ArrayLike
+
+__all__ = ["Chart", "histogram", "series"]
+
+
+class Chart(anywidget.AnyWidget):
+    """Lines, points and histograms on one pair of axes.
+
+    Parameters
+    ----------
+    data : list of dict
+        What `series` and `histogram` return.
+    shaded : list of float
+        Empty, or where a shaded band begins and ends on the x axis.
+    rules : list of float
+        Where vertical dashed lines stand.
+    xlabel, ylabel, label : str
+        Axis labels, and what a screen reader says.
+    width, height : int
+        In pixels.
+    """
+
+    _esm = Path(__file__).with_suffix(".js")
+    _css = Path(__file__).with_suffix(".css")
+
+    data = traitlets.List(traitlets.Dict()).tag(sync=True)
+    shaded = traitlets.List(traitlets.Float()).tag(sync=True)
+    rules = traitlets.List(traitlets.Float()).tag(sync=True)
+    xlabel = traitlets.Unicode().tag(sync=True)
+    ylabel = traitlets.Unicode().tag(sync=True)
+    label = traitlets.Unicode().tag(sync=True)
+    width = traitlets.Int(320).tag(sync=True)
+    height = traitlets.Int(220).tag(sync=True)
+
+
+def series(name: str, x: ArrayLike, y: ArrayLike, color: str, kind: str = "line") -> dict:
+    """Make one entry of a chart: a "line", "points", or a "dashed" line, x and y of the same length."""
+    x, y = (np.round(np.asarray(values, dtype=float), 4).tolist() for values in (x, y))
+    return {"name": name, "x": x, "y": y, "color": color, "kind": kind}
+
+
+def histogram(name: str, values: ArrayLike, edges: Sequence[float], color: str) -> dict:
+    """Make one entry of a chart: which percentage of the values lies between each two edges."""
+    counts, edges = np.histogram(np.asarray(values), edges)
+    return series(name, edges, 100 * np.append(counts, counts[-1]) / max(counts.sum(), 1), color, kind="steps")

@@ -1,0 +1,178 @@
+"""The explorers in a real JupyterLab in a real browser: run, click, and compare what is seen with the kernel's state.
+
+Needs Chromium (`apt-get install chromium`) and playwright; skipped where either is missing. Screenshots are kept in
+out/screenshots.
+"""
+
+import ast
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+from jupyter_client import BlockingKernelClient
+
+ROOT = Path(__file__).parents[1]
+SHOTS = ROOT / "out" / "screenshots"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra 'test'")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
+    pytest.mark.timeout(600),
+]
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+QUIET += ["--disable-component-update", "--disable-sync"]
+
+PREPARE = """
+import musc_lite
+from musc_lite.widgets import *
+images = musc_lite.planted_textures("brick", n_images=12, n_defective=4)
+detector = musc_lite.MuSc(layers=[5, 8], r=(1, 3)).fit(images)
+"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """Start JupyterLab on a folder of its own, with settings of its own."""
+    home = tmp_path_factory.mktemp("lab")
+    (home / "work").mkdir()
+    names = ("CONFIG", "DATA", "RUNTIME")
+    environment = os.environ | {f"JUPYTER_{name}_DIR": str(home / name.lower()) for name in names}
+    environment |= {"IPYTHONDIR": str(home / "ipython"), "TQDM_DISABLE": "1"}
+    environment |= {f"JUPYTERLAB_{name}_DIR": str(home / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
+    settings = home / "settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"]
+    command += ["--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.password="]
+    command += [f"--ServerApp.root_dir={home / 'work'}"]
+    with (home / "log").open("w") as log:
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    try:
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/api/status"), 60)
+        yield {
+            "url": f"http://127.0.0.1:{port}",
+            "folder": home / "work",
+            "settings": settings,
+            "runtime": home / "runtime",
+        }
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(20)
+
+
+@pytest.fixture
+def page(tmp_path):
+    """Open a browser page that records errors, and requests that would leave this machine."""
+    with sync_api.sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            tmp_path / "profile",
+            executable_path=CHROMIUM,
+            args=QUIET,
+            viewport={"width": 1280, "height": 1600},
+        )
+        page = context.new_page()
+        page.errors, page.outside = [], []
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.on("console", lambda message: message.type == "error" and page.errors.append(message.text))
+        local = ("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")
+        page.on("request", lambda request: request.url.startswith(local) or page.outside.append(request.url))
+        yield page
+        context.close()
+
+
+def answers(url):
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return json.load(response)
+    except OSError:
+        return None
+
+
+def wait_for(condition, seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if result := condition():
+            return result
+        time.sleep(0.2)
+    raise TimeoutError(f"nothing after {seconds} s")
+
+
+def run_all(page, lab, cells, name):
+    """Write a notebook of these cells, open it in Lab, run it, and wait until its last cell has printed."""
+    sources = [*cells, "print('all ' + 'done')"]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    nbformat.write(notebook, lab["folder"] / f"{name}.ipynb")
+    open_and_run(page, lab, name)
+
+
+def open_and_run(page, lab, name):
+    page.goto(f"{lab['url']}/lab/workspaces/{name}/tree/{name}.ipynb")
+    page.locator(".jp-Toolbar-kernelName", has_text="Python 3").wait_for(timeout=60_000)
+    kernels = f"{lab['url']}/api/kernels"
+    wait_for(lambda: any(k["execution_state"] == "idle" and k["connections"] for k in answers(kernels) or []), 60)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    page.locator(".jp-OutputArea-output", has_text="all done").wait_for(timeout=180_000)
+
+
+def in_kernel(lab, expression):
+    """Evaluate an expression in the kernel that was started last, beside the browser."""
+    newest = max(lab["runtime"].glob("kernel-*.json"), key=lambda path: path.stat().st_mtime)
+    client = BlockingKernelClient(connection_file=str(newest))
+    client.load_connection_file()
+    client.start_channels()
+    try:
+        reply = client.execute_interactive("", user_expressions={"asked": expression}, timeout=60)
+    finally:
+        client.stop_channels()
+    return ast.literal_eval(reply["content"]["user_expressions"]["asked"]["data"]["text/plain"])
+
+
+def click_patch(page, tile, patch, grid=(16, 16)):
+    box = tile.bounding_box()
+    x = (patch % grid[1] + 0.5) * box["width"] / grid[1]
+    y = (patch // grid[1] + 0.5) * box["height"] / grid[0]
+    tile.click(position={"x": x, "y": y})
+
+
+def keep(page, name):
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SHOTS / f"{name}.png")
+
+
+def test_patch_explorer_answers_clicks_and_keys(lab, page):
+    run_all(page, lab, [PREPARE, "explorer = PatchExplorer(detector, selected=(3, 100))\nexplorer"], "patch")
+    status, tiles = page.locator("[role=status]"), page.locator(".musc-tiles canvas")
+    tiles.nth(12).wait_for()
+    assert tiles.count() == 2 + 11
+    keep(page, "patch_explorer")
+    click_patch(page, tiles.nth(0), 37)
+    page.get_by_text("patch 37").wait_for()
+    tiles.nth(0).press("ArrowDown")
+    page.get_by_text("patch 53").wait_for()
+    assert in_kernel(lab, "explorer.selected") == (3, 53)
+    assert in_kernel(lab, "explorer.sentence") == status.inner_text()
+    assert page.errors == []
+    assert page.outside == []
+
+
+def test_dark_theme_is_readable(lab, page):
+    (lab["settings"] / "themes.jupyterlab-settings").write_text('{"theme": "JupyterLab Dark"}')
+    run_all(page, lab, [PREPARE, "PatchExplorer(detector)"], "dark")
+    page.locator(".musc-tiles canvas").nth(12).wait_for()
+    keep(page, "patch_explorer_dark")
+    color = page.locator(".musc-tiles figcaption").first.evaluate("node => getComputedStyle(node).color")
+    assert min(int(part) for part in color.strip("rgba()").split(",")[:3]) > 180
