@@ -169,6 +169,28 @@ def test_patch_explorer_answers_clicks_and_keys(lab, page):
     assert page.outside == []
 
 
+def test_every_explorer_shows_and_answers(lab, page):
+    names = ["SimilarityCounts", "NeighborhoodExplorer", "IntervalExplorer", "RescoringExplorer", "ThresholdExplorer"]
+    page.set_viewport_size({"width": 1280, "height": 3400})
+    run_all(page, lab, [PREPARE, *(f"e{k} = {name}(detector)\ne{k}" for k, name in enumerate(names))], "all")
+    page.locator(".musc-tiles canvas").nth(2 + 3 + 12 + 12 - 1).wait_for()
+    status, charts = page.locator("[role=status]"), page.locator(".musc-chart")
+    assert status.count() == 5
+    assert charts.count() == 6
+    keep(page, "explorers")
+    slider = page.locator(".widget-slider .noUi-handle").first  # the threshold of the counts
+    before, said = in_kernel(lab, "e0.threshold"), status.first.inner_text()
+    slider.press("ArrowRight")
+    wait_for(lambda: status.first.inner_text() != said, 20)
+    assert in_kernel(lab, "e0.threshold") == pytest.approx(before + 0.02)
+    assert f"threshold {before + 0.02:.2f}" in status.first.inner_text()
+    click_patch(page, page.locator(".musc-tiles canvas").nth(1), 37)
+    page.get_by_text("patch 37 of image").wait_for()
+    assert status.first.inner_text().split(": ")[1].split()[0] == in_kernel(lab, "str(e0.counts[e0.image, 37])")
+    assert page.errors == []
+    assert page.outside == []
+
+
 def test_dark_theme_is_readable(lab, page):
     (lab["settings"] / "themes.jupyterlab-settings").write_text('{"theme": "JupyterLab Dark"}')
     run_all(page, lab, [PREPARE, "PatchExplorer(detector)"], "dark")

@@ -16,7 +16,24 @@ import musc_lite
 
 pytest.importorskip("anywidget", reason="needs the extra 'lab'")
 
-from musc_lite.widgets import PatchExplorer
+from musc_lite.widgets import (
+    IntervalExplorer,
+    NeighborhoodExplorer,
+    PatchExplorer,
+    RescoringExplorer,
+    SimilarityCounts,
+    ThresholdExplorer,
+)
+
+EXPLORERS = [
+    PatchExplorer,
+    SimilarityCounts,
+    NeighborhoodExplorer,
+    IntervalExplorer,
+    RescoringExplorer,
+    ThresholdExplorer,
+]
+each_explorer = pytest.mark.parametrize("kind", EXPLORERS, ids=lambda kind: kind.__name__)
 
 
 @pytest.fixture(scope="module")
@@ -116,19 +133,164 @@ class TestPatchExplorer:
             setattr(explorer, trait, value)
         assert (getattr(explorer, trait), explorer.sentence) == before
 
-    def test_needs_a_fitted_detector(self):
-        with pytest.raises(NotFittedError):
-            PatchExplorer(musc_lite.MuSc())
+
+class TestSimilarityCounts:
+    @pytest.mark.parametrize("features", [(0, 1), (1, 3)])
+    def test_counts_are_the_library_s(self, detector, features):
+        explorer = SimilarityCounts(detector)
+        explorer.features, explorer.threshold = features, 0.6
+        tokens = detector.aggregated_tokens(*features)
+        images = musc_lite.similarity_counts(musc_lite.nearest_distances(tokens), 0.6)
+        np.testing.assert_array_equal(explorer.counts, images)
+        explorer.what = "patches"
+        np.testing.assert_array_equal(explorer.counts, musc_lite.similar_patch_counts(tokens, [0.6])[..., 0])
+
+    def test_histogram_is_split_by_the_masks(self, detector):
+        explorer = SimilarityCounts(detector)
+        assert [entry["name"] for entry in explorer._chart.data] == ["normal", "defective"]
+        sums = [sum(entry["y"][:-1]) for entry in explorer._chart.data]
+        assert sums == pytest.approx([100, 100], abs=0.1)
+
+    def test_click_says_the_count_of_the_patch(self, detector):
+        explorer = SimilarityCounts(detector)
+        browser_sends(explorer._tiles, tile=1, patch=12)
+        assert (
+            f"patch 12 of image {explorer.image}: {explorer.counts[explorer.image, 12]} other" in explorer._text.value
+        )
+
+    def test_slider_computes_no_distances_again(self, detector, monkeypatch):
+        explorer = SimilarityCounts(detector)
+        explorer.what = "patches"
+        for name in ("similar_patch_counts", "nearest_distances"):
+            for module in ("similarity_counts", "explorer"):
+                monkeypatch.delattr(f"musc_lite.widgets.{module}.{name}", raising=False)
+        explorer.threshold = 0.3
+        explorer.what = "images"
+        explorer.threshold = 0.5
 
 
-def test_static_picture_stands_in_where_no_kernel_runs(detector):
-    explorer = PatchExplorer(detector)
+class TestNeighborhoodExplorer:
+    @pytest.mark.parametrize(("layer", "r"), [(0, 1), (1, 3), (1, 5)])
+    def test_scores_are_the_library_s(self, detector, layer, r):
+        explorer = NeighborhoodExplorer(detector)
+        explorer.layer, explorer.r = layer, r
+        expected = musc_lite.mutual_scores(detector.aggregated_tokens(layer, r))
+        np.testing.assert_allclose(explorer.scores, expected, atol=1e-5)
+
+    def test_shows_picture_features_and_scores(self, detector):
+        explorer = NeighborhoodExplorer(detector)
+        layers = [tile.get("layer", b"") for tile in explorer._tiles.tiles]
+        assert [len(layer) for layer in layers] == [0, 256, 256]
+
+
+class TestIntervalExplorer:
+    @pytest.mark.parametrize("interval", [(0.0, 0.3), (0.2, 0.9), (0.0, 1.0), (0.0, 0.05)])
+    def test_scores_are_the_library_s(self, detector, interval):
+        explorer = IntervalExplorer(detector)
+        explorer.features, explorer.interval = (1, 3), interval
+        expected = musc_lite.mutual_scores(detector.aggregated_tokens(1, 3), interval=interval)
+        np.testing.assert_allclose(explorer.scores, expected, atol=1e-5)
+
+    def test_auroc_stands_in_the_sentence(self, detector):
+        explorer = IntervalExplorer(detector)
+        auroc = musc_lite.evaluate(detector.images_.labels, explorer.scores.max(axis=1)).image_auroc
+        assert f"image AUROC {auroc:.2f}" in explorer._text.value
+
+    def test_ends_in_one_place_leave_one_image(self, detector):
+        explorer = IntervalExplorer(detector)
+        explorer.interval = (1.0, 1.0)
+        np.testing.assert_allclose(explorer.scores, explorer.sorted_distances()[..., -1])
+
+    def test_bad_interval_is_refused(self, detector):
+        explorer = IntervalExplorer(detector)
+        with pytest.raises(traitlets.TraitError, match="begin < end"):
+            explorer.interval = (0.5, 0.2)
+        assert explorer.interval == (0.0, 0.3)
+
+
+class TestRescoringExplorer:
+    @pytest.mark.parametrize("windows", [(1, 2, 3), (5,), ()])
+    def test_scores_are_the_library_s(self, detector, windows):
+        explorer = RescoringExplorer(detector)
+        explorer.windows = windows
+        scores, tokens = detector.map_scores_, detector.features_.class_tokens
+        expected = musc_lite.rescore(scores, tokens, windows or (1,))  # the explorer scales first
+        np.testing.assert_allclose(explorer.rescored, expected, atol=1e-6)
+
+    def test_neighbors_begin_with_the_image_and_fall_in_similarity(self, detector):
+        explorer = RescoringExplorer(detector)
+        explorer.image = 4
+        shown = [tile["picture"] for tile in explorer._tiles.tiles]
+        similarity = musc_lite.image_similarity(detector.features_.class_tokens)[4][shown]
+        assert shown[0] == 4
+        assert (np.diff(similarity[1:]) <= 0).all()
+        assert [bool(tile["frame"]) for tile in explorer._tiles.tiles] == [True] * 3 + [False] * 4
+        browser_sends(explorer._tiles, tile=2, patch=0)
+        assert explorer.image == shown[2]
+
+    def test_bad_windows_are_refused(self, detector):
+        with pytest.raises(traitlets.TraitError, match="at least 1"):
+            RescoringExplorer(detector).windows = (0,)
+
+
+class TestThresholdExplorer:
+    def test_tables_count_images_and_pixels(self, detector):
+        explorer = ThresholdExplorer(detector)
+        explorer.threshold, explorer.pixel_threshold = 0.5, float(np.median(detector.anomaly_maps_))
+        labels, called = detector.images_.labels == 1, detector.image_scores_ > 0.5
+        found = explorer.confusion["images"]
+        assert found.tolist() == [
+            [(~labels & ~called).sum(), (~labels & called).sum()],
+            [(labels & ~called).sum(), (labels & called).sum()],
+        ]
+        masks, over = detector.images_.masks(112), detector.anomaly_maps_ > explorer.pixel_threshold
+        assert explorer.confusion["pixels"].tolist() == [
+            [(~masks & ~over).sum(), (~masks & over).sum()],
+            [(masks & ~over).sum(), (masks & over).sum()],
+        ]
+        framed = [tile["picture"] for tile in explorer._tiles.tiles if tile["frame"]]
+        assert sorted(framed) == np.flatnonzero(called).tolist()
+
+    def test_begins_at_the_detector_s_threshold(self, detector):
+        assert ThresholdExplorer(detector).threshold == pytest.approx(detector.threshold_)
+
+    def test_works_without_labels(self, detector):
+        images = musc_lite.from_arrays([np.asarray(image) for image in detector.images_])
+        unlabeled = musc_lite.MuSc(layers=[5], r=(1,), image_size=112).fit(images)
+        explorer = ThresholdExplorer(unlabeled)
+        assert explorer.confusion == {}
+        assert "images are called defective" in explorer._text.value
+
+
+@each_explorer
+def test_needs_a_fitted_detector(kind):
+    with pytest.raises(NotFittedError):
+        kind(musc_lite.MuSc())
+
+
+@each_explorer
+def test_works_on_images_without_labels(kind, detector):
+    images = musc_lite.from_arrays([np.asarray(image) for image in detector.images_])
+    kind(musc_lite.MuSc(layers=[5], r=(1,), image_size=112).fit(images)).static_png()
+
+
+@each_explorer
+def test_refuses_an_image_that_is_not_there(kind, detector):
+    explorer = kind(detector)
+    if explorer.has_trait("image"):
+        with pytest.raises(traitlets.TraitError, match="the batch has 7"):
+            explorer.image = 7
+
+
+@each_explorer
+def test_static_picture_stands_in_where_no_kernel_runs(kind, detector):
+    explorer = kind(detector)
     picture = Image.open(io.BytesIO(explorer.static_png()))
     assert picture.width > 500
     assert len(set(picture.convert("L").tobytes())) > 50  # not blank
     bundle = explorer._repr_mimebundle_()
     data = bundle[0] if isinstance(bundle, tuple) else bundle
-    assert data["text/plain"] == "PatchExplorer(7 images)"
+    assert data["text/plain"] == f"{kind.__name__}(7 images)"
     assert {"image/png", "application/vnd.jupyter.widget-view+json"} <= set(data)
     json.dumps(data)
 

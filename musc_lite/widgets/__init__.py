@@ -11,6 +11,18 @@ except ImportError as error:
         f"the explorers need ipywidgets and anywidget ({error}); install them: pip install 'musc-lite[lab]'"
     ) from error
 
+from musc_lite.widgets.interval import IntervalExplorer
+from musc_lite.widgets.neighborhood import NeighborhoodExplorer
 from musc_lite.widgets.patch_explorer import PatchExplorer
+from musc_lite.widgets.rescoring import RescoringExplorer
+from musc_lite.widgets.similarity_counts import SimilarityCounts
+from musc_lite.widgets.threshold import ThresholdExplorer
 
-__all__ = ["PatchExplorer"]
+__all__ = [
+    "IntervalExplorer",
+    "NeighborhoodExplorer",
+    "PatchExplorer",
+    "RescoringExplorer",
+    "SimilarityCounts",
+    "ThresholdExplorer",
+]

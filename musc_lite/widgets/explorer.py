@@ -2,23 +2,26 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from functools import cached_property
 
 import ipywidgets
 import matplotlib.pyplot as plt
-import torch
+import numpy as np
 import traitlets
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 from PIL import Image
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from musc_lite.detector import MuSc
 from musc_lite.images import ImageSet
-from musc_lite.plots import outlined
+from musc_lite.mutual_scoring import nearest_distances
+from musc_lite.plots import COLORS, KINDS, outlined
+from musc_lite.widgets.chart import histogram
 from musc_lite.widgets.tiles import jpeg
 
-__all__ = ["Explorer"]
+__all__ = ["Explorer", "FeatureExplorer", "row"]
 
 THUMBNAIL = 96  # pixels
 PICTURE = 240
@@ -46,18 +49,61 @@ class Explorer(ipywidgets.VBox):
         self.detector = detector
         self.images: ImageSet = detector.images_
         self.grid = detector.features_.grid
-        self._tokens: dict[tuple[int, int], Tensor] = {}
+        self._pictures: dict[tuple[int, int], bytes] = {}
 
-    def tokens(self, s: int, r: int) -> Tensor:
-        """Give the aggregated tokens (N, M, C) of the s-th layer at degree r, made once."""
-        if (s, r) not in self._tokens:
-            self._tokens[s, r] = self.detector.aggregated_tokens(s, r)
-        return self._tokens[s, r]
+    @traitlets.validate("image", "compared")
+    def _check_image(self, proposal):
+        if not 0 <= proposal.value < len(self.images):
+            raise traitlets.TraitError(
+                f"there is no image {proposal.value}: the batch has {len(self.images)}, counted from 0"
+            )
+        return proposal.value
 
     def picture(self, i: int, size: int) -> bytes:
-        """Give image i as a JPEG with the outline of its true defect."""
-        image, mask = self.images[i], self.images.mask(i)
-        return jpeg(image if mask is None else outlined(image.resize((size, size)), mask), size)
+        """Give image i as a JPEG with the outline of its true defect, made once."""
+        if (i, size) not in self._pictures:
+            image, mask = self.images[i], self.images.mask(i)
+            image = image if mask is None else outlined(image.resize((size, size)), mask)
+            self._pictures[i, size] = jpeg(image, size)
+        return self._pictures[i, size]
+
+    def thumbnails(self) -> list[bytes]:
+        """Give all images of the batch as small JPEGs."""
+        return [self.picture(i, THUMBNAIL) for i in range(len(self.images))]
+
+    def image_menu(self) -> ipywidgets.Dropdown:
+        """Make the menu of the batch's images."""
+        options = [(f"{i}: {name}", i) for i, name in enumerate(self.detector.names_)]
+        return ipywidgets.Dropdown(options=options, description="image", layout={"width": "280px"})
+
+    def bind(self, **controls: ipywidgets.Widget) -> None:
+        """Keep each trait equal to the value of its control, and show the explorer again when one changes."""
+        for trait, control in controls.items():
+            traitlets.link((self, trait), (control, "value"))
+        self.observe(lambda _: self.show(), list(controls))
+
+    @cached_property
+    def defective_patches(self) -> np.ndarray | None:
+        """Which patches lie mostly on a defect, (N, M) bool; None without masks."""
+        size, (h, w) = self.detector.features_.image_size, self.grid
+        masks = self.images.masks(size)
+        if masks is None:
+            return None
+        return masks.reshape(-1, h, size // h, w, size // w).mean(axis=(2, 4)).reshape(-1, h * w) > 0.5
+
+    def histograms(self, values: ArrayLike, defective: ArrayLike | None, n_bins: int = 30) -> list[dict]:
+        """Make the entries of a chart: how values (n,) are distributed, normal against defective where it is known."""
+        values = np.ravel(values)
+        edges = np.linspace(values.min(), max(values.max(), values.min() + 1e-6), n_bins + 1)
+        if defective is None:
+            return [histogram("all", values, edges, COLORS["unlabeled"])]
+        defective = np.ravel(defective).astype(bool)
+        parts = {name: values[defective == (name == "defective")] for name in KINDS}
+        return [histogram(name, part, edges, COLORS[name]) for name, part in parts.items() if len(part)]
+
+    def show(self) -> None:
+        """Send what changed to the browser."""
+        raise NotImplementedError
 
     def draw(self) -> Figure:
         """Draw what the explorer shows now as one figure, for pages without a kernel."""
@@ -76,41 +122,65 @@ class Explorer(ipywidgets.VBox):
         """Draw the explorer as a PNG of few colors."""
         with plt.style.context("musc_lite.course"):
             figure = self.draw()
-        buffer, reduced = io.BytesIO(), io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=STATIC_DPI)
-        plt.close(figure)
+            buffer, reduced = io.BytesIO(), io.BytesIO()
+            figure.savefig(buffer, format="png", dpi=STATIC_DPI)
         colors = Image.open(buffer).convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE)
         colors.save(reduced, "png", optimize=True)
         return reduced.getvalue()
 
 
-def layer_menu(detector: MuSc, with_mean: bool = True) -> ipywidgets.Dropdown:
-    """Make the menu of all pairs of layer and r that the detector scored, as (s, r) each, and "mean"."""
-    layers = detector.features_.layers
-    options = [(f"block {layer}, r = {r}", (s, r)) for s, layer in enumerate(layers) for r in detector.r_]
-    options = [("mean of all", "mean"), *options] if with_mean else options
-    menu = ipywidgets.Dropdown(options=options, value=options[0][1], description="features")
-    menu.layout.width = "260px"
-    return menu
+class FeatureExplorer(Explorer):
+    """An explorer of one layer at one degree r, chosen by a menu; `MEAN` allows the mean of all, None, too.
+
+    Attributes
+    ----------
+    features : (int, int) or None
+        Index of the layer among those the detector read, and r.
+    """
+
+    MEAN = False
+    features = traitlets.Tuple(traitlets.Int(), traitlets.Int(), allow_none=True, default_value=None)
+
+    def __init__(self, detector: MuSc):
+        super().__init__(detector)
+        self._tokens: dict[tuple[int, int], Tensor] = {}
+        self._distances: dict[tuple[int, int], Tensor] = {}
+        layers = detector.features_.layers
+        self.all_features = [(s, r) for s in range(len(layers)) for r in detector.r_]
+        options = [(f"block {layers[s]}, r = {r}", (s, r)) for s, r in self.all_features]
+        options = [("mean of all", "mean"), *options] if self.MEAN else options  # None would be an empty line
+        self.feature_menu = ipywidgets.Dropdown(options=options, description="features", layout={"width": "260px"})
+        if not self.MEAN:
+            self.features = (len(layers) // 2, max(detector.r_))
+        to_menu, to_trait = (lambda value: value or "mean"), (lambda value: None if value == "mean" else value)
+        traitlets.link((self, "features"), (self.feature_menu, "value"), transform=(to_menu, to_trait))
+
+    @traitlets.validate("features")
+    def _check_features(self, proposal):
+        if proposal.value not in self.all_features and not (self.MEAN and proposal.value is None):
+            raise traitlets.TraitError(
+                f"the detector did not score (layer, r) = {proposal.value}: choose one of {self.all_features}"
+                + (", or None for their mean" if self.MEAN else "")
+            )
+        return proposal.value
+
+    def tokens(self, s: int, r: int) -> Tensor:
+        """Give the aggregated tokens (N, M, C) of the s-th layer at degree r, made once."""
+        if (s, r) not in self._tokens:
+            self._tokens[s, r] = self.detector.aggregated_tokens(s, r)
+        return self._tokens[s, r]
+
+    def sorted_distances(self) -> Tensor:
+        """Give the nearest distances (N, M, N - 1) of the chosen features, nearest image first, computed once."""
+        if self.features not in self._distances:
+            self._distances[self.features] = nearest_distances(self.tokens(*self.features)).sort(dim=-1).values
+        return self._distances[self.features]
+
+    def scores(self, s: int, r: int) -> np.ndarray:
+        """Give the detector's patch scores (N, M) of the s-th layer at degree r."""
+        return self.detector.patch_scores_[self.detector.r_.index(r), s]
 
 
-def link_menu(explorer: Explorer, trait: str, menu: ipywidgets.Dropdown) -> None:
-    """Keep a trait and a `layer_menu` equal; None, the mean, would be an empty line in the menu."""
-    to_menu, to_trait = (lambda value: value or "mean"), (lambda value: None if value == "mean" else value)
-    traitlets.link((explorer, trait), (menu, "value"), transform=(to_menu, to_trait))
-
-
-def image_menu(names: Sequence[str], description: str = "image") -> ipywidgets.Dropdown:
-    """Make the menu of the batch's images, by number."""
-    options = [(f"{i}: {name}", i) for i, name in enumerate(names)]
-    return ipywidgets.Dropdown(options=options, value=0, description=description)
-
-
-def all_pairs(detector: MuSc) -> list[tuple[int, int]]:
-    """List the pairs (s, r) that the detector's mean is taken over."""
-    return [(s, r) for r in detector.r_ for s in range(len(detector.features_.layers))]
-
-
-def mean_over(values: Sequence[Tensor]) -> Tensor:
-    """Average tensors of one shape."""
-    return torch.stack(list(values)).mean(dim=0)
+def row(*children: ipywidgets.Widget) -> ipywidgets.HBox:
+    """Put widgets side by side, and below each other where the page is narrow."""
+    return ipywidgets.HBox(children, layout={"flex_flow": "row wrap", "align_items": "center"})

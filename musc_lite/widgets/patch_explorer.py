@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import ipywidgets
 import numpy as np
+import torch
 import traitlets
 from matplotlib.figure import Figure
 
@@ -11,16 +12,7 @@ from musc_lite.detector import MuSc
 from musc_lite.mutual_scoring import interval_average, interval_bounds, patch_distances
 from musc_lite.plots import COLORS, VIRIDIS, plot_distances, plot_image
 from musc_lite.widgets.chart import Chart, series
-from musc_lite.widgets.explorer import (
-    PICTURE,
-    THUMBNAIL,
-    Explorer,
-    all_pairs,
-    image_menu,
-    layer_menu,
-    link_menu,
-    mean_over,
-)
+from musc_lite.widgets.explorer import PICTURE, THUMBNAIL, FeatureExplorer, row
 from musc_lite.widgets.tiles import Tiles, colored_layer
 
 __all__ = ["Answer", "PatchExplorer"]
@@ -58,7 +50,7 @@ class Answer:
     rank: int
 
 
-class PatchExplorer(Explorer):
+class PatchExplorer(FeatureExplorer):
     """Pick a patch and see who resembles it in the other images.
 
     Click on a patch of the large picture, or move by the arrow keys. The other images follow, nearest first, each with
@@ -91,8 +83,8 @@ class PatchExplorer(Explorer):
     ``PatchExplorer(detector)`` as the last line of a cell shows it; ``explorer.selected = (10, 89)`` moves it.
     """
 
+    MEAN = True
     selected = traitlets.Tuple(traitlets.Int(), traitlets.Int())
-    features = traitlets.Tuple(traitlets.Int(), traitlets.Int(), allow_none=True, default_value=None)
     threshold = traitlets.Float()
     compared = traitlets.Int()
 
@@ -100,26 +92,24 @@ class PatchExplorer(Explorer):
         super().__init__(detector)
         scores = detector.patch_scores_.mean(axis=(0, 1))  # (N, M)
         self.answer: Answer | None = None
-        self._pictures: dict[int, bytes] = {}
-        self._menu = layer_menu(detector)
-        self._images = image_menu(detector.names_)
+        self._images = self.image_menu()
         self._slider = ipywidgets.FloatSlider(min=0, max=2, step=0.01, description="threshold", readout_format=".2f")
-        thumbnails = [self.picture(i, THUMBNAIL) for i in range(len(self.images))]
-        self._gallery = Tiles(pictures=thumbnails, grid=self.grid, size=THUMBNAIL, label="other images, nearest first")
+        self._gallery = Tiles(
+            pictures=self.thumbnails(), grid=self.grid, size=THUMBNAIL, label="other images, nearest first"
+        )
         self._large = Tiles(grid=self.grid, size=PICTURE, label="the patch that asks, and a second image")
         self._chart = Chart(xlabel="other images, nearest first", ylabel="distance")
         self._text = ipywidgets.HTML()
         self._text.layout.min_height = "2em"
 
-        link_menu(self, "features", self._menu)
         traitlets.link((self, "threshold"), (self._slider, "value"))
         self._images.observe(lambda change: self.set_trait("selected", (change.new, self.selected[1])), "value")
         self._large.on_pick(self._pick_large)
         self._gallery.on_pick(self._pick_other)
         self.children = (
-            ipywidgets.HBox([self._images, self._menu, self._slider], layout={"flex_flow": "row wrap"}),
+            row(self._images, self.feature_menu, self._slider),
             self._text,
-            ipywidgets.HBox([self._large, self._chart], layout={"flex_flow": "row wrap"}),
+            row(self._large, self._chart),
             ipywidgets.Box([self._gallery], layout={"max_height": "420px", "overflow": "auto"}),
         )
         self.threshold = round(float(np.quantile(scores, 0.9)), 2)
@@ -129,7 +119,7 @@ class PatchExplorer(Explorer):
         self.selected = selected
         self.observe(lambda _: self._ask(), ("selected", "features"))
         self.observe(lambda _: self._count(), "threshold")
-        self.observe(lambda _: self._show(), "compared")
+        self.observe(lambda _: self.show(), "compared")
         self._ask()
 
     @traitlets.validate("selected")
@@ -142,25 +132,10 @@ class PatchExplorer(Explorer):
             )
         return proposal.value
 
-    @traitlets.validate("features")
-    def _check_features(self, proposal):
-        if proposal.value is not None and proposal.value not in all_pairs(self.detector):
-            raise traitlets.TraitError(
-                f"the detector did not score (layer, r) = {proposal.value}: choose one of {all_pairs(self.detector)}, "
-                "or None for their mean"
-            )
-        return proposal.value
-
     @traitlets.validate("threshold")
     def _check_threshold(self, proposal):
         if not 0 <= proposal.value <= 2:
             raise traitlets.TraitError(f"unit vectors lie 0 to 2 apart: give such a threshold, got {proposal.value}")
-        return proposal.value
-
-    @traitlets.validate("compared")
-    def _check_compared(self, proposal):
-        if not 0 <= proposal.value < len(self.images):
-            raise traitlets.TraitError(f"there is no image {proposal.value}: the batch has {len(self.images)}")
         return proposal.value
 
     @property
@@ -179,13 +154,12 @@ class PatchExplorer(Explorer):
     def _ask(self) -> None:
         """Answer for the selected patch, and show it."""
         i, m = self.selected
-        pairs = all_pairs(self.detector) if self.features is None else [self.features]
-        to_all = mean_over(patch_distances(self.tokens(s, r), i, m) for s, r in pairs)  # (N, M)
+        chosen = self.all_features if self.features is None else [self.features]
+        to_all = torch.stack([patch_distances(self.tokens(s, r), i, m) for s, r in chosen]).mean(dim=0)  # (N, M)
         nearest, patches = to_all.min(dim=1)
         nearest[i] = np.inf
         others = nearest.argsort(stable=True)[:-1]
-        scores = self.detector.patch_scores_
-        scores = scores.mean(axis=(0, 1)) if self.features is None else scores[self._r_index, self.features[0]]
+        scores = np.mean([self.scores(s, r) for s, r in chosen], axis=0)  # (N, M)
         self.answer = Answer(
             to_all=to_all.numpy(),
             others=others.numpy(),
@@ -198,22 +172,18 @@ class PatchExplorer(Explorer):
         )
         self._images.value = i
         if self.compared == others[0]:
-            self._show()
+            self.show()
         else:
             self.compared = int(others[0])  # which shows it
 
-    @property
-    def _r_index(self) -> int:
-        return self.detector.r_.index(self.features[1])
-
-    def _show(self) -> None:
+    def show(self) -> None:
         """Send what the answer changed to the browser."""
         (i, m), answer, names = self.selected, self.answer, self.detector.names_
         j, first, last = self.compared, *answer.interval
         near = colored_layer(-answer.to_all[j], VIRIDIS, -np.median(answer.to_all), -answer.distances[0], opacity=0.6)
         nearest = int(answer.to_all[j].argmin())
         with self._large.hold_sync():
-            self._large.pictures = [self._large_picture(i), self._large_picture(j)]
+            self._large.pictures = [self.picture(i, PICTURE), self.picture(j, PICTURE)]
             self._large.tiles = [
                 {"picture": 0, "title": f"image {i}: {names[i]}, patch {m}", "marks": [[m, COLORS["defective"]]]},
                 {
@@ -255,12 +225,7 @@ class PatchExplorer(Explorer):
         """Count again at another threshold."""
         similar = (self.answer.to_all[self.answer.others] <= self.threshold).sum(axis=1)
         self.answer = replace(self.answer, similar_patches=similar)
-        self._show()
-
-    def _large_picture(self, i: int) -> bytes:
-        if i not in self._pictures:
-            self._pictures[i] = self.picture(i, PICTURE)
-        return self._pictures[i]
+        self.show()
 
     def _pick_large(self, tile: int, patch: int) -> None:
         self.selected = (self.compared if tile else self.selected[0], patch)

@@ -1,0 +1,110 @@
+"""Stage 4 by hand: window sizes, an image's neighbors, scores before and after."""
+
+import ipywidgets
+import numpy as np
+import torch
+import traitlets
+from matplotlib.figure import Figure
+from sklearn.metrics import roc_auc_score
+
+from musc_lite.detector import MuSc
+from musc_lite.plots import COLORS, KINDS, plot_image, plot_slopes
+from musc_lite.rescoring import image_similarity, rescore
+from musc_lite.widgets.chart import Chart, series
+from musc_lite.widgets.explorer import THUMBNAIL, Explorer, row
+from musc_lite.widgets.tiles import Tiles
+
+__all__ = ["RescoringExplorer"]
+
+N_NEIGHBORS = 12  # shown
+SIZES = (1, 2, 3, 4, 5, 6, 8, 9, 10, 15, 20, 30)
+
+
+class RescoringExplorer(Explorer):
+    """Choose windows; see an image's neighbors, and every image's score before and after re-scoring.
+
+    Parameters
+    ----------
+    detector : MuSc
+        Fitted.
+
+    Attributes
+    ----------
+    windows : tuple of int
+        Sizes of the neighborhoods, the image itself counted; () turns re-scoring off.
+    image : int
+        The image whose neighbors are shown.
+    rescored : ndarray (N,)
+        Image scores with these windows: `rescore`.
+    """
+
+    windows = traitlets.Tuple()
+    image = traitlets.Int()
+
+    def __init__(self, detector: MuSc):
+        super().__init__(detector)
+        self._class_tokens = detector.features_.class_tokens
+        self._similarity = image_similarity(self._class_tokens).numpy()
+        scores = detector.map_scores_
+        self._scaled = (scores - scores.min()) / max(np.ptp(scores), 1e-12)
+        images = self.image_menu()
+        sizes = sorted({k for k in SIZES if k <= len(self.images)} | set(detector.windows))
+        windows = ipywidgets.SelectMultiple(options=sizes, rows=6, description="windows", layout={"width": "180px"})
+        self._tiles = Tiles(grid=(1, 1), size=THUMBNAIL, pictures=self.thumbnails(), label="most similar images first")
+        self._tiles.on_pick(lambda tile, _: self.set_trait("image", self._tiles.tiles[tile]["picture"]))
+        self._chart = Chart(xlabel="before (0), after (1)", ylabel="image score", height=260)
+        self._text = ipywidgets.HTML()
+        self.children = (row(images, windows, self._chart), self._text, self._tiles)
+        self.windows, self.image = tuple(detector.windows), int(detector.map_scores_.argmax())
+        self.bind(windows=windows, image=images)
+        self.show()
+
+    @traitlets.validate("windows")
+    def _check_windows(self, proposal):
+        if not all(isinstance(k, int) and k >= 1 for k in proposal.value):
+            raise traitlets.TraitError(f"windows are numbers of images, at least 1 each, got {proposal.value}")
+        return proposal.value
+
+    @property
+    def rescored(self) -> np.ndarray:
+        """Image scores (N,) with these windows."""
+        return rescore(torch.from_numpy(self._scaled), self._class_tokens, self.windows).numpy()
+
+    def show(self) -> None:
+        """Send neighbors and scores."""
+        before, after, i, labels = self._scaled, self.rescored, self.image, self.images.labels
+        similarity = self._similarity[i]
+        nearest = [i, *(j for j in np.argsort(-similarity, kind="stable").tolist() if j != i)][: N_NEIGHBORS + 1]
+        largest = max(self.windows, default=1)
+        self._tiles.tiles = [
+            {
+                "picture": j,
+                "title": f"{j}: {similarity[j]:.2f}, score {before[j]:.2f}",
+                "frame": COLORS["threshold"] if place < largest else "",
+            }
+            for place, j in enumerate(nearest)
+        ]
+        kinds = ["unlabeled"] * len(before) if labels is None else [KINDS[label] for label in labels]
+        lines = [series("", [0, 1], [b, a], COLORS[kind]) for b, a, kind in zip(before, after, kinds, strict=True)]
+        for kind in dict.fromkeys(kinds):
+            lines[kinds.index(kind)]["name"] = kind
+        sentence = f"image {i}: {before[i]:.2f} before, {after[i]:.2f} after, "
+        sentence += f"rank {1 + (before > before[i]).sum()} before, {1 + (after > after[i]).sum()} after"
+        if labels is not None and 0 < labels.sum() < len(labels):
+            sentence += (
+                f"; image AUROC {roc_auc_score(labels, before):.3f} before, {roc_auc_score(labels, after):.3f} after"
+            )
+        with self._chart.hold_sync():
+            self._chart.data, self._chart.label = lines, sentence
+        self._text.value = f'<span role="status" aria-live="polite">{sentence}</span>'
+
+    def draw(self) -> Figure:
+        """Draw the image, its neighbors and the slopes."""
+        figure = Figure(figsize=(8, 3.2), layout="constrained")
+        left, right = figure.subfigures(1, 2)
+        neighbors = np.argsort(-self._similarity[self.image], kind="stable")[:4]
+        for ax, j in zip(left.subplots(2, 2).flat, neighbors.tolist(), strict=True):
+            plot_image(self.images[j], mask=self.images.mask(j), ax=ax)
+            ax.set_title(f"image {j}: {self._similarity[self.image, j]:.2f}")
+        plot_slopes(self._scaled, self.rescored, self.images.labels, ax=right.subplots())
+        return figure

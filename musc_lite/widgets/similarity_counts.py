@@ -1,0 +1,112 @@
+"""The key observation of stage 3 under the finger: normal patches find their like in many images, defects in few."""
+
+import ipywidgets
+import numpy as np
+import traitlets
+from matplotlib.figure import Figure
+
+from musc_lite.detector import MuSc
+from musc_lite.mutual_scoring import similar_patch_counts, similarity_counts
+from musc_lite.plots import VIRIDIS, plot_histogram, plot_image, plot_patch_map
+from musc_lite.widgets.chart import Chart
+from musc_lite.widgets.explorer import PICTURE, FeatureExplorer, row
+from musc_lite.widgets.tiles import Tiles, colored_layer
+
+__all__ = ["SimilarityCounts"]
+
+THRESHOLDS = np.round(np.arange(0.02, 2.001, 0.02), 2).tolist()
+TITLES = {"images": "other images that hold a similar patch", "patches": "similar patches in all other images"}
+
+
+class SimilarityCounts(FeatureExplorer):
+    """Move the threshold and see how many other images, or patches, are similar to each patch.
+
+    Parameters
+    ----------
+    detector : MuSc
+        Fitted.
+
+    Attributes
+    ----------
+    features : (int, int)
+        Index of the layer, and r. Distances are computed once for each.
+    threshold : float
+        Largest distance that counts as similar: 0.02, 0.04, ... 2.
+    image : int
+        The image that is shown.
+    what : {"images", "patches"}
+        Which of the two counts.
+    counts : ndarray (N, M)
+        The count of every patch: `similarity_counts` or `similar_patch_counts`.
+    """
+
+    threshold = traitlets.Enum(THRESHOLDS, default_value=1.0)
+    image = traitlets.Int()
+    what = traitlets.Enum(list(TITLES), default_value="images")
+
+    def __init__(self, detector: MuSc):
+        super().__init__(detector)
+        self._patch_counts = {}
+        images = self.image_menu()
+        threshold = ipywidgets.SelectionSlider(options=[(f"{t:.2f}", t) for t in THRESHOLDS], description="threshold")
+        what = ipywidgets.Dropdown(options=[(title, name) for name, title in TITLES.items()], description="count")
+        self._tiles = Tiles(grid=self.grid, size=PICTURE, label="the picture, and the count of each patch over it")
+        self._chart, self._text = Chart(ylabel="share of each kind (%)"), ipywidgets.HTML()
+        self._tiles.on_pick(self._say)
+        self.children = (row(images, self.feature_menu, threshold, what), self._text, row(self._tiles, self._chart))
+        self.image = int(detector.image_scores_.argmax())
+        median = float(self.sorted_distances().median())
+        self.threshold = min(THRESHOLDS, key=lambda t: abs(t - median))
+        self.bind(image=images, threshold=threshold, what=what)
+        self.observe(lambda _: self.show(), "features")
+        self.show()
+
+    @property
+    def counts(self) -> np.ndarray:
+        """The chosen count of every patch, (N, M)."""
+        if self.what == "images":
+            return similarity_counts(self.sorted_distances(), self.threshold).numpy()
+        if self.features not in self._patch_counts:
+            self._patch_counts[self.features] = similar_patch_counts(self.tokens(*self.features), THRESHOLDS).numpy()
+        return self._patch_counts[self.features][..., THRESHOLDS.index(self.threshold)]
+
+    def show(self) -> None:
+        """Send the counts at this threshold."""
+        counts = self.counts
+        largest = max(len(self.images) - 1 if self.what == "images" else counts.max(), 1)
+        with self._tiles.hold_sync():
+            self._tiles.pictures = [self.picture(self.image, PICTURE)]
+            layer = colored_layer(counts[self.image], VIRIDIS, 0, largest)
+            name = self.detector.names_[self.image]
+            self._tiles.tiles = [
+                {"picture": 0, "title": name},
+                {"picture": 0, "title": f"0 (dark) to {largest:,} (yellow)", "layer": layer},
+            ]
+        with self._chart.hold_sync():
+            self._chart.data = self.histograms(counts, self.defective_patches)
+            self._chart.xlabel = TITLES[self.what]
+            self._chart.label = f"histogram: {TITLES[self.what]} at threshold {self.threshold:.2f}"
+        medians = f"median {np.median(counts):,.0f}"
+        if self.defective_patches is not None and self.defective_patches.any():
+            defective = self.defective_patches
+            medians = f"median normal patch {np.median(counts[~defective]):,.0f}, "
+            medians += f"defective {np.median(counts[defective]):,.0f}"
+        self._tell(f"{TITLES[self.what]} at threshold {self.threshold:.2f}: {medians}")
+
+    def _say(self, tile: int, patch: int) -> None:
+        self._tell(f"patch {patch} of image {self.image}: {self.counts[self.image, patch]:,} {TITLES[self.what]}")
+
+    def _tell(self, sentence: str) -> None:
+        self._text.value = f'<span role="status" aria-live="polite">{sentence}</span>'
+
+    def draw(self) -> Figure:
+        """Draw the picture, its counts and their histogram."""
+        figure = Figure(figsize=(8, 2.6), layout="constrained")
+        axes, counts = figure.subplots(1, 3, width_ratios=(1, 1.25, 1.6)), self.counts
+        plot_image(self.images[self.image], mask=self.images.mask(self.image), ax=axes[0])
+        plot_patch_map(counts[self.image], self.grid, low=0, label=self.what, cmap="viridis", ax=axes[1])
+        defective = None if self.defective_patches is None else self.defective_patches.ravel()
+        plot_histogram(counts.ravel(), defective, xlabel=TITLES[self.what], ax=axes[2])
+        axes[0].set_title(f"image {self.image}")
+        axes[1].set_title(f"closer than {self.threshold:.2f}")
+        return figure

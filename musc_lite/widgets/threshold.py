@@ -1,0 +1,146 @@
+"""Decisions by hand: where to draw the line for images and for pixels."""
+
+import ipywidgets
+import numpy as np
+import traitlets
+from matplotlib.figure import Figure
+from sklearn.metrics import confusion_matrix, precision_recall_curve
+
+from musc_lite.detector import MuSc
+from musc_lite.plots import COLORS, LINE_COLORS, plot_image, plot_ranking
+from musc_lite.widgets.chart import Chart, series
+from musc_lite.widgets.explorer import THUMBNAIL, Explorer, row
+from musc_lite.widgets.tiles import Tiles
+
+__all__ = ["ThresholdExplorer"]
+
+CURVE_POINTS = 200
+
+
+class ThresholdExplorer(Explorer):
+    """Move the image and the pixel threshold; see the gallery, the confusion tables and precision against recall.
+
+    Parameters
+    ----------
+    detector : MuSc
+        Fitted.
+
+    Attributes
+    ----------
+    threshold : float
+        Images that score above it are called defective; at first the detector's own.
+    pixel_threshold : float
+        Pixels above it are called defective; at first the 99th percentile of the maps.
+    """
+
+    threshold = traitlets.Float()
+    pixel_threshold = traitlets.Float()
+
+    def __init__(self, detector: MuSc):
+        super().__init__(detector)
+        scores, maps, labels = detector.image_scores_, detector.anomaly_maps_, self.images.labels
+        self._patch_scores = detector.patch_scores_.mean(axis=(0, 1))  # (N, M)
+        masks = self.images.masks(maps.shape[1:])
+        self._sorted_pixels = None if masks is None else [np.sort(maps[masks == kind]) for kind in (False, True)]
+        sliders = []
+        for name, values in (("image", scores), ("pixel", maps)):
+            low, high = float(values.min()), float(values.max())
+            step = (high - low) / 200 or 0.01
+            slider = ipywidgets.FloatSlider(min=low - step, max=high + step, step=step, readout_format=".3f")
+            slider.description, slider.layout.width = f"{name} threshold", "420px"
+            slider.style.description_width = "110px"
+            sliders.append(slider)
+        self._tiles = Tiles(grid=self.grid, size=THUMBNAIL, pictures=self.thumbnails(), label="images by score")
+        self._chart = Chart(xlabel="recall", ylabel="precision")
+        self._text, self._tables = ipywidgets.HTML(), ipywidgets.HTML()
+        self._curves = []
+        if labels is not None and 0 < labels.sum() < len(labels):
+            self._curves.append(_curve("images", labels, scores, LINE_COLORS[0]))
+        if masks is not None and masks.any():
+            self._curves.append(_curve("pixels", masks[:, ::4, ::4], maps[:, ::4, ::4], LINE_COLORS[3]))
+        beside = [self._tables, self._chart] if self._curves else [self._tables]
+        gallery = ipywidgets.Box([self._tiles], layout={"max_height": "420px", "overflow": "auto"})
+        self.children = (row(*sliders), self._text, row(*beside), gallery)
+        self.threshold, self.pixel_threshold = float(detector.threshold_), float(np.quantile(maps, 0.99))
+        self.bind(threshold=sliders[0], pixel_threshold=sliders[1])
+        self.show()
+
+    @property
+    def called(self) -> np.ndarray:
+        """Which images are called defective, (N,) bool."""
+        return self.detector.image_scores_ > self.threshold
+
+    @property
+    def confusion(self) -> dict[str, np.ndarray]:
+        """Confusion tables [[TN, FP], [FN, TP]] of "images" and "pixels", as far as labels and masks exist."""
+        tables = {}
+        if self.images.labels is not None:
+            tables["images"] = confusion_matrix(self.images.labels, self.called, labels=[0, 1])
+        if self._sorted_pixels is not None:
+            below = [np.searchsorted(values, self.pixel_threshold, side="right") for values in self._sorted_pixels]
+            tables["pixels"] = np.array([[b, len(v) - b] for b, v in zip(below, self._sorted_pixels, strict=True)])
+        return tables
+
+    def show(self) -> None:
+        """Send the gallery, the tables and the points on the curves."""
+        scores, orange = self.detector.image_scores_, [0xD5, 0x5E, 0x00, 0xB0]
+        layers = (self._patch_scores > self.pixel_threshold)[..., None] * np.array(orange, dtype=np.uint8)
+        called, tables = self.called, self.confusion
+        self._tiles.tiles = [
+            {
+                "picture": i,
+                "title": f"{scores[i]:.2f} {self.detector.names_[i]}",
+                "layer": layers[i].tobytes() if layers[i].any() else b"",
+                "frame": COLORS["defective"] if called[i] else "",
+            }
+            for i in np.argsort(-scores, kind="stable").tolist()
+        ]
+        points = [(name, *_precision_and_recall(table)) for name, table in tables.items() if table[1].sum()]
+        with self._chart.hold_sync():
+            dots = [series("", [r], [p], COLORS["defective"], kind="points") for _, p, r in points]
+            self._chart.data = [*self._curves, *dots]
+            self._chart.label = "; ".join(f"{name}: precision {p:.2f}, recall {r:.2f}" for name, p, r in points)
+        self._tables.value = "".join(_html(name, table) for name, table in tables.items())
+        sentence = f"{called.sum()} of {len(called)} images are called defective"
+        sentence += "".join(f"; {name}: precision {p:.2f}, recall {r:.2f}" for name, p, r in points)
+        self._text.value = f'<span role="status" aria-live="polite">{sentence}</span>'
+
+    def draw(self) -> Figure:
+        """Draw the ranking with its threshold, and the most anomalous images with the pixels called defective."""
+        figure = Figure(figsize=(8, 4.2), layout="constrained")
+        above, below = figure.subfigures(2, 1, height_ratios=(1.2, 1))
+        plot_ranking(self.detector.image_scores_, self.threshold, self.images.labels, ax=above.subplots())
+        ranking = np.argsort(-self.detector.image_scores_, kind="stable")[:6].tolist()
+        size = self.detector.features_.image_size
+        for ax, i in zip(below.subplots(1, 6), ranking, strict=False):
+            pixels = np.asarray(self.images[i].resize((size, size)))
+            over = (self.detector.anomaly_maps_[i] > self.pixel_threshold)[..., None]
+            plot_image(np.where(over, (0xD5, 0x5E, 0x00), pixels), mask=self.images.mask(i), ax=ax)
+            ax.set_title(f"{self.detector.image_scores_[i]:.2f}")
+        for ax in below.axes:
+            ax.set_axis_off()
+        return figure
+
+
+def _curve(name: str, truth: np.ndarray, scores: np.ndarray, color: str) -> dict:
+    precision, recall, _ = precision_recall_curve(truth.ravel(), scores.ravel())
+    few = np.unique(np.linspace(0, len(recall) - 1, CURVE_POINTS).astype(int))
+    return series(name, recall[few], precision[few], color)
+
+
+def _precision_and_recall(table: np.ndarray) -> tuple[float, float]:
+    """Precision is 1 where nothing is called defective, as in scikit-learn's curve."""
+    (_, false_alarms), (missed, found) = table
+    called = found + false_alarms
+    return (found / called if called else 1.0), found / (found + missed)
+
+
+def _html(name: str, table: np.ndarray) -> str:
+    rows = "".join(
+        f'<tr><th scope="row" style="text-align:left">{kind}</th>'
+        + "".join(f'<td style="text-align:right; padding:2px 8px">{value:,}</td>' for value in values)
+        + "</tr>"
+        for kind, values in zip(("normal", "defective"), table.tolist(), strict=True)
+    )
+    head = "<tr><th></th><th>called normal</th><th>called defective</th></tr>"
+    return f'<table style="margin:4px 16px 4px 0"><caption><b>{name}</b></caption>{head}{rows}</table>'
