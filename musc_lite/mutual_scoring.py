@@ -353,7 +353,7 @@ def _squared_distances(patches: Tensor, images: Tensor) -> Tensor:
     n_images, n_patches, n_channels = images.shape
     references = images.reshape(-1, n_channels)  # (J M, C)
     squared = torch.addmm(patches.square().sum(dim=-1), references, patches.T, alpha=-2)  # (J M, Q)
-    squared += references.square().sum(dim=-1, keepdim=True)
+    squared += torch.linalg.vector_norm(references, dim=-1, keepdim=True).square_()  # no copy of all references
     return squared.reshape(n_images, n_patches, len(patches))
 
 

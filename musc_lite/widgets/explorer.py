@@ -91,10 +91,10 @@ class Explorer(ipywidgets.VBox):
             return None
         return masks.reshape(-1, h, size // h, w, size // w).mean(axis=(2, 4)).reshape(-1, h * w) > 0.5
 
-    def histograms(self, values: ArrayLike, defective: ArrayLike | None, n_bins: int = 30) -> list[dict]:
+    def histograms(self, values: ArrayLike, defective: ArrayLike | None, bins: int | ArrayLike = 30) -> list[dict]:
         """Make the entries of a chart: how values (n,) are distributed, normal against defective where it is known."""
         values = np.ravel(values)
-        edges = np.linspace(values.min(), max(values.max(), values.min() + 1e-6), n_bins + 1)
+        edges = np.histogram_bin_edges(values, bins)
         if defective is None:
             return [histogram("all", values, edges, COLORS["unlabeled"])]
         defective = np.ravel(defective).astype(bool)

@@ -78,7 +78,7 @@ class IntervalExplorer(FeatureExplorer):
         scores, labels = self.scores, self.images.labels
         first, last = self.bounds
         self._patches.data = self.histograms(scores, self.defective_patches)
-        self._images.data = self.histograms(scores.max(axis=1), labels, n_bins=15)
+        self._images.data = self.histograms(scores.max(axis=1), labels, bins=15)
         sentence = f"mean over the other images {first + 1} to {last} of {len(self.images) - 1}, nearest first"
         for name, value in self.metrics(scores).items():
             sentence += f"; {name} {value:.2f}"

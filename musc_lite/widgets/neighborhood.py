@@ -88,7 +88,7 @@ class NeighborhoodExplorer(Explorer):
             self._tiles.pictures = [self.picture(i, PICTURE)]
             self._tiles.tiles = [
                 {"picture": 0, "title": self.detector.names_[i]},
-                {"picture": 0, "title": "features: alike in color, alike", "layer": rgba.tobytes()},
+                {"picture": 0, "title": "features as colors", "layer": rgba.tobytes()},
                 {"picture": 0, "title": "score", "layer": colored_layer(scores[i], HEAT, low, high, opacity=0.85)},
             ]
         self._chart.data = self.histograms(scores, self.defective_patches)
@@ -103,7 +103,7 @@ class NeighborhoodExplorer(Explorer):
         """Draw the picture, its features and its scores."""
         (colors, scores), i = self._make(), self.image
         figure = Figure(figsize=(8, 2.7), layout="constrained")
-        axes = figure.subplots(1, 3, width_ratios=(1, 1, 1.25))
+        axes = figure.subplots(1, 3, width_ratios=(1, 1, 1.15))
         plot_image(self.images[i], mask=self.images.mask(i), ax=axes[0])
         plot_patch_map(colors[i], self.grid, ax=axes[1])
         plot_patch_map(scores[i], self.grid, label="score", ax=axes[2])

@@ -79,7 +79,7 @@ class RescoringExplorer(Explorer):
         self._tiles.tiles = [
             {
                 "picture": j,
-                "title": f"{j}: {similarity[j]:.2f}, score {before[j]:.2f}",
+                "title": f"{similarity[j]:.2f} image {j}",
                 "frame": COLORS["threshold"] if place < largest else "",
             }
             for place, j in enumerate(nearest)

@@ -15,6 +15,7 @@ from musc_lite.widgets.tiles import Tiles, colored_layer
 __all__ = ["SimilarityCounts"]
 
 THRESHOLDS = np.round(np.arange(0.02, 2.001, 0.02), 2).tolist()
+N_BARS = 40  # at most
 TITLES = {"images": "other images that hold a similar patch", "patches": "similar patches in all other images"}
 
 
@@ -50,13 +51,14 @@ class SimilarityCounts(FeatureExplorer):
         images = self.image_menu()
         threshold = ipywidgets.SelectionSlider(options=[(f"{t:.2f}", t) for t in THRESHOLDS], description="threshold")
         what = ipywidgets.Dropdown(options=[(title, name) for name, title in TITLES.items()], description="count")
+        what.layout.width = "360px"
         self._tiles = Tiles(grid=self.grid, size=PICTURE, label="the picture, and the count of each patch over it")
         self._chart, self._text = Chart(ylabel="share of each kind (%)"), ipywidgets.HTML()
         self._tiles.on_pick(self._say)
         self.children = (row(images, self.feature_menu, threshold, what), self._text, row(self._tiles, self._chart))
         self.image = int(detector.image_scores_.argmax())
-        median = float(self.sorted_distances().median())
-        self.threshold = min(THRESHOLDS, key=lambda t: abs(t - median))
+        usual = float(np.quantile(self.sorted_distances().numpy(), 0.75))
+        self.threshold = min(THRESHOLDS, key=lambda t: abs(t - usual))
         self.bind(image=images, threshold=threshold, what=what)
         self.observe(lambda _: self.show(), "features")
         self.show()
@@ -83,7 +85,8 @@ class SimilarityCounts(FeatureExplorer):
                 {"picture": 0, "title": f"0 (dark) to {largest:,} (yellow)", "layer": layer},
             ]
         with self._chart.hold_sync():
-            self._chart.data = self.histograms(counts, self.defective_patches)
+            edges = np.arange(0, largest + 2, -(-(largest + 1) // N_BARS)) - 0.5
+            self._chart.data = self.histograms(counts, self.defective_patches, edges)
             self._chart.xlabel = TITLES[self.what]
             self._chart.label = f"histogram: {TITLES[self.what]} at threshold {self.threshold:.2f}"
         medians = f"median {np.median(counts):,.0f}"

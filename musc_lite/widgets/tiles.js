@@ -76,7 +76,7 @@ function render({ model, el }) {
     while (group.children.length < tiles.length) group.append(figure(group.children.length));
     tiles.forEach((tile, index) => {
       const [canvas, caption] = group.children[index].children;
-      caption.textContent = tile.title ?? "";
+      caption.textContent = caption.title = tile.title ?? "";
       caption.style.maxWidth = `${size}px`;
       canvas.setAttribute("aria-label", tile.title ?? "");
       canvas.style.outline = tile.frame ? `3px solid ${tile.frame}` : "";
