@@ -25,6 +25,7 @@ CELL_TIMEOUT = 120  # seconds
 def execute(path: Path) -> None:
     """Run one notebook from the top and write it again."""
     notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.pop("widgets", None)  # the state of widgets of an earlier run
     start = time.perf_counter()
     here = {"metadata": {"path": str(FOLDER)}}
     NotebookClient(notebook, timeout=CELL_TIMEOUT, record_timing=False, resources=here).execute()

@@ -1,8 +1,10 @@
 """Notebooks are committed executed, small, in step with their texts; and their exercises accept the right answers."""
 
 import ast
+import asyncio
 import os
 import re
+import shutil
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -12,6 +14,8 @@ import jupytext
 import nbformat
 import pytest
 from jupyter_client import KernelManager
+from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
+from jupytext.async_contentsmanager import build_async_jupytext_contents_manager_class
 from nbclient import NotebookClient
 
 from musc_lite import planted_textures
@@ -126,3 +130,14 @@ def test_own_images_runs_on_another_folder_when_only_its_path_changes(tmp_path, 
 
 def test_there_is_a_notebook():
     assert NOTEBOOKS
+
+
+def test_lab_opens_a_notebook_whose_text_is_older(tmp_path):
+    """Lab refuses a pair whose text is older and differs, if only in its header; `make notebooks` leaves it older."""
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks", ignore=shutil.ignore_patterns("features"))
+    for text in (tmp_path / "notebooks" / "text").iterdir():
+        os.utime(text, (0, 0))
+    contents = build_async_jupytext_contents_manager_class(AsyncLargeFileManager)()
+    contents.root_dir = str(tmp_path / "notebooks")
+    for path in NOTEBOOKS:
+        assert asyncio.run(contents.get(path.name))["content"].cells
