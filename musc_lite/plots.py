@@ -199,6 +199,7 @@ def plot_gallery(
     masks: ArrayLike | None = None,
     n_columns: int = 6,
     n_rows: int = 2,
+    scale: tuple[float, float] | None = None,
 ) -> np.ndarray:
     """Draw the most anomalous images of a batch under their maps, all on one color scale.
 
@@ -214,6 +215,8 @@ def plot_gallery(
         Outlines of the true defects.
     n_columns, n_rows : int
         Of the gallery, which makes a new figure. The last row holds the most normal images, as a comparison.
+    scale : (float, float), optional
+        Color scale; by default the `color_range` of these maps. New images look right on that of their old batch.
 
     Returns
     -------
@@ -222,7 +225,7 @@ def plot_gallery(
     ranking = np.argsort(image_scores)[::-1]
     top = min(n_columns * max(n_rows - 1, 1), len(ranking))
     bottom = min(n_columns, len(ranking) - top) if n_rows > 1 else 0
-    low, high = color_range(anomaly_maps)
+    low, high = color_range(anomaly_maps) if scale is None else scale
     _, axes = plt.subplots(n_rows, n_columns, figsize=(1.5 * n_columns, 1.75 * n_rows), squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()

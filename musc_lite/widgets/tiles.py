@@ -47,7 +47,7 @@ class Tiles(anywidget.AnyWidget):
         self.on_msg(lambda _widget, message, _buffers: call(int(message["tile"]), int(message["patch"])))
 
 
-def jpeg(image: Image.Image, size: int, quality: int = 80) -> bytes:
+def jpeg(image: Image.Image, size: int, quality: int = 65) -> bytes:
     """Make a square JPEG of an image, as the backbone sees it, `size` pixels wide."""
     buffer = io.BytesIO()
     image.convert("RGB").resize((size, size), Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=quality)
