@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lab notebooks book bench lint format clean
+.PHONY: help setup demo test lab app notebooks book bench lint format clean
 
 help:  ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -23,6 +23,9 @@ test: $(READY)  ## Check style, run every test and doctest
 
 lab: $(READY)  ## Open JupyterLab in notebooks/
 	cd notebooks && ../$(BIN)/jupyter lab
+
+app: $(READY)  ## Explore your images in the browser, without seeing code
+	cd notebooks/app && JUPYTER_PATH=. ../../$(BIN)/voila app.ipynb
 
 notebooks: $(READY)  ## Execute all notebooks of the course again
 	$(BIN)/python notebooks/execute.py

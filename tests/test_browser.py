@@ -7,6 +7,7 @@ out/screenshots.
 import ast
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -14,13 +15,17 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
 import pytest
 from jupyter_client import BlockingKernelClient
 
+from musc_lite import planted_textures
+
 ROOT = Path(__file__).parents[1]
+NOTEBOOKS = ROOT / "notebooks"
 SHOTS = ROOT / "out" / "screenshots"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra 'test'")
@@ -51,22 +56,24 @@ def lab(tmp_path_factory):
     settings = home / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    command = ["jupyterlab", "--allow-root", "--IdentityProvider.token=", "--ServerApp.password="]
+    command += ["--ServerApp.port_retries=0", f"--ServerApp.root_dir={home / 'work'}"]
+    with served(command, home, environment) as url:
+        yield {"url": url, "folder": home / "work", "settings": settings, "runtime": home / "runtime"}
+
+
+@contextmanager
+def served(command, log_folder, environment=None, folder=None):
+    """Run a Jupyter server on a free port until the caller is done."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"]
-    command += ["--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.password="]
-    command += [f"--ServerApp.root_dir={home / 'work'}"]
-    with (home / "log").open("w") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    command = [sys.executable, "-m", *command, "--no-browser", f"--port={port}"]
+    with (log_folder / "log").open("w") as log:
+        server = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True)
     try:
-        wait_for(lambda: answers(f"http://127.0.0.1:{port}/api/status"), 60)
-        yield {
-            "url": f"http://127.0.0.1:{port}",
-            "folder": home / "work",
-            "settings": settings,
-            "runtime": home / "runtime",
-        }
+        wait_for(lambda: listens(port), 60)
+        yield f"http://127.0.0.1:{port}"
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(20)
@@ -90,6 +97,11 @@ def page(tmp_path):
         page.on("request", lambda request: request.url.startswith(local) or page.outside.append(request.url))
         yield page
         context.close()
+
+
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def answers(url):
@@ -198,3 +210,127 @@ def test_dark_theme_is_readable(lab, page):
     keep(page, "patch_explorer_dark")
     color = page.locator(".musc-tiles figcaption").first.evaluate("node => getComputedStyle(node).color")
     assert min(int(part) for part in color.strip("rgba()").split(",")[:3]) > 180
+
+
+def in_notebook(lab, explorer, expression):
+    """Evaluate an expression of `e`, the last explorer of this class that a cell of the notebook showed."""
+    found = f"[o for o in Out.values() if type(o).__name__ == {explorer!r}][-1]"
+    return in_kernel(lab, f"(lambda e: {expression})({found})")
+
+
+def run_course_notebook(lab, page, name):
+    """Copy a notebook of the course into Lab's folder and run it.
+
+    Left out: the badges, which are pictures from the network, and exercises, which wait for the reader's answer.
+    """
+    shared = lab["folder"] / "features"
+    (NOTEBOOKS / "features").mkdir(exist_ok=True)
+    if not shared.exists():
+        shared.symlink_to(NOTEBOOKS / "features")
+    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    left_out = {"remove-cell", "exercise", "check"}
+    notebook.cells = [cell for cell in notebook.cells if not left_out & set(cell.metadata.get("tags", []))]
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = []
+    notebook.cells.append(nbformat.v4.new_code_cell("print('all ' + 'done')"))
+    nbformat.write(notebook, lab["folder"] / f"{name}.ipynb")
+    open_and_run(page, lab, name)
+    assert page.locator(".jp-RenderedText[data-mime-type*=error]").count() == 0
+
+
+def explorer_output(page, words):
+    """Find the output of the explorer that says these words; outputs far below are drawn when they are scrolled to."""
+    outputs = page.locator(".jp-OutputArea-output").filter(has=page.locator("canvas"))
+    output = outputs.filter(has_text=words).last
+    output.scroll_into_view_if_needed()
+    return output
+
+
+@pytest.mark.parametrize("name", ["03_mutual_scoring", "06_your_own_images"])
+def test_course_notebook_answers_a_click_on_a_patch(lab, page, name):
+    run_course_notebook(lab, page, name)
+    output = explorer_output(page, "mean of the closest")
+    click_patch(page, output.locator("canvas").first, 37)
+    output.get_by_text("patch 37").wait_for()
+    keep(page, name)
+    image, patch = in_notebook(lab, "PatchExplorer", "e.selected")
+    said = output.get_by_role("status").inner_text()
+    assert patch == 37
+    assert said == in_notebook(lab, "PatchExplorer", "e.sentence")
+    scores = "e.detector.patch_scores_.mean((0, 1))"  # the answer as the detector knows it
+    rank = in_notebook(lab, "PatchExplorer", f"int(({scores} > {scores}[{image}, 37]).sum()) + 1")
+    assert f"rank {rank:,} of" in said
+    assert page.errors == []
+    assert page.outside == []
+
+
+def test_course_notebook_answers_a_click_on_a_neighbor(lab, page):
+    run_course_notebook(lab, page, "04_rescoring")
+    output = explorer_output(page, re.compile("rank .* before"))
+    before = in_notebook(lab, "RescoringExplorer", "e.image")
+    output.locator("canvas").nth(3).click()
+    wait_for(lambda: in_notebook(lab, "RescoringExplorer", "e.image") != before, 20)
+    keep(page, "04_rescoring")
+    image = in_notebook(lab, "RescoringExplorer", "e.image")
+    after = in_notebook(lab, "RescoringExplorer", "float(e.rescored[e.image])")
+    assert f"image {image}: " in output.get_by_role("status").inner_text()
+    assert f"{after:.2f} after" in output.get_by_role("status").inner_text()
+    assert page.errors == []
+    assert page.outside == []
+
+
+@pytest.mark.parametrize(
+    ("name", "explorer", "words"),
+    [
+        ("02_neighborhoods", "NeighborhoodExplorer", "highest patch score"),
+        ("05_maps_and_metrics", "ThresholdExplorer", "are called defective"),
+    ],
+)
+def test_course_notebook_follows_a_slider(lab, page, name, explorer, words):
+    run_course_notebook(lab, page, name)
+    output = explorer_output(page, words)
+    before = output.get_by_role("status").inner_text()
+    output.get_by_role("slider").first.press("Home")
+    wait_for(lambda: output.get_by_role("status").inner_text() != before, 60)
+    wait_for(lambda: output.get_by_role("status").inner_text() in in_notebook(lab, explorer, "e._text.value"), 20)
+    keep(page, name)
+    assert page.errors == []
+    assert page.outside == []
+
+
+@pytest.fixture
+def app(tmp_path):
+    """Serve the app as `make app` does."""
+    environment = os.environ | {"JUPYTER_PATH": ".", "IPYTHONDIR": str(tmp_path / "ipython")}
+    with served(["voila", "app.ipynb"], tmp_path, environment, NOTEBOOKS / "app") as url:
+        yield url
+
+
+def test_app_scores_a_folder_without_code(app, page, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for k, picture in enumerate(planted_textures("gravel", n_images=8, n_defective=2)):
+        picture.save(photos / f"photo_{k}.jpg")
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8 not a photo")
+    page.goto(app, timeout=60_000)
+    run = page.get_by_role("button", name="Run")
+    run.wait_for(timeout=60_000)
+    page.get_by_label("images", exact=True).select_option("a folder")
+    page.get_by_label("its path").fill(str(photos / "wrong"))
+    run.click()
+    page.get_by_role("alert").get_by_text("there is no folder").wait_for()
+    page.get_by_label("its path").fill(str(photos))
+    run.click()
+    said = page.get_by_role("status").first
+    said.get_by_text("of 8 images score above").wait_for(timeout=120_000)
+    assert "With fewer than 10 images" in said.inner_text()
+    assert "Left out 1: broken.jpg" in said.inner_text()
+    page.get_by_role("tab", name="Patches", exact=True).click()
+    patches = page.locator(".musc-tiles:visible canvas")
+    patches.nth(2 + 7 - 1).wait_for()
+    click_patch(page, patches.first, 37)
+    page.get_by_text("patch 37").wait_for()
+    keep(page, "app")
+    assert page.errors == []
+    assert page.outside == []

@@ -11,6 +11,7 @@ except ImportError as error:
         f"the explorers need ipywidgets and anywidget ({error}); install them: pip install 'musc-lite[lab]'"
     ) from error
 
+from musc_lite.widgets.app import App
 from musc_lite.widgets.interval import IntervalExplorer
 from musc_lite.widgets.neighborhood import NeighborhoodExplorer
 from musc_lite.widgets.patch_explorer import PatchExplorer
@@ -19,6 +20,7 @@ from musc_lite.widgets.similarity_counts import SimilarityCounts
 from musc_lite.widgets.threshold import ThresholdExplorer
 
 __all__ = [
+    "App",
     "IntervalExplorer",
     "NeighborhoodExplorer",
     "PatchExplorer",

@@ -36,12 +36,11 @@ function render({ model, el }) {
   let bitmaps = [];
 
   function pick(index, patch) {
-    model.send({ tile: index, patch });
+    if (model.get("clickable")) model.send({ tile: index, patch });
   }
 
   function figure(index) {
     const [box, canvas, caption] = ["figure", "canvas", "figcaption"].map((name) => document.createElement(name));
-    canvas.tabIndex = 0;
     canvas.setAttribute("role", "img");
     canvas.addEventListener("click", (event) => {
       const [rows, columns] = model.get("grid");
@@ -76,6 +75,8 @@ function render({ model, el }) {
     while (group.children.length < tiles.length) group.append(figure(group.children.length));
     tiles.forEach((tile, index) => {
       const [canvas, caption] = group.children[index].children;
+      canvas.tabIndex = model.get("clickable") ? 0 : -1;
+      canvas.style.cursor = model.get("clickable") ? "crosshair" : "";
       caption.textContent = caption.title = tile.title ?? "";
       caption.style.maxWidth = `${size}px`;
       canvas.setAttribute("aria-label", tile.title ?? "");
@@ -92,7 +93,7 @@ function render({ model, el }) {
   }
 
   model.on("change:pictures", load);
-  model.on("change:tiles change:grid change:size change:label", drawAll);
+  model.on("change:tiles change:grid change:size change:label change:clickable", drawAll);
   load();
 }
 

@@ -31,6 +31,8 @@ class Tiles(anywidget.AnyWidget):
         Side of each picture on the screen, in pixels.
     label : str
         What a screen reader says about the pictures as a whole.
+    clickable : bool
+        Whether a click is answered: True once `on_pick` was called.
     """
 
     _esm = Path(__file__).with_suffix(".js")
@@ -41,9 +43,11 @@ class Tiles(anywidget.AnyWidget):
     grid = traitlets.Tuple(traitlets.Int(), traitlets.Int(), default_value=(1, 1)).tag(sync=True)
     size = traitlets.Int(96).tag(sync=True)
     label = traitlets.Unicode().tag(sync=True)
+    clickable = traitlets.Bool().tag(sync=True)
 
     def on_pick(self, call) -> None:
         """Call call(tile, patch), two ints, whenever the user picks a patch."""
+        self.clickable = True
         self.on_msg(lambda _widget, message, _buffers: call(int(message["tile"]), int(message["patch"])))
 
 

@@ -1,0 +1,134 @@
+"""The whole toolkit without code: choose images, run, explore (`make app`)."""
+
+import html
+from pathlib import Path
+
+import ipywidgets
+
+from musc_lite.backbones import EMBEDDED, load_backbone
+from musc_lite.datasets import load_folder
+from musc_lite.detector import MuSc
+from musc_lite.errors import MuScError
+from musc_lite.images import ImageSet
+from musc_lite.textures import PHOTOS, planted_textures
+from musc_lite.widgets.explorer import Explorer, row
+from musc_lite.widgets.interval import IntervalExplorer
+from musc_lite.widgets.neighborhood import NeighborhoodExplorer
+from musc_lite.widgets.patch_explorer import PatchExplorer
+from musc_lite.widgets.rescoring import RescoringExplorer
+from musc_lite.widgets.similarity_counts import SimilarityCounts
+from musc_lite.widgets.threshold import ThresholdExplorer
+
+__all__ = ["App"]
+
+EXPLORERS: dict[str, type[Explorer]] = {
+    "Decisions": ThresholdExplorer,
+    "Patches": PatchExplorer,
+    "Similar patches": SimilarityCounts,
+    "Neighborhoods": NeighborhoodExplorer,
+    "Interval": IntervalExplorer,
+    "Re-scoring": RescoringExplorer,
+}
+SIZES = {"224 pixels: quick": 224, "336 pixels": 336, "448 pixels: smaller defects": 448}
+
+
+class App(ipywidgets.VBox):
+    """Choose images, run, explore.
+
+    Parameters
+    ----------
+    cache_dir : path, optional
+        Where features are kept (`extract_features`): a run that was interrupted goes on where it stopped.
+
+    Attributes
+    ----------
+    source, folder, size : ipywidgets widgets
+        What to score: a texture or a folder, and the image size.
+    run : ipywidgets.Button
+    message : ipywidgets.HTML
+        What was found, or what went wrong and what to do.
+    explorers : ipywidgets.Tab
+        One tab an explorer; each is made when its tab is first opened.
+    detector : MuSc or None
+        The last one fitted.
+    """
+
+    def __init__(self, cache_dir: str | Path | None = None):
+        self.cache_dir, self.detector, self._backbone = cache_dir, None, None
+        wide = {"layout": {"width": "340px"}, "style": {"description_width": "80px"}}
+        textures = [(f"{name} with planted defects", name) for name in PHOTOS]
+        self.source = ipywidgets.Dropdown(options=[*textures, ("a folder", "folder")], description="images", **wide)
+        self.folder = ipywidgets.Combobox(description="its path", placeholder="/home/me/photos", **wide)
+        self.size = ipywidgets.Dropdown(options=SIZES.items(), description="image size", **wide)
+        self.run = ipywidgets.Button(description="Run", button_style="primary", icon="play")
+        self.message, self._bars = ipywidgets.HTML(), ipywidgets.Output()
+        self.explorers = ipywidgets.Tab(layout={"display": "none"})
+        self._choose_source()
+        self._list_subfolders()
+        self.source.observe(lambda _: self._choose_source(), "value")
+        self.folder.observe(lambda _: self._list_subfolders(), "value")
+        self.run.on_click(lambda _: self._run())
+        self.explorers.observe(lambda _: self._open_tab(), "selected_index")
+        super().__init__([row(self.source, self.folder, self.size, self.run), self.message, self._bars, self.explorers])
+
+    def _choose_source(self) -> None:
+        self.folder.layout.display = None if self.source.value == "folder" else "none"
+
+    def _list_subfolders(self) -> None:
+        """Offer the folders inside the one that is typed."""
+        try:
+            inside = Path(self.folder.value or Path.home()).expanduser().iterdir()
+            self.folder.options = sorted(str(path) for path in inside if path.is_dir() and path.name[0] != ".")[:100]
+        except OSError:
+            pass  # half a path is typed: keep what was offered
+
+    def _run(self) -> None:
+        """Fit and show the explorers; the project's own errors become the message."""
+        self.run.disabled, self.explorers.layout.display = True, "none"
+        self._say("Working. The bars show how far it is; keep this page open.")
+        self._bars.clear_output()
+        with self._bars:  # progress bars, and the traceback of an error that is nobody's input
+            try:
+                self.detector = self._fit(self._images())
+            except (MuScError, ValueError, OSError) as error:
+                self._say(f"This did not work: {error}", wrong=True)
+            else:
+                self._bars.clear_output()
+                self._say(self._summary())
+                self.explorers.children = [ipywidgets.VBox() for _ in EXPLORERS]
+                self.explorers.titles, self.explorers.selected_index = list(EXPLORERS), 0
+                self.explorers.layout.display = None
+                self._open_tab()
+        self.run.disabled = False
+
+    def _images(self) -> ImageSet:
+        if self.source.value != "folder":
+            return planted_textures(self.source.value, n_images=40, n_defective=12)
+        if not self.folder.value.strip():
+            raise ValueError("type the path of a folder of images")
+        return load_folder(Path(self.folder.value.strip()).expanduser(), on_error="skip")
+
+    def _fit(self, images: ImageSet) -> MuSc:
+        if self._backbone is None:
+            self._backbone = load_backbone(EMBEDDED)
+        return MuSc(self._backbone, image_size=self.size.value, cache_dir=self.cache_dir).fit(images)
+
+    def _summary(self) -> str:
+        scores, threshold = self.detector.image_scores_, self.detector.threshold_
+        text = f"{(scores > threshold).sum()} of {len(scores)} images score above the threshold {threshold:.3f}; "
+        text += f"the most anomalous is {self.detector.names_[scores.argmax()]}."
+        if len(scores) < 10:
+            text += " With fewer than 10 images trust the ranking, not the threshold."
+        if skipped := self.detector.images_.skipped:
+            text += f" Left out {len(skipped)}: " + "; ".join(f"{path.name} ({reason})" for path, reason in skipped)
+        return text
+
+    def _say(self, text: str, wrong: bool = False) -> None:
+        role, color = ("alert", "; color: var(--jp-error-color1, #b00020)") if wrong else ("status", "")
+        self.message.value = f'<div role="{role}" style="line-height: 1.4{color}">{html.escape(text)}</div>'
+
+    def _open_tab(self) -> None:
+        """Make the explorer of the tab that is open, once."""
+        if self.explorers.children and (tab := self.explorers.children[self.explorers.selected_index]).children == ():
+            explorer = list(EXPLORERS.values())[self.explorers.selected_index]
+            tab.children = [explorer(self.detector)]
