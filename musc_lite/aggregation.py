@@ -13,10 +13,10 @@ from torch import Tensor
 __all__ = ["aggregate", "neighborhood_mean", "normalize_tokens"]
 
 
-def as_tokens(tokens: Tensor | np.ndarray) -> Tensor:
+def as_tokens(tokens: Tensor | np.ndarray, keep_half: bool = False) -> Tensor:
     """Turn patch tokens into a floating-point tensor (N, M, C), or say what is wrong with them.
 
-    Half precision becomes float32 on a CPU, where half-precision products are slow.
+    Half precision becomes float32 on a CPU, where half-precision products are slow, unless it is to be kept.
     """
     tokens = torch.as_tensor(tokens)
     if tokens.ndim != 3:
@@ -26,9 +26,10 @@ def as_tokens(tokens: Tensor | np.ndarray) -> Tensor:
         )
     if 0 in tokens.shape:
         raise ValueError(f"patch tokens are empty: shape {tuple(tokens.shape)}")
-    if not tokens.is_floating_point() or (tokens.device.type == "cpu" and tokens.dtype.itemsize < 4):
+    half = tokens.device.type == "cpu" and tokens.dtype.itemsize < 4
+    if not tokens.is_floating_point() or (half and not keep_half):
         tokens = tokens.float()
-    if not torch.isfinite(tokens).all():
+    if not all(torch.isfinite(image).all() for image in tokens):
         raise ValueError("patch tokens hold NaN or infinite values; check the images and the backbone that gave them")
     return tokens
 

@@ -7,11 +7,11 @@ A patch p of image i looks for its nearest patch in every *other* image j (paper
 
 Normal patches find a close one almost everywhere, defects almost nowhere, so the mean over the closest 30 % of the
 images is high for defects only. Cost: N (N - 1) / 2 products of (M x C) by (C x M).
+
+The equation reads as `_nearest_distances_of_image` has it; how it is evaluated fast is in `nearest`.
 """
 
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
 import numpy as np
@@ -19,6 +19,19 @@ import torch
 from torch import Tensor
 
 from musc_lite.aggregation import as_tokens
+from musc_lite.nearest import (
+    TILE_BYTES,
+    far_apart,
+    for_each_pair,
+    nearest_in_references,
+    nearest_of_pairs,
+    on_all_cores,
+    parse_bytes,
+    precise,
+    principal_axes,
+    project,
+    squared_distances,
+)
 
 __all__ = [
     "interval_average",
@@ -29,8 +42,6 @@ __all__ = [
     "similar_patch_counts",
     "similarity_counts",
 ]
-
-TILE_BYTES = 2**21  # distances held at once: a tile that stays in the processor's cache is read back quickly
 
 
 def nearest_distances(tokens: Tensor | np.ndarray, method: str = "fast") -> Tensor:
@@ -72,9 +83,9 @@ def nearest_distances(tokens: Tensor | np.ndarray, method: str = "fast") -> Tens
     """
     tokens = _at_least_two_images(as_tokens(tokens))
     if method == "loop":
-        return torch.stack([_nearest_distances_of_image(tokens, i) for i in range(len(tokens))])
+        return torch.stack([_nearest_distances_of_image(tokens, i, range(len(tokens))) for i in range(len(tokens))])
     if method == "fast":
-        nearest = _all_nearest_distances(tokens)
+        nearest = nearest_of_pairs(tokens)
         return torch.stack([_drop_image(nearest[i], i).T for i in range(len(tokens))])
     raise ValueError(f"method must be 'fast' or 'loop', got {method!r}")
 
@@ -120,23 +131,53 @@ def interval_bounds(n_others: int, interval: tuple[float, float]) -> tuple[int, 
 
 
 def mutual_scores(
-    tokens: Tensor | np.ndarray, *, interval: tuple[float, float] = (0.0, 0.3), method: str = "fast"
+    tokens: Tensor | np.ndarray,
+    *,
+    interval: tuple[float, float] = (0.0, 0.3),
+    method: str = "fast",
+    references: int | Sequence[int] | None = None,
+    n_components: int | None = None,
+    window: int | None = None,
+    grid: tuple[int, int] | None = None,
+    max_memory: int | str | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> Tensor:
     """Score every patch by the other images: `nearest_distances` and `interval_average` in one.
 
     Parameters
     ----------
     tokens : (N, M, C)
-        Aggregated patch tokens.
+        Aggregated patch tokens. On a CPU half precision halves their memory; products are float32 all the same.
     interval : (float, float)
         See `interval_average`.
     method : {"fast", "loop"}
-        See `nearest_distances`. "fast" holds the N * N * M nearest distances, "loop" those of one image.
+        See `nearest_distances`; both give the same scores.
+    references : int or sequence of int, optional
+        Score every image by these images only, or by so many drawn at random (always the same ones for the same N):
+        cost grows with N, not N^2. None: by all.
+    n_components : int, optional
+        Search among the first so many principal components of the tokens instead of all C channels.
+    window : int, optional
+        Look for the nearest patch only up to so many rows and columns away, for parts that lie alike in all images.
+        None: everywhere.
+    grid : (h, w), optional
+        Rows and columns of patches, which a window needs to know; None: a square.
+    max_memory : int or str, optional
+        Bytes, or a text such as "2GB", that scoring may take beside the tokens. None: what is fastest, 4 N^2 M bytes
+        for the distances of all pairs. Where that is too much, images are scored one after the other, for twice the
+        products.
+    progress : callable, optional
+        Called from time to time with the number of pairs of images compared since the last call (`count_pairs`).
 
     Returns
     -------
     Tensor (N, M)
         Patch anomaly scores; higher is more anomalous.
+
+    Raises
+    ------
+    ValueError
+        If a parameter does not fit the tokens, or max_memory is too small: the message says the smallest that works.
 
     Examples
     --------
@@ -145,19 +186,112 @@ def mutual_scores(
             [0., 4.],
             [0., 0.]], dtype=torch.float64)
     """
-    tokens = _at_least_two_images(as_tokens(tokens))
-    n_images = len(tokens)
+    tokens = _at_least_two_images(as_tokens(tokens, keep_half=True))
+    n_images, n_patches, _ = tokens.shape
+    chosen = choose_references(n_images, references)
+    far = None if window is None else far_apart(_checked_grid(grid, n_patches), _checked_window(window))
+    if n_components is not None:
+        tokens = project(tokens, principal_axes(tokens, n_components))
     if method == "loop":
-        others = (_nearest_distances_of_image(tokens, i) for i in range(n_images))
-    elif method == "fast":
-        nearest = _all_nearest_distances(tokens)
+        tokens = tokens.to(precise(tokens))
+        others = (_nearest_distances_of_image(tokens, i, chosen, far) for i in range(n_images))
+    elif method != "fast":
+        raise ValueError(f"method must be 'fast' or 'loop', got {method!r}")
+    elif shares_products(tokens.shape, references, window, max_memory):
+        nearest = nearest_of_pairs(tokens, progress)
         others = (_drop_image(nearest[i], i).T for i in range(n_images))
     else:
-        raise ValueError(f"method must be 'fast' or 'loop', got {method!r}")
+        compared = tokens if references is None else tokens[chosen]
+
+        def score(i: int) -> Tensor:
+            nearest = nearest_in_references(tokens[i], compared, far)  # (M, J), perhaps i itself among them
+            return interval_average(nearest[:, chosen != i], interval)
+
+        scores = []
+        for one in on_all_cores(score, range(n_images), tokens.device):
+            scores.append(one)
+            if progress:
+                progress(len(chosen))
+        return torch.stack(scores)
     return torch.stack([interval_average(distances, interval) for distances in others])
 
 
-def reference_distances(tokens: Tensor | np.ndarray, references: Tensor | np.ndarray) -> Tensor:
+def choose_references(n_images: int, references: int | Sequence[int] | None) -> Tensor:
+    """Say which images the others are scored by: J indices in order, at least 2 of them.
+
+    Examples
+    --------
+    >>> choose_references(5, None), choose_references(5, [4, 0]), len(choose_references(100, 10))
+    (tensor([0, 1, 2, 3, 4]), tensor([0, 4]), 10)
+    """
+    if references is None:
+        return torch.arange(n_images)
+    if np.ndim(references) == 0:
+        if not 2 <= references <= n_images:
+            raise ValueError(f"references must be 2 to {n_images} of the {n_images} images, got {references}")
+        drawn = torch.randperm(n_images, generator=torch.Generator().manual_seed(0))
+        return drawn[: int(references)].sort().values
+    chosen = torch.unique(torch.as_tensor(references))
+    if len(chosen) < 2 or chosen.is_floating_point() or chosen[0] < 0 or chosen[-1] >= n_images:
+        raise ValueError(f"references must name at least 2 of the images 0 to {n_images - 1}, got {references}")
+    return chosen
+
+
+def shares_products(
+    shape: tuple[int, int, int],
+    references: int | Sequence[int] | None = None,
+    window: int | None = None,
+    max_memory: int | str | None = None,
+) -> bool:
+    """Tell whether one product can serve both directions of a pair: for all pairs, if their distances fit.
+
+    Raises
+    ------
+    ValueError
+        If max_memory is too small for any way.
+    """
+    n_images, n_patches, _ = shape
+    if max_memory is not None:
+        n_references = len(choose_references(n_images, references))
+        n_threads = torch.get_num_threads()
+        least = 4 * n_images * n_patches + n_threads * (3 * TILE_BYTES + 16 * n_references * n_patches)
+        if parse_bytes(max_memory) < least:
+            raise ValueError(
+                f"scoring {n_images} images of {n_patches} patches by {n_references} takes at least {least} bytes "
+                f"beside the tokens; max_memory={max_memory!r} is less. Give more, or fewer references"
+            )
+        if parse_bytes(max_memory) < 4 * n_images**2 * n_patches + least:
+            return False
+    return references is None and window is None
+
+
+def count_pairs(
+    shape: tuple[int, int, int],
+    references: int | Sequence[int] | None = None,
+    window: int | None = None,
+    max_memory: int | str | None = None,
+) -> int:
+    """Count the products of two images' tokens that `mutual_scores` makes.
+
+    Examples
+    --------
+    >>> count_pairs((100, 256, 384)), count_pairs((100, 256, 384), references=10)
+    (4950, 1000)
+    """
+    n_images = shape[0]
+    if shares_products(shape, references, window, max_memory):
+        return n_images * (n_images - 1) // 2
+    return n_images * len(choose_references(n_images, references))
+
+
+def reference_distances(
+    tokens: Tensor | np.ndarray,
+    references: Tensor | np.ndarray,
+    *,
+    n_components: int | None = None,
+    window: int | None = None,
+    grid: tuple[int, int] | None = None,
+) -> Tensor:
     """Give each patch of new images its distance to the nearest patch of every reference image.
 
     Parameters
@@ -166,6 +300,8 @@ def reference_distances(tokens: Tensor | np.ndarray, references: Tensor | np.nda
         Aggregated patch tokens of the new images.
     references : (J, M, C)
         Aggregated patch tokens of the reference images, none of them among the new ones.
+    n_components, window, grid
+        See `mutual_scores`; the components are those of the references.
 
     Returns
     -------
@@ -177,13 +313,12 @@ def reference_distances(tokens: Tensor | np.ndarray, references: Tensor | np.nda
     tensor([[[0., 3.],
              [1., 1.]]], dtype=torch.float64)
     """
-    tokens, references = as_tokens(tokens), as_tokens(references)
-    step = max(1, TILE_BYTES // (tokens.shape[1] * references.shape[1] * tokens.element_size()))
-    nearest = [
-        torch.cat([_squared_distances(image, some).amin(dim=1) for some in references.split(step)])  # (J, M)
-        for image in tokens
-    ]
-    return torch.stack(nearest).mT.clamp(min=0).sqrt()
+    tokens, references = as_tokens(tokens, keep_half=True), as_tokens(references, keep_half=True)
+    far = None if window is None else far_apart(_checked_grid(grid, tokens.shape[1]), _checked_window(window))
+    if n_components is not None:
+        axes = principal_axes(references, n_components)
+        tokens, references = project(tokens, axes), project(references, axes)
+    return torch.stack([nearest_in_references(image, references, far) for image in tokens])
 
 
 def patch_distances(tokens: Tensor | np.ndarray, i: int, m: int) -> Tensor:
@@ -216,7 +351,7 @@ def patch_distances(tokens: Tensor | np.ndarray, i: int, m: int) -> Tensor:
     n_images, n_patches, _ = tokens.shape
     if not (0 <= i < n_images and 0 <= m < n_patches):
         raise ValueError(f"there is no patch (image {i}, patch {m}): {n_images} images of {n_patches} patches")
-    return _squared_distances(tokens[i, m : m + 1], tokens)[..., 0].clamp(min=0).sqrt()
+    return squared_distances(tokens[i, m : m + 1], tokens)[..., 0].clamp(min=0).sqrt()
 
 
 def nearest_patches(tokens: Tensor | np.ndarray, i: int, m: int) -> tuple[Tensor, Tensor]:
@@ -302,59 +437,24 @@ def similar_patch_counts(tokens: Tensor | np.ndarray, thresholds: Sequence[float
                 counts[i, :, t] += of_image
                 counts[others, :, t] += of_others
 
-    _for_each_pair(tokens, count)
+    for_each_pair(tokens, count)
     return counts
 
 
-def _nearest_distances_of_image(tokens: Tensor, i: int) -> Tensor:
-    """Evaluate the equation as it reads: distances of image i to each other image, (M, N - 1)."""
-    others = [torch.cdist(tokens[i], tokens[j]).amin(dim=1) for j in range(len(tokens)) if j != i]
-    return torch.stack(others, dim=-1)
-
-
-def _all_nearest_distances(tokens: Tensor) -> Tensor:
-    """All pairs at once, (N, N, M): entry [i, j, m] from patch m of image i to image j; [i, i] is infinite."""
-    n_images, n_patches, _ = tokens.shape
-    nearest = tokens.new_full((n_images, n_images, n_patches), torch.inf)
-
-    def keep_nearest(i: int, others: slice, squared: Tensor) -> None:
-        nearest[i, others] = squared.amin(dim=1)  # from image i to the others ...
-        nearest[others, i] = squared.amin(dim=2)  # ... and from the others back, out of the same product
-
-    _for_each_pair(tokens, keep_nearest)
-    return nearest.clamp_(min=0).sqrt_()
-
-
-def _for_each_pair(tokens: Tensor, use: Callable[[int, slice, Tensor], None]) -> None:
-    """Visit every pair of images once: use(image i, slice of J images after it, squared distances (J, M, M)).
-
-    Each thread works on tiles of its own. Threads that share a tile wait for each other after every operation,
-    which takes several times as long as soon as another program wants the processor too.
-    """
-    n_images, n_patches, _ = tokens.shape
-    step = max(1, TILE_BYTES // (n_patches**2 * tokens.element_size()))
-
-    def visit(i: int) -> None:
-        for start in range(i + 1, n_images, step):
-            others = slice(start, min(start + step, n_images))
-            use(i, others, _squared_distances(tokens[i], tokens[others]))
-
-    n_threads = torch.get_num_threads()
-    workers = n_threads if tokens.device.type == "cpu" else 1
-    try:
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            deque(pool.map(visit, range(n_images - 1)), maxlen=0)  # raises what a thread raised
-    finally:
-        torch.set_num_threads(n_threads)
-
-
-def _squared_distances(patches: Tensor, images: Tensor) -> Tensor:
-    """|a|^2 + |b|^2 - 2ab for the patches (Q, C) and every patch of the images (J, M, C): (J, M, Q)."""
-    n_images, n_patches, n_channels = images.shape
-    references = images.reshape(-1, n_channels)  # (J M, C)
-    squared = torch.addmm(patches.square().sum(dim=-1), references, patches.T, alpha=-2)  # (J M, Q)
-    squared += torch.linalg.vector_norm(references, dim=-1, keepdim=True).square_()  # no copy of all references
-    return squared.reshape(n_images, n_patches, len(patches))
+def _nearest_distances_of_image(
+    tokens: Tensor, i: int, references: Sequence[int] | Tensor, far: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
+    """Evaluate the equation as it reads: distances of image i to each other image, (M, J)."""
+    nearest = []
+    for j in references:
+        if j != i:
+            distances = torch.cdist(tokens[i], tokens[j])  # (M, M)
+            if far is not None:
+                far_rows, far_columns = far
+                too_far = far_rows[:, None, :, None] | far_columns[None, :, None, :]  # (h, w, h, w)
+                distances[too_far.reshape(distances.shape)] = torch.inf
+            nearest.append(distances.amin(dim=1))
+    return torch.stack(nearest, dim=-1)
 
 
 def _at_least_two_images(tokens: Tensor) -> Tensor:
@@ -373,3 +473,18 @@ def _checked_thresholds(thresholds: Sequence[float]) -> list[float]:
     if not thresholds or not all(t >= 0 for t in thresholds):  # NaN fails too
         raise ValueError(f"thresholds are distances: give at least one, none below 0, got {thresholds}")
     return thresholds
+
+
+def _checked_window(window: int) -> int:
+    if window != int(window) or window < 0:
+        raise ValueError(f"window must be a whole number of patches, 0 or more, got {window}")
+    return int(window)
+
+
+def _checked_grid(grid: tuple[int, int] | None, n_patches: int) -> tuple[int, int]:
+    """Give the grid (h, w) of the patches, a square where nothing else is said."""
+    side = round(n_patches**0.5)
+    h, w = (side, side) if grid is None else grid
+    if h * w != n_patches:
+        raise ValueError(f"a window needs to know the grid of the {n_patches} patches, got grid={grid}")
+    return h, w

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -8,12 +10,13 @@ from musc_lite import (
     aggregate,
     interval_average,
     mutual_scores,
+    nearest,
     nearest_distances,
     nearest_patches,
     similar_patch_counts,
     similarity_counts,
 )
-from musc_lite import mutual_scoring as module
+from musc_lite.mutual_scoring import count_pairs, reference_distances
 
 METHODS = ("loop", "fast")
 
@@ -57,11 +60,11 @@ def test_mean_over_layers_and_degrees_agrees_with_the_published_code(golden):
 @given(shape=token_shapes, seed=st.integers(0, 2**16), unit=st.booleans(), tile=st.sampled_from([1, 300, 2**21]))
 def test_fast_equals_loop(shape, seed, unit, tile):
     tokens = random_tokens(*shape, seed, unit).double()  # double, so that rounding hides no mistake
-    before, module.TILE_BYTES = module.TILE_BYTES, tile  # tiles of one image, of some, of all
+    before, nearest.TILE_BYTES = nearest.TILE_BYTES, tile  # tiles of one image, of some, of all
     try:
         fast = nearest_distances(tokens)
     finally:
-        module.TILE_BYTES = before
+        nearest.TILE_BYTES = before
     torch.testing.assert_close(fast, nearest_distances(tokens, method="loop"), atol=1e-6, rtol=0)
 
 
@@ -160,11 +163,11 @@ def test_nearest_patches_are_those_of_the_distances(shape, seed, data):
 def test_patch_counts_are_the_plain_counts(shape, seed, tile):
     tokens = random_tokens(*shape, seed).double()
     thresholds = [1.3, 0.4]
-    before, module.TILE_BYTES = module.TILE_BYTES, tile
+    before, nearest.TILE_BYTES = nearest.TILE_BYTES, tile
     try:
         counts = similar_patch_counts(tokens, thresholds)
     finally:
-        module.TILE_BYTES = before
+        nearest.TILE_BYTES = before
     every = torch.cdist(tokens[:, None], tokens[None])  # (N, N, M, M)
     for t, threshold in enumerate(thresholds):
         within = (every <= threshold).sum(dim=-1)  # (N, N, M)
@@ -201,3 +204,124 @@ def test_bad_arguments():
             similar_patch_counts(tokens, bad)
     with pytest.raises(ValueError, match="at least 2"):
         interval_average(torch.ones(3, 0))
+
+
+def options(draw, n, grid):
+    """Draw references, window and n_components that fit n images of this grid."""
+    some = st.lists(st.integers(0, n - 1), min_size=2, unique=True)
+    return {
+        "references": draw(st.none() | st.integers(2, n) | some),
+        "window": draw(st.none() | st.integers(0, 4)),
+        "grid": grid,
+    }
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data(), seed=st.integers(0, 2**16), tile=st.sampled_from([1, 300, 2**21]))
+def test_fast_equals_loop_with_references_and_windows(data, seed, tile):
+    n, grid = data.draw(st.integers(2, 7)), data.draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    tokens = random_tokens(n, grid[0] * grid[1], data.draw(st.integers(1, 5)), seed, data.draw(st.booleans())).double()
+    chosen = options(data.draw, n, grid)
+    before, nearest.TILE_BYTES = nearest.TILE_BYTES, tile
+    try:
+        fast = mutual_scores(tokens, **chosen)
+    finally:
+        nearest.TILE_BYTES = before
+    torch.testing.assert_close(fast, mutual_scores(tokens, method="loop", **chosen), atol=1e-6, rtol=0)
+
+
+def test_all_images_as_references_are_no_references():
+    tokens = random_tokens(5, 9, 4).double()
+    torch.testing.assert_close(mutual_scores(tokens, references=range(5)), mutual_scores(tokens))
+    torch.testing.assert_close(mutual_scores(tokens, references=5), mutual_scores(tokens))
+
+
+def test_window_of_the_whole_grid_is_no_window():
+    tokens = random_tokens(4, 12, 4).double()
+    torch.testing.assert_close(mutual_scores(tokens, window=3, grid=(3, 4)), mutual_scores(tokens))
+
+
+def test_window_of_zero_compares_each_place_with_itself():
+    tokens = random_tokens(4, 9, 5).double()
+    expected = torch.stack([(tokens - tokens[i]).norm(dim=-1)[torch.arange(4) != i].amin(dim=0) for i in range(4)])
+    torch.testing.assert_close(mutual_scores(tokens, window=0, interval=(0, 0.3)), expected)
+
+
+def test_window_finds_a_part_at_the_wrong_place():
+    """Every image holds the part; only with a window it is missed where it is misplaced."""
+    tokens = torch.zeros(8, 9, 2)
+    tokens[..., 0] = 1
+    tokens[:, 4] = torch.tensor([0.0, 1.0])
+    tokens[7] = tokens[7].roll(2, dims=0)
+    assert mutual_scores(tokens)[7].max() < 1e-2
+    assert mutual_scores(tokens, window=0)[7].max() > 1
+
+
+def test_all_components_change_nothing_and_few_keep_the_largest_directions():
+    tokens = random_tokens(5, 9, 6).double()
+    torch.testing.assert_close(mutual_scores(tokens, n_components=6), mutual_scores(tokens))
+    flat = torch.cat([tokens, torch.zeros(5, 9, 3)], dim=-1)  # three channels that hold nothing
+    torch.testing.assert_close(mutual_scores(flat, n_components=6), mutual_scores(tokens))
+
+
+def test_half_precision_is_kept_and_close():
+    tokens = random_tokens(6, 16, 32)
+    exact, half = mutual_scores(tokens), mutual_scores(tokens.half())
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, exact, atol=2e-3, rtol=0)
+    torch.testing.assert_close(mutual_scores(tokens.half(), max_memory="20 MB"), half, atol=1e-5, rtol=0)
+
+
+def test_budget_chooses_the_way_and_not_the_scores():
+    tokens = random_tokens(120, 64, 8)
+    calls = {budget: [] for budget in (None, "14MB")}
+    scores = {budget: mutual_scores(tokens, max_memory=budget, progress=calls[budget].append) for budget in calls}
+    torch.testing.assert_close(scores["14MB"], scores[None], atol=1e-5, rtol=0)
+    for budget, n_pairs in ((None, 120 * 119 // 2), ("14MB", 120 * 120)):
+        assert sum(calls[budget]) == count_pairs(tokens.shape, max_memory=budget) == n_pairs
+
+
+@pytest.mark.parametrize("budget", [0, "a lot", "-1GB", None.__class__, "1GBit"])
+def test_what_is_no_budget_is_refused(budget):
+    with pytest.raises(ValueError, match="memory budget is a number of bytes"):
+        mutual_scores(random_tokens(3, 4, 2), max_memory=budget)
+
+
+def test_too_small_a_budget_names_the_smallest_that_works():
+    tokens = random_tokens(12, 16, 4)
+    with pytest.raises(ValueError, match=r"takes at least (\d+) bytes") as refused:
+        mutual_scores(tokens, max_memory="1KB")
+    least = int(re.search(r"at least (\d+)", str(refused.value))[1])
+    torch.testing.assert_close(mutual_scores(tokens, max_memory=least), mutual_scores(tokens), atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match="takes at least"):
+        mutual_scores(tokens, max_memory=least - 1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"references": 1}, "references must be 2 to 4"),
+        ({"references": 5}, "references must be 2 to 4"),
+        ({"references": [1, 1]}, "at least 2 of the images 0 to 3"),
+        ({"references": [1, 4]}, "at least 2 of the images 0 to 3"),
+        ({"references": [0.5, 1]}, "at least 2 of the images 0 to 3"),
+        ({"window": -1, "grid": (2, 3)}, "window must be a whole number"),
+        ({"window": 1}, "needs to know the grid of the 6 patches"),
+        ({"window": 1, "grid": (2, 4)}, "needs to know the grid of the 6 patches"),
+        ({"n_components": 0}, "between 1 and the 5 channels"),
+        ({"n_components": 6}, "between 1 and the 5 channels"),
+    ],
+)
+def test_wrong_options_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        mutual_scores(random_tokens(4, 6, 5), **wrong)
+
+
+def test_new_images_are_searched_the_same_way():
+    tokens = random_tokens(6, 12, 8).double()
+    all_as_references = mutual_scores(tokens, interval=(0, 1), references=range(1, 6), window=1, grid=(3, 4))[0]
+    new = reference_distances(tokens[:1], tokens[1:], window=1, grid=(3, 4))
+    torch.testing.assert_close(interval_average(new, (0, 1))[0], all_as_references)
+    axes = nearest.principal_axes(tokens[1:], 4)
+    close = reference_distances(tokens[:1], tokens[1:], n_components=4)
+    torch.testing.assert_close(close, reference_distances(tokens[:1] @ axes, tokens[1:] @ axes))

@@ -1,0 +1,202 @@
+"""How stage 3 finds nearest patches fast: products in tiles, on all cores, within a memory budget.
+
+`mutual_scoring` holds the equation; here are two exact ways to evaluate it, and two that do less work by choice.
+
+- `nearest_of_pairs`: one product serves both directions of a pair of images. N (N - 1) / 2 products; holds the minima
+  of all pairs, 4 N^2 M bytes.
+- `nearest_in_references`: one image after the other against reference images. N J products for J references; holds
+  the minima of one image. With a window only patches near the same place are looked at.
+- `principal_axes`, `project`: the same search among fewer channels.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "far_apart",
+    "for_each_pair",
+    "nearest_in_references",
+    "nearest_of_pairs",
+    "on_all_cores",
+    "parse_bytes",
+    "precise",
+    "principal_axes",
+    "project",
+    "squared_distances",
+]
+
+TILE_BYTES = 2**21  # distances held at once: a tile that stays in the processor's cache is read back quickly
+UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "B": 1}
+
+
+def nearest_of_pairs(tokens: Tensor, progress: Callable[[int], object] | None = None) -> Tensor:
+    """Give all nearest distances between pairs of images.
+
+    Parameters
+    ----------
+    tokens : Tensor (N, M, C)
+    progress : callable, optional
+        Called with the number of pairs done since the last call.
+
+    Returns
+    -------
+    Tensor (N, N, M)
+        Entry [i, j, m] leads from patch m of image i to image j; [i, i] is infinite.
+    """
+    n_images, n_patches, _ = tokens.shape
+    nearest = torch.full((n_images, n_images, n_patches), torch.inf, dtype=precise(tokens), device=tokens.device)
+
+    def keep_nearest(i: int, others: slice, squared: Tensor) -> None:
+        nearest[i, others] = squared.amin(dim=1)  # from image i to the others ...
+        nearest[others, i] = squared.amin(dim=2)  # ... and from the others back, out of the same product
+
+    for_each_pair(tokens, keep_nearest, progress)
+    return nearest.clamp_(min=0).sqrt_()
+
+
+def nearest_in_references(patches: Tensor, references: Tensor, far: Tensor | None = None) -> Tensor:
+    """Give the distances from one image's patches to the nearest patch of each reference image.
+
+    Parameters
+    ----------
+    patches : Tensor (M, C)
+    references : Tensor (J, M, C)
+    far : Tensor (h, h) and (w, w) of bool, optional
+        Which rows and which columns of the patch grid are too far apart to compare (`far_apart`).
+
+    Returns
+    -------
+    Tensor (M, J)
+    """
+    step = max(1, TILE_BYTES // (len(patches) * references.shape[1] * 4))
+    search = _nearest_in_images if far is None else _nearest_in_window
+    nearest = torch.cat([search(patches, some, *(far or ())) for some in references.split(step)])  # (J, M)
+    return nearest.T.clamp(min=0).sqrt()
+
+
+def _nearest_in_images(patches: Tensor, images: Tensor) -> Tensor:
+    return squared_distances(patches, images).amin(dim=1)
+
+
+def _nearest_in_window(patches: Tensor, images: Tensor, far_rows: Tensor, far_columns: Tensor) -> Tensor:
+    """Search row by row of the grid, each among the rows near it; columns that are too far lose by infinity."""
+    (h, w), n_channels = (len(far_rows), len(far_columns)), patches.shape[-1]
+    on_grid = images.reshape(len(images), h, w, n_channels)
+    nearest = []
+    for y, row in enumerate(patches.reshape(h, w, n_channels)):
+        near = on_grid[:, ~far_rows[y]].reshape(len(images), -1, n_channels)  # (J, rows w, C)
+        squared = squared_distances(row, near).reshape(len(images), -1, w, w)
+        nearest.append(squared.masked_fill_(far_columns, torch.inf).amin(dim=(1, 2)))  # (J, w)
+    return torch.cat(nearest, dim=1)
+
+
+def far_apart(grid: tuple[int, int], window: int) -> tuple[Tensor, Tensor]:
+    """Tell which rows (h, h) and which columns (w, w) of a grid lie more than `window` patches apart.
+
+    Examples
+    --------
+    >>> far_apart((1, 3), window=1)
+    (tensor([[False]]), tensor([[False, False,  True],
+            [False, False, False],
+            [ True, False, False]]))
+    """
+    places = [torch.arange(length) for length in grid]
+    return tuple((place[:, None] - place).abs() > window for place in places)
+
+
+def for_each_pair(
+    tokens: Tensor, use: Callable[[int, slice, Tensor], None], progress: Callable[[int], object] | None = None
+) -> None:
+    """Visit every pair of images once: use(image i, slice of J images after it, squared distances (J, M, M))."""
+    n_images, n_patches, _ = tokens.shape
+    step = max(1, TILE_BYTES // (n_patches**2 * 4))
+
+    def visit(i: int) -> int:
+        for start in range(i + 1, n_images, step):
+            others = slice(start, min(start + step, n_images))
+            use(i, others, squared_distances(tokens[i], tokens[others]))
+        return n_images - 1 - i
+
+    for n_pairs in on_all_cores(visit, range(n_images - 1), tokens.device):
+        if progress:
+            progress(n_pairs)
+
+
+def on_all_cores(visit: Callable[[int], object], items: Iterable[int], device: torch.device) -> Iterator:
+    """Give visit(item) for each item, in order, each thread working on tiles of its own.
+
+    Threads that share a tile wait for each other after every operation, which takes several times as long as soon as
+    another program wants the processor too.
+    """
+    n_threads = torch.get_num_threads()
+    workers = n_threads if device.type == "cpu" else 1
+    try:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield from pool.map(visit, items)  # raises what a thread raised
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def squared_distances(patches: Tensor, images: Tensor) -> Tensor:
+    """|a|^2 + |b|^2 - 2ab for the patches (Q, C) and every patch of the images (J, M, C): (J, M, Q)."""
+    n_images, n_patches, n_channels = images.shape
+    patches = patches.to(precise(patches))
+    references = images.reshape(-1, n_channels).to(patches.dtype)  # (J M, C)
+    squared = torch.addmm(patches.square().sum(dim=-1), references, patches.T, alpha=-2)  # (J M, Q)
+    squared += torch.linalg.vector_norm(references, dim=-1, keepdim=True).square_()  # no copy of all references
+    return squared.reshape(n_images, n_patches, len(patches))
+
+
+def precise(tokens: Tensor) -> torch.dtype:
+    """Give the type to compute in: tokens may be kept in half precision, products are not."""
+    return torch.promote_types(tokens.dtype, torch.float32)
+
+
+def principal_axes(tokens: Tensor, n_components: int) -> Tensor:
+    """Find the directions that hold most of the patch vectors' squared length: (C, n_components), orthonormal.
+
+    Eigenvectors of the uncentered second moment (scikit-learn's PCA would center, which moves the origin that lengths
+    are measured from).
+
+    Examples
+    --------
+    >>> tokens = torch.tensor([[[3.0, 0.0, 0.1], [0.0, 2.0, 0.0]]])
+    >>> principal_axes(tokens, 1).abs().round(decimals=1).T
+    tensor([[1., 0., 0.]])
+    """
+    n_channels = tokens.shape[-1]
+    if not 1 <= n_components <= n_channels:
+        raise ValueError(f"n_components must lie between 1 and the {n_channels} channels, got {n_components}")
+    moment = torch.zeros(n_channels, n_channels, dtype=torch.float64)
+    for image in tokens:
+        image = image.to(precise(image))
+        moment += (image.T @ image).cpu()
+    axes = torch.linalg.eigh(moment).eigenvectors.flip(-1)[:, :n_components]
+    return axes.to(tokens.device, precise(tokens))
+
+
+def project(tokens: Tensor, axes: Tensor) -> Tensor:
+    """Give the coordinates of tokens (N, M, C) along axes (C, n): (N, M, n), in the tokens' own precision."""
+    return torch.stack([(image.to(axes.dtype) @ axes).to(tokens.dtype) for image in tokens])
+
+
+def parse_bytes(size: int | str) -> int:
+    """Read a number of bytes such as 2_000_000_000, "2GB" or "1.5 GiB".
+
+    Examples
+    --------
+    >>> parse_bytes("2GB"), parse_bytes("0.5 KiB"), parse_bytes(100)
+    (2000000000, 512, 100)
+    """
+    text = str(size).strip().upper()
+    unit = next((unit for unit in UNITS if text.endswith(unit)), "")
+    try:
+        n_bytes = int(float(text.removesuffix(unit)) * UNITS.get(unit, 1))
+    except ValueError:
+        n_bytes = 0
+    if n_bytes <= 0:
+        raise ValueError(f"a memory budget is a number of bytes such as 2000000000 or '2GB', got {size!r}")
+    return n_bytes
