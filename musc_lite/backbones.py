@@ -49,8 +49,8 @@ class Backbone:
     ----------
     name, pretrained : str
         What was asked for, and which weights that gave.
-    patch_size, depth : int
-        Pixels along the side of a patch, number of transformer blocks.
+    patch_size, depth, width : int
+        Pixels along the side of a patch, number of transformer blocks, channels C of a patch token.
     mean, std : tuple of float
         Color statistics that the weights were trained with.
     default_layers : str
@@ -70,6 +70,7 @@ class Backbone:
     pretrained: str
     patch_size: int
     depth: int
+    width: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
     default_layers: str
@@ -251,6 +252,7 @@ def _load_timm(name: str, pretrained: str, device: torch.device) -> Backbone:
         pretrained=pretrained,
         patch_size=patch_size,
         depth=len(model.blocks),
+        width=model.embed_dim,
         mean=config["mean"],
         std=config["std"],
         # The embedded backbone's defaults were chosen on the textures and 184 magnetic tiles (see the README).
@@ -303,6 +305,7 @@ def _load_clip(name: str, pretrained: str, device: torch.device) -> Backbone:
         pretrained="random" if pretrained == "random" else tag,
         patch_size=patch_size,
         depth=len(visual.transformer.resblocks),
+        width=visual.transformer.width,
         mean=preprocessing["mean"],
         std=preprocessing["std"],
         default_layers="even",

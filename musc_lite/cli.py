@@ -111,6 +111,12 @@ def score(
     r: Annotated[str | None, typer.Option("--r", help="Aggregation degrees such as 1,3,5.")] = None,
     interval: Annotated[str, typer.Option(help="Share of the closest images that score a patch.")] = "0,0.3",
     windows: Annotated[str, typer.Option(help="Re-scoring neighborhoods; an empty text turns it off.")] = "1,2,3",
+    references: Annotated[
+        int | None, typer.Option(help="Score by so many of the images only: for large folders.")
+    ] = None,
+    n_components: Annotated[int | None, typer.Option(help="Search among so many principal components.")] = None,
+    window: Annotated[int | None, typer.Option(help="Search so many patches around, for parts that lie alike.")] = None,
+    max_memory: Annotated[str | None, typer.Option(help="Memory for the batch, such as 4GB.")] = None,
     contamination: Annotated[str, typer.Option(help="auto, or the expected share of defective images.")] = "auto",
     on_error: Annotated[str, typer.Option(help="What to do with an unreadable image: raise or skip.")] = "raise",
     batch_size: Annotated[int, typer.Option(help="Images that go through the backbone at once.", min=1)] = 8,
@@ -140,6 +146,10 @@ def score(
             r=_numbers("--r", r),
             interval=_numbers("--interval", interval, float),
             windows=_numbers("--windows", windows),
+            references=references,
+            n_components=n_components,
+            window=window,
+            max_memory=max_memory,
             contamination=_contamination(contamination),
             batch_size=batch_size,
             device=device,

@@ -1,8 +1,9 @@
 """All stages at once, behind scikit-learn's conventions for outlier detectors."""
 
+import json
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -11,20 +12,33 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from musc_lite.aggregation import aggregate
 from musc_lite.backbones import Backbone, load_backbone
+from musc_lite.cost import Cost, Plan, plan_memory, seconds_per_pair
 from musc_lite.datasets import load_folder
+from musc_lite.errors import DataNotFoundError
 from musc_lite.features import Features, extract_features, progress_bar
 from musc_lite.images import ImageSet, from_arrays
 from musc_lite.maps import image_scores_from_maps, upsample_maps
-from musc_lite.mutual_scoring import interval_average, mutual_scores, reference_distances
+from musc_lite.mutual_scoring import (
+    choose_references,
+    count_pairs,
+    interval_average,
+    mutual_scores,
+    reference_distances,
+)
 from musc_lite.rescoring import image_similarity, neighborhood_scores, rescore, scale_scores
+from musc_lite.weights import atomic_path
 
 __all__ = ["MuSc", "Scores"]
+
+SAVED_ARRAYS = ("patch_scores_", "anomaly_maps_", "map_scores_", "image_scores_")
 
 Images = ImageSet | str | Path | Sequence
 
@@ -67,6 +81,12 @@ class MuSc(OutlierMixin, BaseEstimator):
         Share of the closest images that score a patch.
     windows : sequence of int
         Neighborhood sizes of re-scoring; () turns it off.
+    references, n_components, window
+        Cheaper or more local mutual scoring, see `mutual_scores`: by some of the images only, among the first principal
+        components, only near the same place.
+    max_memory : int or str, optional
+        Bytes, or a text such as "4GB", that the batch may take beside the program and the backbone. Where tokens in
+        float32 do not fit they are kept in half precision, then on disk; scores stay within 0.002. None: no limit.
     contamination : "auto" or float
         Where `predict` draws the line. A float in (0, 0.5] is the expected share of defective images. "auto" needs no
         labels either: an image is an outlier when its score lies above the median by 3 robust standard deviations
@@ -118,6 +138,10 @@ class MuSc(OutlierMixin, BaseEstimator):
         r: Sequence[int] | None = None,
         interval: tuple[float, float] = (0.0, 0.3),
         windows: Sequence[int] = (1, 2, 3),
+        references: int | Sequence[int] | None = None,
+        n_components: int | None = None,
+        window: int | None = None,
+        max_memory: int | str | None = None,
         contamination: str | float = "auto",
         batch_size: int = 8,
         device: str | None = None,
@@ -129,6 +153,10 @@ class MuSc(OutlierMixin, BaseEstimator):
         self.r = r
         self.interval = interval
         self.windows = windows
+        self.references = references
+        self.n_components = n_components
+        self.window = window
+        self.max_memory = max_memory
         self.contamination = contamination
         self.batch_size = batch_size
         self.device = device
@@ -191,12 +219,24 @@ class MuSc(OutlierMixin, BaseEstimator):
         self.names_ = list(images.names)
         self._digests = {images.digest(i) for i in range(len(images))}
         self.backbone_ = self._load_backbone()
-        with self._timed("features"):
-            self.features_ = self._extract(images, self.layers, self.image_size)
         self.r_ = tuple(self.backbone_.default_r if self.r is None else self.r)
+        plan = self._plan(len(images))
+        with self._timed("features"):
+            self.features_ = self._extract(images, self.layers, self.image_size, plan.storage)
 
+        def score(tokens: Tensor, s: int, r: int, progress: Callable[[int], object]) -> Tensor:
+            return mutual_scores(
+                tokens,
+                interval=self.interval,
+                references=self.references,
+                max_memory=plan.scoring_bytes,
+                progress=progress,
+                **self._search(self.features_.grid),
+            )
+
+        n_pairs = count_pairs(self._shape(len(images)), self.references, self.window, plan.scoring_bytes)
         with self._timed("mutual scoring"):
-            patch_scores = self._each_degree_and_layer(lambda tokens, *_: mutual_scores(tokens, interval=self.interval))
+            patch_scores = self._each_degree_and_layer(score, n_pairs)
         with self._timed("maps"):
             maps = self._maps(patch_scores)
             map_scores = image_scores_from_maps(maps)
@@ -248,12 +288,17 @@ class MuSc(OutlierMixin, BaseEstimator):
                 stacklevel=2,
             )
         new = self._extract(images, self.features_.layers, self.features_.image_size)
+        references = choose_references(len(self.features_), self.references)
+        n_pairs = len(images) * len(references)
 
-        def score(fitted: Tensor, s: int, r: int) -> Tensor:
+        def score(fitted: Tensor, s: int, r: int, progress: Callable[[int], object]) -> Tensor:
             tokens = aggregate(new.patch_tokens[:, s], new.grid, r)
-            return interval_average(reference_distances(tokens, fitted), self.interval)
+            compared = fitted if self.references is None else fitted[references]
+            distances = reference_distances(tokens, compared, **self._search(new.grid))
+            progress(n_pairs)
+            return interval_average(distances, self.interval)
 
-        maps = self._maps(self._each_degree_and_layer(score))
+        maps = self._maps(self._each_degree_and_layer(score, n_pairs))
         map_scores = image_scores_from_maps(maps)
         image_scores = self._rescore_new(map_scores, new.class_tokens)
         return Scores(list(images.names), image_scores.numpy(), map_scores.numpy(), maps.numpy())
@@ -271,17 +316,175 @@ class MuSc(OutlierMixin, BaseEstimator):
         """Tell which new images are outliers: -1 outlier, 1 inlier, (N,)."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
+    def save(self, path: str | Path) -> None:
+        """Write the fitted detector to one safetensors file, complete or not at all: tensors, and the rest as JSON.
+
+        Parameters
+        ----------
+        path : str or Path
+            Such as "tiles.safetensors". The backbone's weights are not in it, the images neither: `load` finds those
+            that are files where they are now.
+        """
+        check_is_fitted(self)
+        tensors = {name: torch.as_tensor(getattr(self, name)) for name in SAVED_ARRAYS}
+        tensors |= {"patch_tokens": self.features_.patch_tokens, "class_tokens": self.features_.class_tokens}
+        parameters = {
+            k: v for k, v in self.get_params(deep=False).items() if k not in ("backbone", "cache_dir", "device")
+        }
+        files = [str(Path(s).absolute()) if isinstance(s, Path) else None for s in self.images_.sources]
+        masks = self.images_.mask_sources
+        about = {
+            "version": 1,
+            "parameters": parameters,
+            "backbone": [self.backbone_.name, self.backbone_.pretrained, self.backbone_.weights_sha256],
+            "layers": self.features_.layers,
+            "grid": self.features_.grid,
+            "image_size": self.features_.image_size,
+            "r": self.r_,
+            "names": self.names_,
+            "digests": sorted(self._digests),
+            "threshold": self.threshold_,
+            "seconds": self.seconds_,
+            "files": files if all(files) else None,
+            "labels": None if self.images_.labels is None else self.images_.labels,
+            "masks": None if masks is None else [str(m.absolute()) if isinstance(m, Path) else None for m in masks],
+        }
+        with atomic_path(Path(path)) as partial:
+            save_file({k: t.contiguous() for k, t in tensors.items()}, partial, {"musc_lite": _as_json(about)})
+
+    @classmethod
+    def load(cls, path: str | Path, backbone: Backbone | None = None, device: str | None = None) -> "MuSc":
+        """Read what `save` wrote; the file can hold numbers and text only, so a stranger's can run no code.
+
+        Parameters
+        ----------
+        path : str or Path
+        backbone : Backbone, optional
+            With the weights that the detector was fitted with; None: loaded by the name in the file.
+        device : str, optional
+            See `load_backbone`.
+
+        Returns
+        -------
+        MuSc
+            Scores new images bit for bit as the one that was saved. Without ``images_`` where they were not files.
+
+        Raises
+        ------
+        DataNotFoundError
+            If there is no such file, or it is not a complete saved detector.
+        ValueError
+            If the backbone's weights are others than those it was fitted with.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = json.loads(file.metadata()["musc_lite"])
+                tensors = {name: file.get_tensor(name) for name in (*SAVED_ARRAYS, "patch_tokens", "class_tokens")}
+            name, pretrained, weights = about["backbone"]
+            detector = cls(name, **about["parameters"], device=device)
+            detector.features_ = Features(
+                tensors.pop("patch_tokens"),
+                tensors.pop("class_tokens"),
+                tuple(about["grid"]),
+                tuple(about["layers"]),
+                about["image_size"],
+            )
+            for key, tensor in tensors.items():
+                setattr(detector, key, tensor.numpy())
+            detector.names_, detector._digests = about["names"], set(about["digests"])
+            detector.r_, detector.seconds_ = tuple(about["r"]), about["seconds"]
+            detector.threshold_, detector.offset_ = about["threshold"], -about["threshold"]
+            files, labels, masks = (about[key] for key in ("files", "labels", "masks"))
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise DataNotFoundError(f"{path} is not a complete saved detector ({error}); fit and save again") from error
+        if files:
+            masks = None if masks is None else [None if mask is None else Path(mask) for mask in masks]
+            detector.images_ = ImageSet([Path(file) for file in files], detector.names_, labels, masks)
+        detector.backbone_ = load_backbone(name, pretrained, device) if backbone is None else backbone
+        if detector.backbone_.weights_sha256 != weights:
+            raise ValueError(
+                f"{path} was fitted with other weights of {name}: {weights[:12]}..., these are "
+                f"{detector.backbone_.weights_sha256[:12]}...: scores would not be comparable; give backbone="
+            )
+        return detector
+
     def aggregated_tokens(self, s: int, r: int) -> Tensor:
         """Make the aggregated tokens (N, M, C) of the s-th layer read at degree r again; R x S copies would not fit."""
         check_is_fitted(self)
-        return aggregate(self.features_.patch_tokens[:, s], self.features_.grid, r)
+        tokens, grid = self.features_.patch_tokens[:, s], self.features_.grid
+        aggregated = torch.empty_like(tokens, memory_format=torch.contiguous_format)
+        for some, into in zip(tokens.split(self.batch_size), aggregated.split(self.batch_size), strict=True):
+            into.copy_(aggregate(some, grid, r))
+        return aggregated
 
-    def _each_degree_and_layer(self, score) -> Tensor:
-        """Call score(aggregated tokens (N, M, C), s, r) for each r and layer, and stack: (R, S, N', M)."""
+    def cost(self, n_images: int) -> Cost:
+        """Estimate what fitting so many images takes, from about a second of work.
+
+        Parameters
+        ----------
+        n_images : int
+
+        Returns
+        -------
+        Cost
+            Seconds of feature extraction and mutual scoring, bytes, pairs of images; `print` shows it in words.
+
+        Raises
+        ------
+        ValueError
+            If so many images cannot be scored within ``max_memory``, or a parameter does not fit.
+        """
+        if not isinstance(n_images, Integral) or n_images < 2:
+            raise ValueError(f"mutual scoring takes at least 2 images, got n_images={n_images}")
+        self._check_parameters()
+        self.backbone_ = self._load_backbone()
+        self.r_ = tuple(self.backbone_.default_r if self.r is None else self.r)
+        plan, shape = self._plan(n_images), self._shape(n_images)
+        n_layers, size = len(self.backbone_.layers(self.layers)), self._size()
+        blank = torch.zeros(min(self.batch_size, n_images), 3, size, size)
+        for _ in range(2):  # the first call sets things up
+            start = time.perf_counter()
+            self.backbone_.forward_tokens(blank, self.backbone_.layers(self.layers))
+            extraction = (time.perf_counter() - start) / len(blank) * n_images
+        n_pairs = len(self.r_) * n_layers * count_pairs(shape, self.references, self.window, plan.scoring_bytes)
+        n_channels = self.n_components or shape[-1]
+        share = 1.0
+        if self.window is not None:  # of the rows of the grid
+            share = min(1.0, (2 * self.window + 1) / self.backbone_.grid(size)[0])
+        scoring = n_pairs * share * seconds_per_pair(shape[1], n_channels, self.backbone_.device)
+        return Cost(extraction, scoring, plan.n_bytes, n_pairs)
+
+    def _size(self) -> int:
+        return self.backbone_.default_image_size if self.image_size is None else self.image_size
+
+    def _shape(self, n_images: int) -> tuple[int, int, int]:
+        """(N, M, C) of one layer's tokens."""
+        h, w = self.backbone_.grid(self._size())
+        return n_images, h * w, self.backbone_.width
+
+    def _plan(self, n_images: int) -> Plan:
+        n_images, n_patches, n_channels = self._shape(n_images)
+        return plan_memory(
+            (n_images, len(self.backbone_.layers(self.layers)), n_patches, n_channels),
+            n_degrees=len(self.r_),
+            image_size=self._size(),
+            references=self.references,
+            window=self.window,
+            max_memory=self.max_memory,
+        )
+
+    def _search(self, grid: tuple[int, int]) -> dict:
+        """Give what both ways of scoring, in the batch and against it, are told about the search."""
+        return {"n_components": self.n_components, "window": self.window, "grid": grid}
+
+    def _each_degree_and_layer(self, score: Callable, n_pairs: int) -> Tensor:
+        """Call score(aggregated tokens (N, M, C), s, r, progress) for each r and layer, and stack: (R, S, N', M)."""
         n_layers = len(self.features_.layers)
         steps = [(r, s) for r in self.r_ for s in range(n_layers)]
-        steps = progress_bar(steps, desc="mutual scoring", unit="layer")
-        scores = [score(self.aggregated_tokens(s, r), s, r) for r, s in steps]
+        scores = []
+        with progress_bar(total=len(steps) * n_pairs, desc="mutual scoring", unit="pair", unit_scale=True) as bar:
+            for r, s in steps:
+                scores.append(score(self.aggregated_tokens(s, r), s, r, bar.update))
         return torch.stack(scores).unflatten(0, (len(self.r_), n_layers))
 
     def _maps(self, patch_scores: Tensor) -> Tensor:
@@ -301,7 +504,13 @@ class MuSc(OutlierMixin, BaseEstimator):
             rescored.append(neighborhood_scores(similarity, torch.cat([score[None], batch]), self.windows))
         return torch.cat(rescored)
 
-    def _extract(self, images: ImageSet, layers: str | Sequence[int] | None, image_size: int | None) -> Features:
+    def _extract(
+        self,
+        images: ImageSet,
+        layers: str | Sequence[int] | None,
+        image_size: int | None,
+        storage: str = "float32",
+    ) -> Features:
         return extract_features(
             images,
             self.backbone_,
@@ -309,6 +518,7 @@ class MuSc(OutlierMixin, BaseEstimator):
             image_size=image_size,
             batch_size=self.batch_size,
             cache_dir=self.cache_dir,
+            storage=storage,
         )
 
     def _load_backbone(self) -> Backbone:
@@ -344,6 +554,11 @@ def as_image_set(images: Images) -> ImageSet:
     if isinstance(paths, Sequence) and paths and all(isinstance(path, str | Path) for path in paths):
         return ImageSet([Path(path) for path in paths], [str(path) for path in paths])
     return from_arrays(images)
+
+
+def _as_json(about: dict) -> str:
+    """Write JSON, with NumPy's numbers and arrays as plain ones."""
+    return json.dumps(about, default=lambda value: value.tolist())
 
 
 def _are_counts(values: object) -> bool:

@@ -3,11 +3,13 @@
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
@@ -100,6 +102,7 @@ def extract_features(
     image_size: int | None = None,
     batch_size: int = 8,
     cache_dir: str | Path | None = None,
+    storage: str = "float32",
     progress: bool = True,
 ) -> Features:
     """Run the backbone over all images.
@@ -121,13 +124,16 @@ def extract_features(
         interruption; a file belongs to the image's bytes, the weights, the layers and the size, so a change of
         any of them is never answered from it. Batches are redone whole, so the numbers do not depend on where
         an earlier run stopped.
+    storage : {"float32", "float16", "disk"}
+        How patch tokens are kept: in memory, in half precision for half of it, or in half precision in a file without
+        a name, beside the cache or in the system's temporary folder, which goes when the tokens go.
     progress : bool
         Whether to show a progress bar.
 
     Returns
     -------
     Features
-        In float32 on the CPU.
+        On the CPU; class tokens in float32.
 
     Raises
     ------
@@ -143,7 +149,7 @@ def extract_features(
         raise ValueError(f"batch_size must be a whole number, at least 1, got {batch_size!r}")
     cache = None if cache_dir is None else _cache_folder(Path(cache_dir), backbone, chosen, size)
 
-    patch_tokens, class_tokens = [], []  # per batch: (B, S, M, C), (B, D)
+    patch_tokens, class_tokens = None, []  # (N, S, M, C); per batch (B, D)
     with progress_bar(total=len(images), desc="extracting features", unit="image", show=progress) as bar:
         for start in range(0, len(images), batch_size):
             indices = range(start, min(start + batch_size, len(images)))
@@ -154,16 +160,28 @@ def extract_features(
                 tokens = tuple(t.cpu() for t in backbone.forward_tokens(batch, chosen))
                 if files:
                     _write_batch(files, *tokens)
-            patch_tokens.append(tokens[0])
+            if patch_tokens is None:  # the first batch tells how many channels there are
+                patch_tokens = _empty_tokens((len(images), *tokens[0].shape[1:]), storage, cache)
+            patch_tokens[indices.start : indices.stop] = tokens[0]
             class_tokens.append(tokens[1])
             bar.update(len(indices))
     return Features(
-        patch_tokens=torch.cat(patch_tokens),
+        patch_tokens=patch_tokens,
         class_tokens=F.normalize(torch.cat(class_tokens), dim=-1),
         grid=grid,
         layers=tuple(chosen),
         image_size=size,
     )
+
+
+def _empty_tokens(shape: tuple[int, ...], storage: str, folder: Path | None) -> Tensor:
+    """Make room for patch tokens in memory or on disk."""
+    if storage == "disk":
+        with tempfile.TemporaryFile(dir=folder) as file:  # the map keeps it alive after it is closed
+            return torch.from_numpy(np.memmap(file, dtype=np.float16, mode="w+", shape=shape))
+    if storage not in ("float32", "float16"):
+        raise ValueError(f"storage must be 'float32', 'float16' or 'disk', got {storage!r}")
+    return torch.empty(shape, dtype=getattr(torch, storage))
 
 
 def progress_bar(*args, show: bool = True, **options) -> tqdm:

@@ -156,7 +156,7 @@ def mutual_scores(
         Score every image by these images only, or by so many drawn at random (always the same ones for the same N):
         cost grows with N, not N^2. None: by all.
     n_components : int, optional
-        Search among the first so many principal components of the tokens instead of all C channels.
+        Search among the first so many principal components of the (reference) tokens instead of all C channels.
     window : int, optional
         Look for the nearest patch only up to so many rows and columns away, for parts that lie alike in all images.
         None: everywhere.
@@ -191,7 +191,7 @@ def mutual_scores(
     chosen = choose_references(n_images, references)
     far = None if window is None else far_apart(_checked_grid(grid, n_patches), _checked_window(window))
     if n_components is not None:
-        tokens = project(tokens, principal_axes(tokens, n_components))
+        tokens = project(tokens, principal_axes(tokens if references is None else tokens[chosen], n_components))
     if method == "loop":
         tokens = tokens.to(precise(tokens))
         others = (_nearest_distances_of_image(tokens, i, chosen, far) for i in range(n_images))
@@ -252,17 +252,25 @@ def shares_products(
     """
     n_images, n_patches, _ = shape
     if max_memory is not None:
-        n_references = len(choose_references(n_images, references))
-        n_threads = torch.get_num_threads()
-        least = 4 * n_images * n_patches + n_threads * (3 * TILE_BYTES + 16 * n_references * n_patches)
+        least = least_memory(shape, references)
         if parse_bytes(max_memory) < least:
             raise ValueError(
-                f"scoring {n_images} images of {n_patches} patches by {n_references} takes at least {least} bytes "
-                f"beside the tokens; max_memory={max_memory!r} is less. Give more, or fewer references"
+                f"scoring {n_images} images of {n_patches} patches takes at least {least} bytes beside the tokens; "
+                f"max_memory={max_memory!r} is less. Give more, or fewer references"
             )
         if parse_bytes(max_memory) < 4 * n_images**2 * n_patches + least:
             return False
     return references is None and window is None
+
+
+def least_memory(shape: tuple[int, int, int], references: int | Sequence[int] | None = None) -> int:
+    """Count the bytes that scoring one image after the other holds beside the tokens (N, M, C): tiles and minima."""
+    n_images, n_patches, n_channels = shape
+    n_references = len(choose_references(n_images, references))
+    compared = 0 if references is None else 4 * n_references * n_patches * n_channels  # a copy of their tokens
+    return (
+        4 * n_images * n_patches + torch.get_num_threads() * (3 * TILE_BYTES + 16 * n_references * n_patches) + compared
+    )
 
 
 def count_pairs(

@@ -57,7 +57,11 @@ def lab(tmp_path_factory):
     settings.mkdir(parents=True)
     (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
     command = ["jupyterlab", "--allow-root", "--IdentityProvider.token=", "--ServerApp.password="]
-    command += ["--ServerApp.port_retries=0", f"--ServerApp.root_dir={home / 'work'}"]
+    command += [
+        "--ServerApp.port_retries=0",
+        "--ServerApp.disable_check_xsrf=True",
+        f"--ServerApp.root_dir={home / 'work'}",
+    ]
     with served(command, home, environment) as url:
         yield {"url": url, "folder": home / "work", "settings": settings, "runtime": home / "runtime"}
 
@@ -131,6 +135,9 @@ def run_all(page, lab, cells, name):
 
 
 def open_and_run(page, lab, name):
+    for kernel in answers(f"{lab['url']}/api/kernels"):  # of earlier tests: each holds a gigabyte
+        request = urllib.request.Request(f"{lab['url']}/api/kernels/{kernel['id']}", method="DELETE")
+        urllib.request.urlopen(request, timeout=20).close()
     page.goto(f"{lab['url']}/lab/workspaces/{name}/tree/{name}.ipynb")
     page.locator(".jp-Toolbar-kernelName", has_text="Python 3").wait_for(timeout=60_000)
     kernels = f"{lab['url']}/api/kernels"

@@ -1,3 +1,7 @@
+import re
+from contextlib import suppress
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +10,7 @@ from sklearn.exceptions import NotFittedError
 
 import musc_lite
 from musc_lite import MuSc, evaluate, from_arrays, planted_textures
+from musc_lite.cost import plan_memory
 
 
 @pytest.fixture(scope="module")
@@ -209,3 +214,99 @@ def test_real_backbone_finds_defects_of_magnetic_tiles(backbone, magnetic_tiles)
     found = evaluate(every_fourth.labels, detector.image_scores_, every_fourth.masks(224), detector.anomaly_maps_)
     assert found.image_auroc > 0.7
     assert found.pixel_auroc > 0.7
+
+
+OPTIONS = [{"references": 5}, {"references": [0, 2, 3, 7]}, {"n_components": 32}, {"window": 2}]
+
+
+@pytest.mark.parametrize("options", [{}, *OPTIONS], ids=str)
+def test_saved_and_loaded_it_scores_the_same_bits(backbone, images, tmp_path, options):
+    detector = MuSc(backbone, layers=[5], r=(3,), image_size=112, **options).fit(images.subset(range(8)))
+    detector.save(tmp_path / "fitted.safetensors")
+    loaded = MuSc.load(tmp_path / "fitted.safetensors", backbone)
+    new = planted_textures("gravel", n_images=3, n_defective=1, image_size=112, seed=5)
+    before, after = detector.score_images(new), loaded.score_images(new)
+    np.testing.assert_array_equal(after.image_scores, before.image_scores)
+    np.testing.assert_array_equal(after.anomaly_maps, before.anomaly_maps)
+    np.testing.assert_array_equal(loaded.predict(new), detector.predict(new))
+    for name in ("image_scores_", "map_scores_", "patch_scores_", "anomaly_maps_", "threshold_", "names_", "r_"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(detector, name))
+    with pytest.warns(UserWarning, match="belong to the fitted batch"):
+        loaded.score_images(images.subset([0]))
+
+
+def test_a_loaded_detector_finds_its_images_where_they_were_files(backbone, images, tmp_path):
+    for i, image in enumerate(images):
+        image.save(tmp_path / f"{i}.png")
+    MuSc(backbone, layers=[5], r=(1,), image_size=112).fit(tmp_path).save(tmp_path / "fitted.safetensors")
+    loaded = MuSc.load(tmp_path / "fitted.safetensors", backbone)
+    np.testing.assert_array_equal(np.asarray(loaded.images_[3]), np.asarray(images[3]))
+
+
+def test_broken_and_foreign_files_are_no_detectors(backbone, images, tmp_path):
+    path = tmp_path / "fitted.safetensors"
+    with pytest.raises(musc_lite.DataNotFoundError, match="not a complete saved detector"):
+        MuSc.load(path, backbone)
+    detector = MuSc(backbone, layers=[5], r=(1,), image_size=112).fit(images)
+    detector.save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(musc_lite.DataNotFoundError, match="not a complete saved detector"):
+        MuSc.load(path, backbone)
+    detector.features_.save(path)
+    with pytest.raises(musc_lite.DataNotFoundError, match="not a complete saved detector"):
+        MuSc.load(path, backbone)
+
+
+def test_other_weights_are_refused(backbone, images, tmp_path):
+    path = tmp_path / "fitted.safetensors"
+    MuSc(backbone, layers=[5], r=(1,), image_size=112).fit(images).save(path)
+    with pytest.raises(ValueError, match="fitted with other weights"):
+        MuSc.load(path, replace(backbone, weights_sha256="0" * 64))
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_new_images_are_searched_for_as_in_the_batch(backbone, images, options):
+    """Scored by images 0 to 4 in the batch, the last image has the map that it has when it is new."""
+    options = options | {"references": range(5), "layers": [5], "r": (3,), "image_size": 112}
+    fitted = MuSc(backbone, **options).fit(images)
+    without = MuSc(backbone, **options).fit(images.subset(range(7)))
+    new = without.score_images(images.subset([7]))
+    np.testing.assert_allclose(new.anomaly_maps[0], fitted.anomaly_maps_[7], atol=1e-5)
+
+
+def test_a_budget_changes_how_tokens_are_kept_and_hardly_the_scores(backbone, images, tmp_path):
+    unlimited = MuSc(backbone, image_size=112).fit(images)
+    for storage in ("float16", "disk"):
+        budgets = range(10_000_000, 60_000_000, 1_000_000)
+        shape = (8, 6, 64, 384)
+        plans = {}
+        for budget in budgets:
+            with suppress(ValueError):
+                plan = plan_memory(shape, n_degrees=2, image_size=112, max_memory=budget)
+                plans.setdefault(plan.storage, budget)
+        detector = MuSc(backbone, image_size=112, max_memory=plans[storage], cache_dir=tmp_path).fit(images)
+        assert detector.features_.patch_tokens.dtype == torch.float16
+        np.testing.assert_allclose(detector.patch_scores_, unlimited.patch_scores_, atol=2e-3)
+        np.testing.assert_allclose(detector.image_scores_, unlimited.image_scores_, atol=2e-2)
+
+
+def test_too_small_a_budget_is_refused_before_the_work(backbone, images):
+    with pytest.raises(ValueError, match=r"take at least \d+ bytes") as refused:
+        MuSc(backbone, image_size=112, max_memory="1MB").fit(images)
+    least = int(re.search(r"at least (\d+)", str(refused.value))[1])
+    assert MuSc(backbone, image_size=112, max_memory=least).cost(len(images)).n_bytes == least
+    with pytest.raises(ValueError, match="take at least"):
+        MuSc(backbone, image_size=112, max_memory=least - 1).cost(len(images))
+
+
+def test_cost_is_in_proportion_to_the_pairs(backbone):
+    detector = MuSc(backbone, layers=[5, 8], r=(1, 3, 5))
+    assert detector.cost(100).n_pairs == 6 * 100 * 99 // 2
+    assert detector.set_params(references=10).cost(100).n_pairs == 6 * 100 * 10
+    cost = detector.cost(1000)
+    assert 0 < cost.extraction_seconds < 10_000
+    assert 0 < cost.scoring_seconds < 10_000
+    assert "GB of memory" in str(cost)
+    with pytest.raises(ValueError, match="at least 2 images"):
+        detector.cost(1)

@@ -45,6 +45,11 @@ class Explorer(ipywidgets.VBox):
 
     def __init__(self, detector: MuSc):
         check_is_fitted(detector)
+        if not hasattr(detector, "images_"):
+            raise ValueError(
+                "this detector was loaded from a file, and its images were no files: set detector.images_ to an "
+                f"ImageSet of its {len(detector.names_)} images"
+            )
         super().__init__()
         self.detector = detector
         self.images: ImageSet = detector.images_

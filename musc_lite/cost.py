@@ -1,0 +1,126 @@
+"""What a batch will cost before the work starts: memory, and how to stay within a budget; products; seconds."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from musc_lite.mutual_scoring import least_memory, shares_products
+from musc_lite.nearest import TILE_BYTES, parse_bytes, squared_distances
+
+__all__ = ["Cost", "Plan", "plan_memory", "seconds_per_pair"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a batch is kept within a memory budget.
+
+    Attributes
+    ----------
+    storage : {"float32", "float16", "disk"}
+        See `extract_features`.
+    n_bytes : int
+        The most that is held at once, beside the program and the backbone.
+    scoring_bytes : int or None
+        What is left for mutual scoring; None: no limit.
+    """
+
+    storage: str
+    n_bytes: int
+    scoring_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What fitting a batch will take.
+
+    Attributes
+    ----------
+    extraction_seconds, scoring_seconds : float
+        Estimated from a moment's work on this machine; extraction without a feature cache.
+    n_bytes : int
+        The most memory held at once, beside the program and the backbone.
+    n_pairs : int
+        Products of two images' tokens, over all layers and r.
+    """
+
+    extraction_seconds: float
+    scoring_seconds: float
+    n_bytes: int
+    n_pairs: int
+
+    def __str__(self) -> str:
+        return (
+            f"about {self.extraction_seconds:.0f} s for features and {self.scoring_seconds:.0f} s for mutual scoring "
+            f"({self.n_pairs:,} pairs of images), {self.n_bytes / 1e9:.2f} GB of memory"
+        )
+
+
+def plan_memory(
+    shape: tuple[int, int, int, int],
+    *,
+    n_degrees: int,
+    image_size: int,
+    references: int | Sequence[int] | None = None,
+    window: int | None = None,
+    max_memory: int | str | None = None,
+) -> Plan:
+    """Choose the fastest way to keep and score the tokens of a batch that fits into a budget.
+
+    Parameters
+    ----------
+    shape : (N, S, M, C)
+        Images, layers, patches, channels.
+    n_degrees : int
+        How many degrees r.
+    image_size : int
+        Side of the anomaly maps.
+    references, window, max_memory
+        See `mutual_scores`.
+
+    Raises
+    ------
+    ValueError
+        If no way fits; the message says the smallest budget that works.
+
+    Examples
+    --------
+    >>> batch = {"shape": (1000, 6, 256, 384), "n_degrees": 2, "image_size": 224}
+    >>> [plan_memory(**batch, max_memory=budget).storage for budget in (None, "4GB", "3GB", "1GB")]
+    ['float32', 'float32', 'float16', 'disk']
+    """
+    n_images, n_layers, n_patches, n_channels = shape
+    results = 4 * n_images * (n_degrees * n_layers * n_patches + 2 * image_size**2 + 2 * n_images)
+    pairs = 4 * n_images**2 * n_patches if shares_products((n_images, n_patches, n_channels), references, window) else 0
+    least = least_memory((n_images, n_patches, n_channels), references)
+    tokens = n_images * n_patches * n_channels  # of one layer
+    ways = [  # storage, bytes of all layers, of one layer aggregated, of distances
+        ("float32", 4 * tokens * n_layers, 4 * tokens, pairs),
+        ("float32", 4 * tokens * n_layers, 4 * tokens, 0),
+        ("float16", 2 * tokens * n_layers, 2 * tokens, 0),
+        ("disk", 0, 2 * tokens, 0),
+    ]
+    for storage, *parts in ways:
+        n_bytes = sum(parts) + least + results
+        if max_memory is None:
+            return Plan(storage, n_bytes, None)
+        if n_bytes <= parse_bytes(max_memory):
+            return Plan(storage, n_bytes, parts[-1] + least)
+    raise ValueError(
+        f"{n_images} images of {n_patches} patches with {n_channels} channels take at least {n_bytes} bytes "
+        f"({n_bytes / 1e9:.2f} GB); max_memory={max_memory!r} is less. Give more, smaller images or fewer of them"
+    )
+
+
+def seconds_per_pair(n_patches: int, n_channels: int, device: torch.device, seconds: float = 0.2) -> float:
+    """Time how long two images' tokens take to compare, in tiles of the size that scoring uses, on all cores."""
+    n_images = max(1, TILE_BYTES // (4 * n_patches**2))
+    patches = torch.rand(n_patches, n_channels, device=device)
+    images = torch.rand(n_images, n_patches, n_channels, device=device)
+    squared_distances(patches, images)  # the first call sets things up
+    start, n_pairs = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        squared_distances(patches, images).amin(dim=1).sum().item()
+        n_pairs += n_images
+    return (time.perf_counter() - start) / n_pairs
