@@ -1,0 +1,80 @@
+import os
+import signal
+import time
+
+import pytest
+import torch
+
+from musc_lite import DataNotFoundError, Features, aggregate, mutual_scores
+
+distributed = pytest.importorskip("distributed", reason="needs Dask, of the extra 'cluster'")
+
+
+@pytest.fixture(scope="module")
+def client():
+    """Two workers, each a process of its own with one thread."""
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    tokens = torch.randn(23, 2, 49, 16, generator=torch.Generator().manual_seed(0))
+    path = tmp_path_factory.mktemp("cluster") / "features.safetensors"
+    Features(tokens, torch.ones(23, 4), (7, 7), (3, 5), 98).save(path)
+    return path, mutual_scores(aggregate(tokens[:, 1], (7, 7), 3), interval=(0.1, 0.4))
+
+
+@pytest.mark.parametrize("block", [1, 5, 100])
+def test_cluster_gives_the_scores_of_one_process(client, saved, block):
+    from musc_lite.cluster import mutual_scores_on_cluster
+
+    path, expected = saved
+    scores = mutual_scores_on_cluster(path, client, s=1, r=3, interval=(0.1, 0.4), block=block)
+    torch.testing.assert_close(scores, expected, atol=1e-5, rtol=0)
+
+
+def test_a_worker_that_dies_midway_costs_time_only(client, saved, monkeypatch):
+    from musc_lite import cluster
+
+    compare, path = cluster._compare, saved[0]
+
+    def slowly(*arguments):
+        time.sleep(0.05)
+        return compare(*arguments)
+
+    monkeypatch.setattr(cluster, "_compare", slowly)
+    (address, process), submit, killed = next(iter(client.run(os.getpid).items())), client.submit, []
+
+    def submit_and_kill(function, *arguments):
+        future = submit(function, *arguments)
+        if function is cluster._score and not killed:  # all comparisons are submitted, some are done
+            wait_until_some_are_done(client)
+            os.kill(process, signal.SIGKILL)
+            killed.append(address)
+        return future
+
+    monkeypatch.setattr(client, "submit", submit_and_kill)
+    scores = cluster.mutual_scores_on_cluster(path, client, s=1, r=3, interval=(0.1, 0.4), block=3)
+    assert killed == [address]
+    assert address not in client.scheduler_info()["workers"]
+    torch.testing.assert_close(scores, saved[1], atol=1e-5, rtol=0)
+
+
+def wait_until_some_are_done(client):
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        if sum(len(keys) for keys in client.has_what().values()) >= 4:
+            return
+        time.sleep(0.05)
+    raise TimeoutError("no comparison was done within a minute")
+
+
+def test_a_file_that_is_no_features_file_is_refused(client, tmp_path):
+    from musc_lite.cluster import mutual_scores_on_cluster
+
+    with pytest.raises(DataNotFoundError, match="not a complete features file"):
+        mutual_scores_on_cluster(tmp_path / "none", client, s=0, r=1)
