@@ -189,12 +189,12 @@ def mutual_scores(
     tokens = _at_least_two_images(as_tokens(tokens, keep_half=True))
     n_images, n_patches, _ = tokens.shape
     chosen = choose_references(n_images, references)
-    far = None if window is None else far_apart(_checked_grid(grid, n_patches), _checked_window(window))
+    near = {} if window is None else {"window": _checked_window(window), "grid": _checked_grid(grid, n_patches)}
     if n_components is not None:
         tokens = project(tokens, principal_axes(tokens if references is None else tokens[chosen], n_components))
     if method == "loop":
         tokens = tokens.to(precise(tokens))
-        others = (_nearest_distances_of_image(tokens, i, chosen, far) for i in range(n_images))
+        others = (_nearest_distances_of_image(tokens, i, chosen, **near) for i in range(n_images))
     elif method != "fast":
         raise ValueError(f"method must be 'fast' or 'loop', got {method!r}")
     elif shares_products(tokens.shape, references, window, max_memory):
@@ -204,7 +204,7 @@ def mutual_scores(
         compared = tokens if references is None else tokens[chosen]
 
         def score(i: int) -> Tensor:
-            nearest = nearest_in_references(tokens[i], compared, far)  # (M, J), perhaps i itself among them
+            nearest = nearest_in_references(tokens[i], compared, **near)  # (M, J), perhaps i itself among them
             return interval_average(nearest[:, chosen != i], interval)
 
         scores = []
@@ -322,11 +322,11 @@ def reference_distances(
              [1., 1.]]], dtype=torch.float64)
     """
     tokens, references = as_tokens(tokens, keep_half=True), as_tokens(references, keep_half=True)
-    far = None if window is None else far_apart(_checked_grid(grid, tokens.shape[1]), _checked_window(window))
+    near = {} if window is None else {"window": _checked_window(window), "grid": _checked_grid(grid, tokens.shape[1])}
     if n_components is not None:
         axes = principal_axes(references, n_components)
         tokens, references = project(tokens, axes), project(references, axes)
-    return torch.stack([nearest_in_references(image, references, far) for image in tokens])
+    return torch.stack([nearest_in_references(image, references, **near) for image in tokens])
 
 
 def patch_distances(tokens: Tensor | np.ndarray, i: int, m: int) -> Tensor:
@@ -450,17 +450,19 @@ def similar_patch_counts(tokens: Tensor | np.ndarray, thresholds: Sequence[float
 
 
 def _nearest_distances_of_image(
-    tokens: Tensor, i: int, references: Sequence[int] | Tensor, far: tuple[Tensor, Tensor] | None = None
+    tokens: Tensor,
+    i: int,
+    references: Sequence[int] | Tensor,
+    window: int | None = None,
+    grid: tuple[int, int] | None = None,
 ) -> Tensor:
     """Evaluate the equation as it reads: distances of image i to each other image, (M, J)."""
     nearest = []
     for j in references:
         if j != i:
             distances = torch.cdist(tokens[i], tokens[j])  # (M, M)
-            if far is not None:
-                far_rows, far_columns = far
-                too_far = far_rows[:, None, :, None] | far_columns[None, :, None, :]  # (h, w, h, w)
-                distances[too_far.reshape(distances.shape)] = torch.inf
+            if window is not None:
+                distances[far_apart(grid, window)] = torch.inf
             nearest.append(distances.amin(dim=1))
     return torch.stack(nearest, dim=-1)
 

@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 TILE_BYTES = 2**21  # distances held at once: a tile that stays in the processor's cache is read back quickly
+BAND = 4  # rows of the patch grid that a window is moved over at once: fewer make slow products, more useless ones
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "B": 1}
 
 
@@ -57,54 +58,67 @@ def nearest_of_pairs(tokens: Tensor, progress: Callable[[int], object] | None = 
     return nearest.clamp_(min=0).sqrt_()
 
 
-def nearest_in_references(patches: Tensor, references: Tensor, far: Tensor | None = None) -> Tensor:
+def nearest_in_references(
+    patches: Tensor, references: Tensor, window: int | None = None, grid: tuple[int, int] | None = None
+) -> Tensor:
     """Give the distances from one image's patches to the nearest patch of each reference image.
 
     Parameters
     ----------
     patches : Tensor (M, C)
     references : Tensor (J, M, C)
-    far : Tensor (h, h) and (w, w) of bool, optional
-        Which rows and which columns of the patch grid are too far apart to compare (`far_apart`).
+    window : int, optional
+        Look only so many rows and columns away; None: everywhere.
+    grid : (h, w), optional
+        Rows and columns of patches, for a window.
 
     Returns
     -------
     Tensor (M, J)
     """
-    step = max(1, TILE_BYTES // (len(patches) * references.shape[1] * 4))
-    search = _nearest_in_images if far is None else _nearest_in_window
-    nearest = torch.cat([search(patches, some, *(far or ())) for some in references.split(step)])  # (J, M)
-    return nearest.T.clamp(min=0).sqrt()
+    n_compared = references.shape[1] if window is None else min(BAND + 2 * window, grid[0]) * grid[1]
+    n_queries = len(patches) if window is None else BAND * grid[1]
+    step = max(1, TILE_BYTES // (4 * n_queries * n_compared))
+    if window is None:
+        nearest = [squared_distances(patches, some).amin(dim=1) for some in references.split(step)]
+    else:
+        nearest = [_nearest_in_window(patches, some, window, grid) for some in references.split(step)]
+    return torch.cat(nearest).T.clamp(min=0).sqrt()
 
 
-def _nearest_in_images(patches: Tensor, images: Tensor) -> Tensor:
-    return squared_distances(patches, images).amin(dim=1)
+def _nearest_in_window(patches: Tensor, images: Tensor, window: int, grid: tuple[int, int]) -> Tensor:
+    """Search for a few rows of the grid at once, among the rows near them: squared distances (J, M).
 
-
-def _nearest_in_window(patches: Tensor, images: Tensor, far_rows: Tensor, far_columns: Tensor) -> Tensor:
-    """Search row by row of the grid, each among the rows near it; columns that are too far lose by infinity."""
-    (h, w), n_channels = (len(far_rows), len(far_columns)), patches.shape[-1]
-    on_grid = images.reshape(len(images), h, w, n_channels)
+    Of these rows some patches are too far all the same, mostly by their columns: they lose by infinity.
+    """
+    h, w = grid
+    patches, images = patches.to(precise(patches)), images.to(precise(images))
+    lengths = torch.linalg.vector_norm(images, dim=-1, keepdim=True).square_()  # (J, M, 1)
     nearest = []
-    for y, row in enumerate(patches.reshape(h, w, n_channels)):
-        near = on_grid[:, ~far_rows[y]].reshape(len(images), -1, n_channels)  # (J, rows w, C)
-        squared = squared_distances(row, near).reshape(len(images), -1, w, w)
-        nearest.append(squared.masked_fill_(far_columns, torch.inf).amin(dim=(1, 2)))  # (J, w)
-    return torch.cat(nearest, dim=1)
+    for top in range(0, h, BAND):
+        rows, near = slice(top, min(top + BAND, h)), slice(max(0, top - window), min(top + BAND + window, h))
+        queries = patches[rows.start * w : rows.stop * w]  # (Q, C)
+        places = slice(near.start * w, near.stop * w)
+        too_far = far_apart(grid, window, near, rows).to(patches.device)  # (places, Q)
+        squared = torch.baddbmm(lengths[:, places], images[:, places], queries.T.expand(len(images), -1, -1), alpha=-2)
+        squared += torch.zeros_like(squared[0]).masked_fill_(too_far, torch.inf)
+        nearest.append(squared.amin(dim=1))  # (J, Q), of |b|^2 - 2ab: |a|^2 decides nothing
+    return torch.cat(nearest, dim=1) + patches.square().sum(dim=-1)
 
 
-def far_apart(grid: tuple[int, int], window: int) -> tuple[Tensor, Tensor]:
-    """Tell which rows (h, h) and which columns (w, w) of a grid lie more than `window` patches apart.
+def far_apart(grid: tuple[int, int], window: int, rows: slice = slice(None), other_rows: slice = slice(None)) -> Tensor:
+    """Tell which patches of some rows lie more than `window` rows or columns away from which of other rows.
 
     Examples
     --------
     >>> far_apart((1, 3), window=1)
-    (tensor([[False]]), tensor([[False, False,  True],
+    tensor([[False, False,  True],
             [False, False, False],
-            [ True, False, False]]))
+            [ True, False, False]])
     """
-    places = [torch.arange(length) for length in grid]
-    return tuple((place[:, None] - place).abs() > window for place in places)
+    far_rows, far_columns = ((place[:, None] - place).abs() > window for place in map(torch.arange, grid))
+    far = far_rows[rows, other_rows][:, None, :, None] | far_columns[None, :, None, :]  # (rows, w, other rows, w)
+    return far.reshape(far.shape[0] * grid[1], -1)
 
 
 def for_each_pair(

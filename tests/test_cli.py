@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from musc_lite import planted_textures
+from musc_lite import MuSc, planted_textures
 from musc_lite.cli import app
 
 FAST = ["--image-size", "112", "--r", "1", "--layers", "5,8"]
@@ -46,6 +46,20 @@ def test_score_writes_everything(folder, tmp_path):
     assert (tmp_path / "out" / "maps" / "line 2" / "7.png.png").exists()
     assert (tmp_path / "out" / "report.html").stat().st_mode & 0o044  # others may read it, as any file
     assert "images are outliers" in done.output
+
+
+def test_cheaper_scoring_is_told_to_the_detector(folder, tmp_path):
+    options = {"references": 4, "n_components": 32, "window": 2, "max_memory": "2GB"}
+    arguments = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
+    done = run("score", folder, "-o", tmp_path / "out", *FAST, *arguments)
+    assert done.exit_code == 0, done.output
+    expected = MuSc(image_size=112, r=(1,), layers=(5, 8), **options).fit(folder)
+    with open(tmp_path / "out" / "scores.csv", newline="") as file:
+        scores = {row["image"]: float(row["score"]) for row in csv.DictReader(file)}
+    assert scores == pytest.approx(dict(zip(expected.names_, expected.image_scores_, strict=True)), abs=1e-5)
+    refused = run("score", folder, "-o", tmp_path / "out2", *FAST, "--max-memory", "1KB")
+    assert refused.exit_code == 1
+    assert "take at least" in refused.output
 
 
 def test_labels_of_a_good_folder_give_metrics(tmp_path):
