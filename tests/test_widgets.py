@@ -17,6 +17,7 @@ import musc_lite
 pytest.importorskip("anywidget", reason="needs the extra 'lab'")
 
 from musc_lite.widgets import (
+    App,
     IntervalExplorer,
     NeighborhoodExplorer,
     PatchExplorer,
@@ -310,3 +311,39 @@ except ImportError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "pip install 'musc-lite[lab]'" in done.stdout
+
+
+def test_app_scores_a_folder_and_makes_explorers_when_their_tab_opens(tmp_path):
+    app = App()
+    app.source.value = "folder"
+    app.run.click()
+    assert "type the path" in app.message.value
+    for i, image in enumerate(musc_lite.planted_textures("gravel", n_images=4, n_defective=1)):
+        image.save(tmp_path / f"{i}.png")
+    app.folder.value = str(tmp_path)
+    app.run.click()
+    assert "of 4 images score above" in app.message.value
+    assert app.detector.names_ == [f"{i}.png" for i in range(4)]
+    made = [tab.children for tab in app.explorers.children]
+    assert [len(children) for children in made] == [1, 0, 0, 0, 0, 0]
+    app.explorers.selected_index = 1
+    assert isinstance(app.explorers.children[1].children[0], PatchExplorer)
+    assert not app.run.disabled
+
+
+def test_app_escapes_what_a_folder_is_called():
+    app = App()
+    app.source.value, app.folder.value = "folder", "/tmp/<script>alert(1)</script>"
+    app.run.click()
+    assert "&lt;script&gt;" in app.message.value
+    assert "<script>" not in app.message.value
+
+
+def test_an_explorer_of_a_loaded_detector_without_images_says_what_to_do(backbone, tmp_path):
+    images = musc_lite.planted_textures("gravel", n_images=4, n_defective=1, image_size=112)
+    musc_lite.MuSc(backbone, layers=[5], r=(1,), image_size=112).fit(images).save(tmp_path / "fitted.safetensors")
+    detector = musc_lite.MuSc.load(tmp_path / "fitted.safetensors", backbone)
+    with pytest.raises(ValueError, match="to an ImageSet of its 4 images"):
+        PatchExplorer(detector)
+    detector.images_ = images
+    assert repr(PatchExplorer(detector)) == "PatchExplorer(4 images)"
