@@ -163,7 +163,7 @@ def extract_features(
             if patch_tokens is None:  # the first batch tells how many channels there are
                 patch_tokens = _empty_tokens((len(images), *tokens[0].shape[1:]), storage, cache)
             patch_tokens[indices.start : indices.stop] = tokens[0]
-            class_tokens.append(tokens[1])
+            class_tokens.append(tokens[1].clone())  # a view would keep all tokens of the last block alive
             bar.update(len(indices))
     return Features(
         patch_tokens=patch_tokens,

@@ -130,3 +130,14 @@ def test_importing_is_light():
     assert set(musc_lite.__all__) <= set(dir(musc_lite))
     for name in musc_lite.__all__:
         assert getattr(musc_lite, name) is not None
+
+
+def test_class_tokens_do_not_keep_the_patches_of_their_batch_alive(backbone, monkeypatch):
+    """They were views of the last block's tokens: 400 KB an image stayed in memory."""
+    kept, cat = [], torch.cat
+    monkeypatch.setattr(
+        torch, "cat", lambda tensors, *rest, **options: kept.append(tensors) or cat(tensors, *rest, **options)
+    )
+    extract_features(from_arrays(pictures(4)), backbone, image_size=56, batch_size=2)
+    class_tokens = next(tensors for tensors in kept if len(tensors) == 2 and tensors[0].shape == (2, 384))
+    assert [token.untyped_storage().nbytes() for token in class_tokens] == [2 * 384 * 4] * 2
