@@ -36,6 +36,7 @@ book: $(READY)  ## Write the course as a site for reading offline, out/book/inde
 
 bench: $(READY)  ## Repeat the README's performance figures
 	$(BIN)/python benchmarks/mutual_scoring.py
+	$(BIN)/python benchmarks/cheaper.py
 
 lint: $(READY)  ## Check style only
 	$(BIN)/ruff check .
