@@ -63,6 +63,7 @@ def plan_memory(
     n_degrees: int,
     image_size: int,
     references: int | Sequence[int] | None = None,
+    n_components: int | None = None,
     window: int | None = None,
     max_memory: int | str | None = None,
 ) -> Plan:
@@ -76,7 +77,7 @@ def plan_memory(
         How many degrees r.
     image_size : int
         Side of the anomaly maps.
-    references, window, max_memory
+    references, n_components, window, max_memory
         See `mutual_scores`.
 
     Raises
@@ -94,12 +95,13 @@ def plan_memory(
     results = 4 * n_images * (n_degrees * n_layers * n_patches + 2 * image_size**2 + 2 * n_images)
     pairs = 4 * n_images**2 * n_patches if shares_products((n_images, n_patches, n_channels), references, window) else 0
     least = least_memory((n_images, n_patches, n_channels), references)
-    tokens = n_images * n_patches * n_channels  # of one layer
-    ways = [  # storage, bytes of all layers, of one layer aggregated, of distances
-        ("float32", 4 * tokens * n_layers, 4 * tokens, pairs),
-        ("float32", 4 * tokens * n_layers, 4 * tokens, 0),
-        ("float16", 2 * tokens * n_layers, 2 * tokens, 0),
-        ("disk", 0, 2 * tokens, 0),
+    tokens = n_layers * n_images * n_patches * n_channels
+    aggregated = n_images * n_patches * (n_channels + (n_components or 0))  # of one layer, and projected
+    ways = [  # storage, bytes of tokens, of aggregated tokens, of distances
+        ("float32", 4 * tokens, 4 * aggregated, pairs),
+        ("float32", 4 * tokens, 4 * aggregated, 0),
+        ("float16", 2 * tokens, 2 * aggregated, 0),
+        ("disk", 0, 2 * aggregated, 0),
     ]
     for storage, *parts in ways:
         n_bytes = sum(parts) + least + results

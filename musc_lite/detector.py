@@ -252,6 +252,9 @@ class MuSc(OutlierMixin, BaseEstimator):
         self.offset_ = -self.threshold_
         return self
 
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "offset_")  # set last: neither `cost` nor a fit that failed makes a fitted detector
+
     def fit_predict(self, X: Images, y: object = None) -> np.ndarray:
         """Fit, and tell which of the batch's own images are outliers.
 
@@ -349,6 +352,7 @@ class MuSc(OutlierMixin, BaseEstimator):
             "labels": None if self.images_.labels is None else self.images_.labels,
             "masks": None if masks is None else [str(m.absolute()) if isinstance(m, Path) else None for m in masks],
         }
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(Path(path)) as partial:
             save_file({k: t.contiguous() for k, t in tensors.items()}, partial, {"musc_lite": _as_json(about)})
 
@@ -411,11 +415,7 @@ class MuSc(OutlierMixin, BaseEstimator):
     def aggregated_tokens(self, s: int, r: int) -> Tensor:
         """Make the aggregated tokens (N, M, C) of the s-th layer read at degree r again; R x S copies would not fit."""
         check_is_fitted(self)
-        tokens, grid = self.features_.patch_tokens[:, s], self.features_.grid
-        aggregated = torch.empty_like(tokens, memory_format=torch.contiguous_format)
-        for some, into in zip(tokens.split(self.batch_size), aggregated.split(self.batch_size), strict=True):
-            into.copy_(aggregate(some, grid, r))
-        return aggregated
+        return self._aggregated(s, r)
 
     def cost(self, n_images: int) -> Cost:
         """Estimate what fitting so many images takes, from about a second of work.
@@ -463,12 +463,16 @@ class MuSc(OutlierMixin, BaseEstimator):
         return n_images, h * w, self.backbone_.width
 
     def _plan(self, n_images: int) -> Plan:
+        """Say how the batch is kept, and refuse before the long work what mutual scoring would refuse after it."""
         n_images, n_patches, n_channels = self._shape(n_images)
+        blank = torch.zeros(2, n_patches, n_channels)
+        mutual_scores(blank, **self._search(self.backbone_.grid(self._size())))
         return plan_memory(
             (n_images, len(self.backbone_.layers(self.layers)), n_patches, n_channels),
             n_degrees=len(self.r_),
             image_size=self._size(),
             references=self.references,
+            n_components=self.n_components,
             window=self.window,
             max_memory=self.max_memory,
         )
@@ -477,6 +481,14 @@ class MuSc(OutlierMixin, BaseEstimator):
         """Give what both ways of scoring, in the batch and against it, are told about the search."""
         return {"n_components": self.n_components, "window": self.window, "grid": grid}
 
+    def _aggregated(self, s: int, r: int) -> Tensor:
+        """Aggregate a few images at a time, in the precision that the tokens are kept in: (N, M, C)."""
+        tokens, grid = self.features_.patch_tokens[:, s], self.features_.grid
+        aggregated = torch.empty_like(tokens, memory_format=torch.contiguous_format)
+        for some, into in zip(tokens.split(self.batch_size), aggregated.split(self.batch_size), strict=True):
+            into.copy_(aggregate(some, grid, r))
+        return aggregated
+
     def _each_degree_and_layer(self, score: Callable, n_pairs: int) -> Tensor:
         """Call score(aggregated tokens (N, M, C), s, r, progress) for each r and layer, and stack: (R, S, N', M)."""
         n_layers = len(self.features_.layers)
@@ -484,7 +496,7 @@ class MuSc(OutlierMixin, BaseEstimator):
         scores = []
         with progress_bar(total=len(steps) * n_pairs, desc="mutual scoring", unit="pair", unit_scale=True) as bar:
             for r, s in steps:
-                scores.append(score(self.aggregated_tokens(s, r), s, r, bar.update))
+                scores.append(score(self._aggregated(s, r), s, r, bar.update))
         return torch.stack(scores).unflatten(0, (len(self.r_), n_layers))
 
     def _maps(self, patch_scores: Tensor) -> Tensor:
@@ -557,8 +569,8 @@ def as_image_set(images: Images) -> ImageSet:
 
 
 def _as_json(about: dict) -> str:
-    """Write JSON, with NumPy's numbers and arrays as plain ones."""
-    return json.dumps(about, default=lambda value: value.tolist())
+    """Write JSON; NumPy's numbers and arrays, ranges and other sequences become plain ones."""
+    return json.dumps(about, default=lambda value: value.tolist() if hasattr(value, "tolist") else list(value))
 
 
 def _are_counts(values: object) -> bool:

@@ -12,6 +12,7 @@ The equation reads as `_nearest_distances_of_image` has it; how it is evaluated 
 """
 
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from threading import Lock
 
 import numpy as np
@@ -189,7 +190,7 @@ def mutual_scores(
     tokens = _at_least_two_images(as_tokens(tokens, keep_half=True))
     n_images, n_patches, _ = tokens.shape
     chosen = choose_references(n_images, references)
-    near = {} if window is None else {"window": _checked_window(window), "grid": _checked_grid(grid, n_patches)}
+    near = _near(window, grid, n_patches)
     if n_components is not None:
         tokens = project(tokens, principal_axes(tokens if references is None else tokens[chosen], n_components))
     if method == "loop":
@@ -227,8 +228,8 @@ def choose_references(n_images: int, references: int | Sequence[int] | None) -> 
     if references is None:
         return torch.arange(n_images)
     if np.ndim(references) == 0:
-        if not 2 <= references <= n_images:
-            raise ValueError(f"references must be 2 to {n_images} of the {n_images} images, got {references}")
+        if not isinstance(references, Integral) or not 2 <= references <= n_images:
+            raise ValueError(f"references must be 2 to {n_images} of the {n_images} images, got {references!r}")
         drawn = torch.randperm(n_images, generator=torch.Generator().manual_seed(0))
         return drawn[: int(references)].sort().values
     chosen = torch.unique(torch.as_tensor(references))
@@ -322,7 +323,7 @@ def reference_distances(
              [1., 1.]]], dtype=torch.float64)
     """
     tokens, references = as_tokens(tokens, keep_half=True), as_tokens(references, keep_half=True)
-    near = {} if window is None else {"window": _checked_window(window), "grid": _checked_grid(grid, tokens.shape[1])}
+    near = _near(window, grid, tokens.shape[1])
     if n_components is not None:
         axes = principal_axes(references, n_components)
         tokens, references = project(tokens, axes), project(references, axes)
@@ -485,16 +486,14 @@ def _checked_thresholds(thresholds: Sequence[float]) -> list[float]:
     return thresholds
 
 
-def _checked_window(window: int) -> int:
-    if window != int(window) or window < 0:
-        raise ValueError(f"window must be a whole number of patches, 0 or more, got {window}")
-    return int(window)
-
-
-def _checked_grid(grid: tuple[int, int] | None, n_patches: int) -> tuple[int, int]:
-    """Give the grid (h, w) of the patches, a square where nothing else is said."""
+def _near(window: int | None, grid: tuple[int, int] | None, n_patches: int) -> dict:
+    """Check a window and the grid (h, w) that it moves over, a square where nothing else is said."""
+    if window is None:
+        return {}
+    if not isinstance(window, Integral) or window < 0:
+        raise ValueError(f"window must be a whole number of patches, 0 or more, got {window!r}")
     side = round(n_patches**0.5)
     h, w = (side, side) if grid is None else grid
     if h * w != n_patches:
         raise ValueError(f"a window needs to know the grid of the {n_patches} patches, got grid={grid}")
-    return h, w
+    return {"window": int(window), "grid": (h, w)}

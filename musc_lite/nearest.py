@@ -11,6 +11,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -182,8 +183,10 @@ def principal_axes(tokens: Tensor, n_components: int) -> Tensor:
     tensor([[1., 0., 0.]])
     """
     n_channels = tokens.shape[-1]
-    if not 1 <= n_components <= n_channels:
-        raise ValueError(f"n_components must lie between 1 and the {n_channels} channels, got {n_components}")
+    if not isinstance(n_components, Integral) or not 1 <= n_components <= n_channels:
+        raise ValueError(
+            f"n_components must be a whole number between 1 and the {n_channels} channels, got {n_components!r}"
+        )
     moment = torch.zeros(n_channels, n_channels, dtype=torch.float64)
     for image in tokens:
         image = image.to(precise(image))
@@ -209,7 +212,7 @@ def parse_bytes(size: int | str) -> int:
     unit = next((unit for unit in UNITS if text.endswith(unit)), "")
     try:
         n_bytes = int(float(text.removesuffix(unit)) * UNITS.get(unit, 1))
-    except ValueError:
+    except (ValueError, OverflowError):  # no number; infinite
         n_bytes = 0
     if n_bytes <= 0:
         raise ValueError(f"a memory budget is a number of bytes such as 2000000000 or '2GB', got {size!r}")

@@ -308,5 +308,39 @@ def test_cost_is_in_proportion_to_the_pairs(backbone):
     assert 0 < cost.extraction_seconds < 10_000
     assert 0 < cost.scoring_seconds < 10_000
     assert "GB of memory" in str(cost)
+    with pytest.raises(NotFittedError):  # an estimate is no fit
+        detector.score_images([np.zeros((8, 8))])
     with pytest.raises(ValueError, match="at least 2 images"):
         detector.cost(1)
+
+
+def test_what_json_does_not_know_is_saved_all_the_same(backbone, images, tmp_path):
+    options = {
+        "layers": range(4, 6),
+        "references": np.arange(3),
+        "r": (np.int64(3),),
+        "interval": (0.0, np.float32(0.5)),
+    }
+    detector = MuSc(backbone, image_size=112, **options).fit(images)
+    detector.save(tmp_path / "new folder" / "fitted.safetensors")
+    loaded = MuSc.load(tmp_path / "new folder" / "fitted.safetensors", backbone)
+    new = planted_textures("gravel", n_images=2, n_defective=1, image_size=112, seed=5)
+    np.testing.assert_array_equal(loaded.score_images(new).map_scores, detector.score_images(new).map_scores)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"n_components": 1000}, "between 1 and the 384 channels"),
+        ({"window": "2"}, "window must be a whole number"),
+        ({"references": 9}, "references must be 2 to 8"),
+        ({"references": "all"}, "references must be 2 to 8"),
+        ({"max_memory": "inf"}, "a memory budget is a number of bytes"),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused_before_the_work(backbone, images, wrong, message):
+    def refuse(batch, layers):
+        raise AssertionError("extracted")
+
+    with pytest.raises(ValueError, match=message):
+        MuSc(replace(backbone, tokens=refuse), image_size=112, **wrong).fit(images)
