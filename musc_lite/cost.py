@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from musc_lite.mutual_scoring import least_memory, shares_products
-from musc_lite.nearest import TILE_BYTES, parse_bytes, squared_distances
+from musc_lite.nearest import TILE_BYTES, is_fused, nearest_of_pairs, parse_bytes, squared_distances
 
 __all__ = ["Cost", "Plan", "plan_memory", "seconds_per_pair"]
 
@@ -117,12 +117,17 @@ def plan_memory(
 
 def seconds_per_pair(n_patches: int, n_channels: int, device: torch.device, seconds: float = 0.2) -> float:
     """Time how long two images' tokens take to compare, in tiles of the size that scoring uses, on all cores."""
-    n_images = max(1, TILE_BYTES // (4 * n_patches**2))
-    patches = torch.rand(n_patches, n_channels, device=device)
+    n_images = 16 if is_fused(device) else 1 + max(1, TILE_BYTES // (4 * n_patches**2))
     images = torch.rand(n_images, n_patches, n_channels, device=device)
-    squared_distances(patches, images)  # the first call sets things up
+
+    def compare() -> int:
+        if is_fused(device):
+            return nearest_of_pairs(images).isfinite().sum().item() // (2 * n_patches)
+        squared_distances(images[0], images[1:]).amin(dim=1).sum().item()
+        return n_images - 1
+
+    compare()  # the first call sets things up
     start, n_pairs = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
-        squared_distances(patches, images).amin(dim=1).sum().item()
-        n_pairs += n_images
+        n_pairs += compare()
     return (time.perf_counter() - start) / n_pairs

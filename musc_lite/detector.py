@@ -30,9 +30,11 @@ from musc_lite.mutual_scoring import (
     choose_references,
     count_pairs,
     interval_average,
+    least_memory,
     mutual_scores,
     reference_distances,
 )
+from musc_lite.nearest import free_memory, is_fused
 from musc_lite.rescoring import image_similarity, neighborhood_scores, rescore, scale_scores
 from musc_lite.weights import atomic_path
 
@@ -224,19 +226,22 @@ class MuSc(OutlierMixin, BaseEstimator):
         with self._timed("features"):
             self.features_ = self._extract(images, self.layers, self.image_size, plan.storage)
 
+        device = self._scoring_device()
+        max_memory = plan.scoring_bytes if device.type == "cpu" else self._spare_gpu_memory()
+
         def score(tokens: Tensor, s: int, r: int, progress: Callable[[int], object]) -> Tensor:
             return mutual_scores(
                 tokens,
                 interval=self.interval,
                 references=self.references,
-                max_memory=plan.scoring_bytes,
+                max_memory=max_memory,
                 progress=progress,
                 **self._search(self.features_.grid),
             )
 
-        n_pairs = count_pairs(self._shape(len(images)), self.references, self.window, plan.scoring_bytes)
+        n_pairs = count_pairs(self._shape(len(images)), self.references, self.window, max_memory)
         with self._timed("mutual scoring"):
-            patch_scores = self._each_degree_and_layer(score, n_pairs)
+            patch_scores = self._each_degree_and_layer(score, n_pairs, device)
         with self._timed("maps"):
             maps = self._maps(patch_scores)
             map_scores = image_scores_from_maps(maps)
@@ -297,11 +302,11 @@ class MuSc(OutlierMixin, BaseEstimator):
         def score(fitted: Tensor, s: int, r: int, progress: Callable[[int], object]) -> Tensor:
             tokens = aggregate(new.patch_tokens[:, s], new.grid, r)
             compared = fitted if self.references is None else fitted[references]
-            distances = reference_distances(tokens, compared, **self._search(new.grid))
+            distances = reference_distances(tokens.to(compared), compared, **self._search(new.grid))
             progress(n_pairs)
             return interval_average(distances, self.interval)
 
-        maps = self._maps(self._each_degree_and_layer(score, n_pairs))
+        maps = self._maps(self._each_degree_and_layer(score, n_pairs, self._scoring_device()))
         map_scores = image_scores_from_maps(maps)
         image_scores = self._rescore_new(map_scores, new.class_tokens)
         return Scores(list(images.names), image_scores.numpy(), map_scores.numpy(), maps.numpy())
@@ -415,7 +420,7 @@ class MuSc(OutlierMixin, BaseEstimator):
     def aggregated_tokens(self, s: int, r: int) -> Tensor:
         """Make the aggregated tokens (N, M, C) of the s-th layer read at degree r again; R x S copies would not fit."""
         check_is_fitted(self)
-        return self._aggregated(s, r)
+        return self._aggregated(s, r, torch.device("cpu"))
 
     def cost(self, n_images: int) -> Cost:
         """Estimate what fitting so many images takes, from about a second of work.
@@ -451,7 +456,8 @@ class MuSc(OutlierMixin, BaseEstimator):
         share = 1.0
         if self.window is not None:  # of the rows of the grid
             share = min(1.0, (2 * self.window + 1) / self.backbone_.grid(size)[0])
-        scoring = n_pairs * share * seconds_per_pair(shape[1], n_channels, self.backbone_.device)
+        device = self.backbone_.device if is_fused(self.backbone_.device) else torch.device("cpu")
+        scoring = n_pairs * share * seconds_per_pair(shape[1], n_channels, device)
         return Cost(extraction, scoring, plan.n_bytes, n_pairs)
 
     def _size(self) -> int:
@@ -481,22 +487,44 @@ class MuSc(OutlierMixin, BaseEstimator):
         """Give what both ways of scoring, in the batch and against it, are told about the search."""
         return {"n_components": self.n_components, "window": self.window, "grid": grid}
 
-    def _aggregated(self, s: int, r: int) -> Tensor:
-        """Aggregate a few images at a time, in the precision that the tokens are kept in: (N, M, C)."""
+    def _aggregated(self, s: int, r: int, device: torch.device) -> Tensor:
+        """Aggregate a few images at a time, (N, M, C), in the tokens' precision; on a GPU in half precision."""
         tokens, grid = self.features_.patch_tokens[:, s], self.features_.grid
-        aggregated = torch.empty_like(tokens, memory_format=torch.contiguous_format)
+        dtype = tokens.dtype if device.type == "cpu" else torch.float16
+        aggregated = torch.empty(tokens.shape, dtype=dtype, device=device)
         for some, into in zip(tokens.split(self.batch_size), aggregated.split(self.batch_size), strict=True):
-            into.copy_(aggregate(some, grid, r))
+            into.copy_(aggregate(some.to(device), grid, r))
         return aggregated
 
-    def _each_degree_and_layer(self, score: Callable, n_pairs: int) -> Tensor:
+    def _scoring_device(self) -> torch.device:
+        """Score on the backbone's GPU, where one layer's tokens leave it some memory, else on the CPU."""
+        device = self.backbone_.device
+        if not is_fused(device):
+            return torch.device("cpu")
+        least = least_memory(self._shape(len(self.features_)), self.references)
+        if self._spare_gpu_memory() >= least:
+            return device
+        warnings.warn(
+            f"{device} has too little free memory for the tokens of {len(self.features_)} images: mutual scoring runs "
+            "on the CPU; a GPU with more memory, smaller images or fewer of them would be faster",
+            stacklevel=3,
+        )
+        return torch.device("cpu")
+
+    def _spare_gpu_memory(self) -> int:
+        """Count the bytes of the GPU that are free beside one layer's tokens in half precision."""
+        n_images, n_patches, n_channels = self._shape(len(self.features_))
+        tokens = 2 * n_images * n_patches * (n_channels + (self.n_components or 0))
+        return free_memory(self.backbone_.device) - tokens
+
+    def _each_degree_and_layer(self, score: Callable, n_pairs: int, device: torch.device) -> Tensor:
         """Call score(aggregated tokens (N, M, C), s, r, progress) for each r and layer, and stack: (R, S, N', M)."""
         n_layers = len(self.features_.layers)
         steps = [(r, s) for r in self.r_ for s in range(n_layers)]
         scores = []
         with progress_bar(total=len(steps) * n_pairs, desc="mutual scoring", unit="pair", unit_scale=True) as bar:
             for r, s in steps:
-                scores.append(score(self._aggregated(s, r), s, r, bar.update))
+                scores.append(score(self._aggregated(s, r, device), s, r, bar.update).cpu())
         return torch.stack(scores).unflatten(0, (len(self.r_), n_layers))
 
     def _maps(self, patch_scores: Tensor) -> Tensor:

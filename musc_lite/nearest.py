@@ -4,13 +4,17 @@
 
 - `nearest_of_pairs`: one product serves both directions of a pair of images. N (N - 1) / 2 products; holds the minima
   of all pairs, 4 N^2 M bytes.
-- `nearest_in_references`: one image after the other against reference images. N J products for J references; holds
+- `nearest_to_references`: one image after the other against reference images. N J products for J references; holds
   the minima of one image. With a window only patches near the same place are looked at.
 - `principal_axes`, `project`: the same search among fewer channels.
+
+Tokens on a GPU that Triton serves go to `gpu`; on any other they take the same way as on a CPU.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from importlib.util import find_spec
 from numbers import Integral
 
 import torch
@@ -19,8 +23,10 @@ from torch import Tensor
 __all__ = [
     "far_apart",
     "for_each_pair",
-    "nearest_in_references",
+    "free_memory",
+    "is_fused",
     "nearest_of_pairs",
+    "nearest_to_references",
     "on_all_cores",
     "parse_bytes",
     "precise",
@@ -30,6 +36,7 @@ __all__ = [
 ]
 
 TILE_BYTES = 2**21  # distances held at once: a tile that stays in the processor's cache is read back quickly
+GPU_TILE_BYTES = 2**28  # a GPU wants more work at once
 BAND = 4  # rows of the patch grid that a window is moved over at once: fewer make slow products, more useless ones
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "B": 1}
 
@@ -48,6 +55,10 @@ def nearest_of_pairs(tokens: Tensor, progress: Callable[[int], object] | None = 
     Tensor (N, N, M)
         Entry [i, j, m] leads from patch m of image i to image j; [i, i] is infinite.
     """
+    if is_fused(tokens.device):
+        from musc_lite import gpu
+
+        return gpu.nearest_of_pairs(tokens, progress)
     n_images, n_patches, _ = tokens.shape
     nearest = torch.full((n_images, n_images, n_patches), torch.inf, dtype=precise(tokens), device=tokens.device)
 
@@ -59,32 +70,40 @@ def nearest_of_pairs(tokens: Tensor, progress: Callable[[int], object] | None = 
     return nearest.clamp_(min=0).sqrt_()
 
 
-def nearest_in_references(
-    patches: Tensor, references: Tensor, window: int | None = None, grid: tuple[int, int] | None = None
-) -> Tensor:
-    """Give the distances from one image's patches to the nearest patch of each reference image.
+def nearest_to_references(
+    tokens: Tensor, references: Tensor, window: int | None = None, grid: tuple[int, int] | None = None
+) -> Iterator[Tensor]:
+    """Yield for each image the distances to the nearest patch of each reference image.
 
     Parameters
     ----------
-    patches : Tensor (M, C)
+    tokens : Tensor (N, M, C)
     references : Tensor (J, M, C)
     window : int, optional
         Look only so many rows and columns away; None: everywhere.
     grid : (h, w), optional
         Rows and columns of patches, for a window.
 
-    Returns
-    -------
+    Yields
+    ------
     Tensor (M, J)
     """
+    if is_fused(tokens.device):
+        from musc_lite import gpu
+
+        return gpu.nearest_to_references(tokens, references, window, grid)
     n_compared = references.shape[1] if window is None else min(BAND + 2 * window, grid[0]) * grid[1]
-    n_queries = len(patches) if window is None else BAND * grid[1]
-    step = max(1, TILE_BYTES // (4 * n_queries * n_compared))
-    if window is None:
-        nearest = [squared_distances(patches, some).amin(dim=1) for some in references.split(step)]
-    else:
-        nearest = [_nearest_in_window(patches, some, window, grid) for some in references.split(step)]
-    return torch.cat(nearest).T.clamp(min=0).sqrt()
+    n_queries = tokens.shape[1] if window is None else BAND * grid[1]
+    step = _images_at_once(n_queries * n_compared, tokens.device)
+
+    def search(i: int) -> Tensor:
+        if window is None:
+            nearest = [squared_distances(tokens[i], some).amin(dim=1) for some in references.split(step)]
+        else:
+            nearest = [_nearest_in_window(tokens[i], some, window, grid) for some in references.split(step)]
+        return torch.cat(nearest).T.clamp(min=0).sqrt()
+
+    return on_all_cores(search, range(len(tokens)), tokens.device)
 
 
 def _nearest_in_window(patches: Tensor, images: Tensor, window: int, grid: tuple[int, int]) -> Tensor:
@@ -127,7 +146,7 @@ def for_each_pair(
 ) -> None:
     """Visit every pair of images once: use(image i, slice of J images after it, squared distances (J, M, M))."""
     n_images, n_patches, _ = tokens.shape
-    step = max(1, TILE_BYTES // (n_patches**2 * 4))
+    step = _images_at_once(n_patches**2, tokens.device)
 
     def visit(i: int) -> int:
         for start in range(i + 1, n_images, step):
@@ -163,6 +182,27 @@ def squared_distances(patches: Tensor, images: Tensor) -> Tensor:
     squared = torch.addmm(patches.square().sum(dim=-1), references, patches.T, alpha=-2)  # (J M, Q)
     squared += torch.linalg.vector_norm(references, dim=-1, keepdim=True).square_()  # no copy of all references
     return squared.reshape(n_images, n_patches, len(patches))
+
+
+def _images_at_once(n_distances: int, device: torch.device) -> int:
+    return max(1, (TILE_BYTES if device.type == "cpu" else GPU_TILE_BYTES) // (4 * n_distances))
+
+
+def is_fused(device: torch.device) -> bool:
+    """Tell whether `gpu` serves a device: NVIDIA GPUs since 2020, where Triton is installed."""
+    return device.type == "cuda" and _has_triton() and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def free_memory(device: torch.device) -> int:
+    """Count the bytes of a GPU that are free, or kept by PyTorch and unused, less a tenth as a margin."""
+    free, _ = torch.cuda.mem_get_info(device)
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(0.9 * (free + unused))
+
+
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
 
 
 def precise(tokens: Tensor) -> torch.dtype:
