@@ -19,7 +19,7 @@ from torch import Tensor
 from musc_lite.aggregation import aggregate
 from musc_lite.errors import DataNotFoundError
 from musc_lite.mutual_scoring import interval_average
-from musc_lite.nearest import squared_distances
+from musc_lite.nearest import images_at_once, nearest_of_pairs, squared_distances
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -51,7 +51,7 @@ def mutual_scores_on_cluster(
     interval : (float, float)
         See `interval_average`.
     block : int
-        Images in a block: a task compares two blocks, keeps 8 block^2 M bytes and holds 4 block M^2 for a moment.
+        Images in a block: a task compares two blocks, keeps 8 block^2 M bytes.
 
     Returns
     -------
@@ -94,12 +94,19 @@ def _tokens(path: str, s: int, r: int, images: range) -> Tensor:
 
 def _compare(path: str, s: int, r: int, first: range, second: range) -> tuple[np.ndarray, np.ndarray]:
     """Give the nearest distances from the first block to the second, (I, J, M), and back, (J, I, M)."""
-    tokens, others = _tokens(path, s, r, first), _tokens(path, s, r, second)
+    tokens = _tokens(path, s, r, first)
+    if first == second:
+        nearest = nearest_of_pairs(tokens).numpy()  # one product serves both directions
+        return nearest, nearest
+    others = _tokens(path, s, r, second)
     there = torch.empty(len(first), len(second), tokens.shape[1])
     back = torch.empty(len(second), len(first), tokens.shape[1])
-    for i, image in enumerate(tokens):
-        squared = squared_distances(image, others)  # (J, M, M)
-        there[i], back[:, i] = squared.amin(dim=1), squared.amin(dim=2)
+    step = images_at_once(tokens.shape[1] ** 2, tokens.device)
+    for start in range(0, len(second), step):
+        some = slice(start, start + step)
+        for i, image in enumerate(tokens):
+            squared = squared_distances(image, others[some])  # (J, M, M)
+            there[i, some], back[some, i] = squared.amin(dim=1), squared.amin(dim=2)
     return tuple(squared.clamp_(min=0).sqrt_().numpy() for squared in (there, back))
 
 

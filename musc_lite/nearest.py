@@ -24,6 +24,7 @@ __all__ = [
     "far_apart",
     "for_each_pair",
     "free_memory",
+    "images_at_once",
     "is_fused",
     "nearest_of_pairs",
     "nearest_to_references",
@@ -94,7 +95,7 @@ def nearest_to_references(
         return gpu.nearest_to_references(tokens, references, window, grid)
     n_compared = references.shape[1] if window is None else min(BAND + 2 * window, grid[0]) * grid[1]
     n_queries = tokens.shape[1] if window is None else BAND * grid[1]
-    step = _images_at_once(n_queries * n_compared, tokens.device)
+    step = images_at_once(n_queries * n_compared, tokens.device)
 
     def search(i: int) -> Tensor:
         if window is None:
@@ -146,7 +147,7 @@ def for_each_pair(
 ) -> None:
     """Visit every pair of images once: use(image i, slice of J images after it, squared distances (J, M, M))."""
     n_images, n_patches, _ = tokens.shape
-    step = _images_at_once(n_patches**2, tokens.device)
+    step = images_at_once(n_patches**2, tokens.device)
 
     def visit(i: int) -> int:
         for start in range(i + 1, n_images, step):
@@ -184,7 +185,8 @@ def squared_distances(patches: Tensor, images: Tensor) -> Tensor:
     return squared.reshape(n_images, n_patches, len(patches))
 
 
-def _images_at_once(n_distances: int, device: torch.device) -> int:
+def images_at_once(n_distances: int, device: torch.device) -> int:
+    """Say how many images to compare in one product, each of so many distances."""
     return max(1, (TILE_BYTES if device.type == "cpu" else GPU_TILE_BYTES) // (4 * n_distances))
 
 

@@ -1,0 +1,62 @@
+"""When a cluster pays: the same scoring in one process and on Dask workers with as many cores, taking turns.
+
+    python benchmarks/cluster.py
+
+One process with two threads against two workers of one thread each on this machine, for growing N (M = 256, C = 384,
+one layer, r = 3). What the cluster loses at equal cores (reading features, aggregating blocks again for each task,
+gathering minima) is what more machines must win back: k machines are about k times that share as fast. Start-up of the
+cluster is printed apart.
+"""
+
+import statistics
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import torch
+from distributed import Client, LocalCluster
+from mutual_scoring import seconds
+
+from musc_lite import Features, aggregate, mutual_scores
+from musc_lite.cluster import mutual_scores_on_cluster
+
+SIZES = (128, 256, 512)
+ROUNDS = 2
+
+
+def one_process(features):
+    """Aggregate and score in this process."""
+    return mutual_scores(aggregate(features.patch_tokens[:, 0], features.grid, 3))
+
+
+def score_on_cluster(client, path, _):
+    """Score from the features file; the features in this process are not used."""
+    return mutual_scores_on_cluster(path, client, s=0, r=3)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(2)
+    start = time.perf_counter()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        client.run(torch.set_num_threads, 1)
+        print(f"cluster of two workers started in {time.perf_counter() - start:.1f} s\n")
+        print(
+            "| N | one process (s) | cluster (s) | one process / cluster | largest difference |\n|---|---|---|---|---|"
+        )
+        for n_images in SIZES:
+            tokens = torch.randn(n_images, 1, 256, 384, generator=torch.Generator().manual_seed(0))
+            features = Features(tokens, torch.ones(n_images, 4), (16, 16), (5,), 224)
+            path = Path(folder, f"{n_images}.safetensors")
+            features.save(path)
+
+            on_cluster = partial(score_on_cluster, client, path)
+            difference = (on_cluster(features) - one_process(features)).abs().max().item()
+            rounds = [(seconds(one_process, features), seconds(on_cluster, features)) for _ in range(ROUNDS)]
+            alone, spread = (statistics.median(column) for column in zip(*rounds, strict=True))
+            share = statistics.median(a / b for a, b in rounds)
+            print(f"| {n_images} | {alone:.2f} | {spread:.2f} | {share:.2f} | {difference:.0e} |", flush=True)
