@@ -355,7 +355,7 @@ class MuSc(OutlierMixin, BaseEstimator):
             "seconds": self.seconds_,
             "files": files if all(files) else None,
             "labels": None if self.images_.labels is None else self.images_.labels,
-            "masks": None if masks is None else [str(m.absolute()) if isinstance(m, Path) else None for m in masks],
+            "masks": None if masks is None else [_absolute(source) for source in masks],
         }
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(Path(path)) as partial:
@@ -407,7 +407,7 @@ class MuSc(OutlierMixin, BaseEstimator):
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise DataNotFoundError(f"{path} is not a complete saved detector ({error}); fit and save again") from error
         if files:
-            masks = None if masks is None else [None if mask is None else Path(mask) for mask in masks]
+            masks = None if masks is None else [m if m is None else _as_paths(m) for m in masks]
             detector.images_ = ImageSet([Path(file) for file in files], detector.names_, labels, masks)
         detector.backbone_ = load_backbone(name, pretrained, device) if backbone is None else backbone
         if detector.backbone_.weights_sha256 != weights:
@@ -594,6 +594,17 @@ def as_image_set(images: Images) -> ImageSet:
     if isinstance(paths, Sequence) and paths and all(isinstance(path, str | Path) for path in paths):
         return ImageSet([Path(path) for path in paths], [str(path) for path in paths])
     return from_arrays(images)
+
+
+def _absolute(source: object) -> str | list[str] | None:
+    """Give the absolute path of a file, or of each in a list; None for what is no file."""
+    if isinstance(source, list):
+        return [str(path.absolute()) for path in source]
+    return str(source.absolute()) if isinstance(source, Path) else None
+
+
+def _as_paths(names: str | list[str]) -> Path | list[Path]:
+    return Path(names) if isinstance(names, str) else [Path(name) for name in names]
 
 
 def _as_json(about: dict) -> str:

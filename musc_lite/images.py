@@ -51,8 +51,8 @@ class ImageSet:
         One for each image; for folders the path relative to the folder.
     labels : (N,) ints, optional
         0 normal, 1 defective.
-    mask_sources : list of Path, (H, W) bool array or None, optional
-        One for each image; None where a normal image has no mask.
+    mask_sources : list of Path, list of Path, (H, W) bool array or None, optional
+        One for each image; the files of a list are united; None where a normal image has no mask.
     skipped : list of (Path, str)
         Files that a loader left out, with the reason.
 
@@ -70,7 +70,7 @@ class ImageSet:
     sources: Sequence[Path | Image.Image]
     names: Sequence[str]
     labels: np.ndarray | None = None
-    mask_sources: Sequence[Path | np.ndarray | None] | None = None
+    mask_sources: Sequence[Path | list[Path] | np.ndarray | None] | None = None
     skipped: list[tuple[Path, str]] = field(default_factory=list)
 
     def __post_init__(self):
@@ -120,14 +120,17 @@ class ImageSet:
             When the image or its mask cannot be read, or their sizes differ.
         """
         width, height = self[i].size
+        united = np.zeros((height, width), dtype=bool)
         source = None if self.mask_sources is None else self.mask_sources[i]
         if source is None:
-            return np.zeros((height, width), dtype=bool)
-        mask = source if isinstance(source, np.ndarray) else read_mask(source)
-        if mask.shape != (height, width):
-            sizes = f"{mask.shape[1]} x {mask.shape[0]} pixels, its image {self.sources[i]} {width} x {height}"
-            raise ImageReadError(f"the mask {source} has {sizes}: a mask must have its image's size")
-        return mask
+            return united
+        for part in source if isinstance(source, list) else [source]:
+            mask = part if isinstance(part, np.ndarray) else read_mask(part)
+            if mask.shape != united.shape:
+                sizes = f"{mask.shape[1]} x {mask.shape[0]} pixels, its image {self.sources[i]} {width} x {height}"
+                raise ImageReadError(f"the mask {part} has {sizes}: a mask must have its image's size")
+            united |= mask
+        return united
 
     def masks(self, size: int | tuple[int, int]) -> np.ndarray | None:
         """All masks, resized nearest-neighbor.

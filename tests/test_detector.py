@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
@@ -241,6 +242,18 @@ def test_a_loaded_detector_finds_its_images_where_they_were_files(backbone, imag
     MuSc(backbone, layers=[5], r=(1,), image_size=112).fit(tmp_path).save(tmp_path / "fitted.safetensors")
     loaded = MuSc.load(tmp_path / "fitted.safetensors", backbone)
     np.testing.assert_array_equal(np.asarray(loaded.images_[3]), np.asarray(images[3]))
+
+
+def test_a_loaded_detector_finds_its_masks_where_they_were_files(backbone, images, tmp_path):
+    for i, image in enumerate(images.subset(range(3))):
+        image.save(tmp_path / f"{i}.png")
+        Image.new("L", image.size, 255 * (i == 0)).save(tmp_path / f"{i}.bmp")
+    files, masks = ([tmp_path / f"{i}.{kind}" for i in range(3)] for kind in ("png", "bmp"))
+    batch = musc_lite.ImageSet(files, ["a", "b", "c"], [1, 1, 0], [masks[0], [masks[1], masks[0]], None])
+    MuSc(backbone, layers=[5], r=(1,), image_size=112).fit(batch).save(tmp_path / "fitted.safetensors")
+    loaded = MuSc.load(tmp_path / "fitted.safetensors", backbone)
+    assert loaded.images_.masks(4).all(axis=(1, 2)).tolist() == [True, True, False]
+    assert loaded.images_.mask_sources == batch.mask_sources
 
 
 def test_broken_and_foreign_files_are_no_detectors(backbone, images, tmp_path):

@@ -394,6 +394,20 @@ def test_mask_of_another_size_names_both_files(tmp_path):
         images.masks(4)
 
 
+def test_several_masks_of_one_image_are_united(tmp_path):
+    parts = [np.zeros((5, 7), np.uint8) for _ in range(3)]
+    for value, (part, place) in enumerate(zip(parts, [(0, 0), (4, 6), (0, 0)], strict=True), start=1):
+        part[place] = value
+    files = [save(tmp_path / f"{i}.png", encoded("png", part)) for i, part in enumerate(parts)]
+    images = ImageSet([save(tmp_path / "a.png", encoded("png"))] * 2, ["a", "b"], mask_sources=[files, None])
+    np.testing.assert_array_equal(images.mask(0), sum(parts) > 0)
+    np.testing.assert_array_equal(images.masks((5, 7)), [sum(parts) > 0, np.zeros((5, 7), bool)])
+    np.testing.assert_array_equal(images.subset([1, 0]).mask(1), sum(parts) > 0)
+    save(files[1], encoded("png", np.zeros((6, 7), np.uint8)))
+    with pytest.raises(ImageReadError, match=r"1\.png has 7 x 6 pixels, its image .*a\.png 7 x 5"):
+        images.mask(0)
+
+
 def test_no_masks_is_none():
     assert from_arrays([GRAY]).masks(4) is None
 
