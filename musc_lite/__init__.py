@@ -20,7 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "errors": ["DataNotFoundError", "ImageReadError", "MuScError", "WeightsNotFoundError"],
         "images": ["ImageSet", "from_arrays"],
-        "datasets": ["load_folder", "load_magnetic_tile", "load_mvtec"],
+        "datasets": ["load_btad", "load_folder", "load_magnetic_tile", "load_mvtec", "load_visa"],
         "textures": ["planted_textures"],
         "backbones": ["Backbone", "load_backbone"],
         "features": ["Features", "extract_features"],

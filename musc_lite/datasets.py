@@ -1,13 +1,15 @@
-"""Turn folders into an `ImageSet`: any folder of images, the MVTec AD layout, magnetic tiles.
+"""Turn folders into an `ImageSet`: any folder of images, the MVTec AD layout, VisA, BTAD, magnetic tiles.
 
 All loaders look at names first and read pixels later. With ``on_error="raise"`` (the default) a damaged
 file raises when it is read; with ``on_error="skip"`` each file is decoded once at load, and the bad ones are
 left out and listed in ``.skipped``. Files in formats that are not supported, such as HEIC, are listed there
-in both cases.
+in both cases. Where a category of a published data set holds other numbers of images than published, its
+loader warns and goes on.
 """
 
-import re
-from collections.abc import Iterator, Sequence
+import csv
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from os import PathLike
@@ -16,19 +18,24 @@ from pathlib import Path
 import numpy as np
 
 from musc_lite.errors import DataNotFoundError, ImageReadError
+from musc_lite.folders import (
+    EXTENSIONS,
+    Skipped,
+    entries,
+    existing_folder,
+    find_images,
+    match_masks,
+    natural_key,
+    subfolders,
+)
 from musc_lite.images import SKIP_HINT, ImageSet
+from musc_lite.published import TEST_IMAGES
 
-__all__ = ["load_folder", "load_magnetic_tile", "load_mvtec"]
+__all__ = ["load_btad", "load_folder", "load_magnetic_tile", "load_mvtec", "load_visa"]
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-# Pictures that a user would miss without a word about them; texts and tables beside the images are expected.
-CAMERA_RAW = (".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf")
-UNSUPPORTED = (".heic", ".heif", ".avif", ".gif", ".jp2", ".jxl", ".psd", ".ppm", ".pgm", ".tga", *CAMERA_RAW)
 NORMAL_FOLDERS = {"good", "ok", "normal"}
 MVTEC_FOLDERS = ("test", "ground_truth")
-MAGNETIC_TILE_FOLDERS = ("MT_Blowhole", "MT_Break", "MT_Crack", "MT_Fray", "MT_Free", "MT_Uneven")
-
-Skipped = list[tuple[Path, str]]
+MAGNETIC_TILE_FOLDERS = tuple(TEST_IMAGES["magnetic tiles"])
 
 
 def load_folder(path: str | PathLike, on_error: str = "raise") -> ImageSet:
@@ -49,6 +56,7 @@ def load_folder(path: str | PathLike, on_error: str = "raise") -> ImageSet:
         Labels: if there is a subfolder ``good`` (or ``ok``, ``normal``), its images are 0 and all others 1.
         Masks: from ``ground_truth`` or ``masks`` directly in the folder, at the image's own relative path
         (for ``images/a.jpg`` also without ``images/``) with any image extension, with or without ``_mask``.
+        Several masks of one image are united: ``a_mask.png`` and ``a_mask_1.png``, or all in a folder ``a``.
         With masks and no ``good``, an image is labeled 1 where its mask is not empty.
 
     Raises
@@ -70,21 +78,19 @@ def load_folder(path: str | PathLike, on_error: str = "raise") -> ImageSet:
     >>> images.names, images.labels
     (['good/2.png', 'good/10.png', 'scratch/1.png'], array([0, 0, 1]))
     """
-    root = _existing_folder(path)
-    if categories := [e.name for e in _entries(root) if e.is_dir() and len(_subfolders(e, *MVTEC_FOLDERS)) == 2]:
+    root = existing_folder(path)
+    if categories := [e.name for e in entries(root) if e.is_dir() and len(subfolders(e, *MVTEC_FOLDERS)) == 2]:
         raise DataNotFoundError(f"{root} holds categories: give one, such as {root / categories[0]}")
-    mask_folders = _subfolders(root, "ground_truth", "masks")
-    image_folder = next(iter(_subfolders(root, "test")), root)
-    paths, unsupported = _find_images(image_folder, leave_out=mask_folders)
+    mask_folders = subfolders(root, "ground_truth", "masks")
+    image_folder = next(iter(subfolders(root, "test")), root)
+    paths, unsupported = find_images(image_folder, leave_out=mask_folders)
     relative = [file.relative_to(image_folder) for file in paths]
 
     normal = [any(part.lower() in NORMAL_FOLDERS for part in file.parts) for file in relative]
     labels = [int(not is_normal) for is_normal in normal] if any(normal) else None
     masks = None
     if mask_folders:
-        mask_paths, _ = _find_images(mask_folders[0])
-        known = {_mask_key(file.relative_to(mask_folders[0])): file for file in mask_paths}
-        masks = [known.get(_mask_key(file)) for file in relative]
+        masks = match_masks(paths, image_folder, find_images(mask_folders[0])[0], mask_folders[0])
     return _image_set(root, paths, labels, masks, unsupported, on_error)
 
 
@@ -106,14 +112,64 @@ def load_mvtec(root: str | PathLike, category: str, on_error: str = "raise") -> 
     DataNotFoundError
         When there is no such category; the message lists those there are.
     """
-    root = _existing_folder(root)
-    categories = [child.name for child in _entries(root) if child.is_dir() and _subfolders(child, "test")]
-    if category not in categories:
-        close = get_close_matches(category, categories, n=1, cutoff=0.5)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        there = ", ".join(categories) or "none: each must hold a folder 'test'"
-        raise DataNotFoundError(f"{root} has no category {category!r}.{hint} Categories there: {there}")
-    return load_folder(root / category, on_error)
+    images = _load_category(existing_folder(root), category, on_error)
+    _compare_counts("MVTec AD", root, {category: images.labels})
+    return images
+
+
+def load_visa(root: str | PathLike, category: str, on_error: str = "raise") -> ImageSet:
+    """Load the test split of one category of VisA (Zou et al., 2022), as its authors divide it for one class.
+
+    Parameters
+    ----------
+    root : str or Path
+        The folder that holds ``split_csv/1cls.csv`` and ``<category>/Data``; or what the authors' script
+        makes of it: ``<category>/test/good``, ``<category>/test/bad`` and ``<category>/ground_truth/bad``.
+    category : str
+        Such as "pcb1".
+    on_error : {"raise", "skip"}
+        As in `load_folder`.
+
+    Raises
+    ------
+    DataNotFoundError
+        When there is no such category; the message lists those there are.
+    """
+    root = existing_folder(root)
+    table = root / "split_csv" / "1cls.csv"
+    if table.is_file():
+        images = _load_visa_table(root, table, category, on_error)
+    else:
+        folder = next(iter(subfolders(root, "1cls")), root)  # the authors' script writes VisA_pytorch/1cls
+        images = _load_category(folder, category, on_error, or_else="; or give the folder of split_csv/1cls.csv")
+    _compare_counts("VisA", root, {category: images.labels})
+    return images
+
+
+def load_btad(root: str | PathLike, category: str, on_error: str = "raise") -> ImageSet:
+    """Load the test split of one product of BTAD (Mishra et al., 2021).
+
+    Parameters
+    ----------
+    root : str or Path
+        ``BTech_Dataset_transformed``, or the folder that holds it. In it are ``<category>/test/ok``,
+        ``<category>/test/ko`` and ``<category>/ground_truth/ko``, with endings that differ between images
+        and masks. Eleven defective images have empty masks; they stay as they are.
+    category : str
+        "01", "02" or "03".
+    on_error : {"raise", "skip"}
+        As in `load_folder`.
+
+    Raises
+    ------
+    DataNotFoundError
+        When there is no such category; the message lists those there are.
+    """
+    root = existing_folder(root)
+    root = next(iter(subfolders(root, "btech_dataset_transformed")), root)
+    images = _load_category(root, category, on_error)
+    _compare_counts("BTAD", root, {category: images.labels})
+    return images
 
 
 def load_magnetic_tile(root: str | PathLike, on_error: str = "raise") -> ImageSet:
@@ -127,81 +183,78 @@ def load_magnetic_tile(root: str | PathLike, on_error: str = "raise") -> ImageSe
     on_error : {"raise", "skip"}
         As in `load_folder`.
     """
-    root = _existing_folder(root)
-    files, unsupported = _find_images(root)
-    paths = [f for f in files if f.suffix.lower() == ".jpg" and f.parent.parent.name in MAGNETIC_TILE_FOLDERS]
+    root = existing_folder(root)
+    files, unsupported = find_images(root)
+    files = [file for file in files if file.parent.parent.name in MAGNETIC_TILE_FOLDERS]
+    paths = [file for file in files if file.suffix.lower() in (".jpg", ".jpeg")]
     if not paths:
         layout = ", ".join(f"{name}/Imgs/*.jpg" for name in MAGNETIC_TILE_FOLDERS)
         raise DataNotFoundError(f"no images in {root}: it must hold at least one of {layout}")
-    masks = [mask if (mask := file.with_suffix(".png")).exists() else None for file in paths]
+    masks = match_masks(paths, root, [file for file in files if file.suffix.lower() == ".png"], root)
     labels = [int(file.parent.parent.name != "MT_Free") for file in paths]
-    return _image_set(root, paths, labels, masks, unsupported, on_error)
+    images = _image_set(root, paths, labels, masks, unsupported, on_error)
+    folders = np.array([file.parent.parent.name for file in images.sources])
+    _compare_counts("magnetic tiles", root, {name: images.labels[folders == name] for name in MAGNETIC_TILE_FOLDERS})
+    return images
 
 
-def _existing_folder(path: str | PathLike) -> Path:
-    folder = Path(path).expanduser()
-    if folder.is_file():
-        raise DataNotFoundError(f"{folder} is a file: give the folder that holds it")
-    if not folder.is_dir():
-        raise DataNotFoundError(f"there is no folder {folder}: check the spelling (from here, {Path.cwd()})")
-    return folder
+def _load_category(root: Path, category: str, on_error: str, or_else: str = "") -> ImageSet:
+    """Load ``<category>/test`` with its masks, or say which categories there are."""
+    categories = [child.name for child in entries(root) if child.is_dir() and subfolders(child, "test")]
+    _check_category(root, category, categories, f"none: each must hold a folder 'test'{or_else}")
+    return load_folder(root / category, on_error)
 
 
-def _entries(folder: Path) -> list[Path]:
-    """List what is in a folder and not hidden, links last."""
+def _check_category(root: Path, category: str, categories: Sequence[str], if_none: str) -> None:
+    if category not in categories:
+        close = get_close_matches(category, categories, n=1, cutoff=0.5)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        there = ", ".join(categories) or if_none
+        raise DataNotFoundError(f"{root} has no category {category!r}.{hint} Categories there: {there}")
+
+
+def _load_visa_table(root: Path, table: Path, category: str, on_error: str) -> ImageSet:
+    """Load the images that VisA's split file lists; its paths are relative to `root`."""
     try:
-        entries = [e for e in folder.iterdir() if not e.name.startswith(".") and e.name != "__MACOSX"]
-    except OSError as error:
-        raise DataNotFoundError(f"the folder {folder} cannot be listed: {error.strerror}") from error
-    return sorted(entries, key=lambda entry: (entry.is_symlink(), entry.name))
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            rows = [row for row in csv.DictReader(file, restval="") if row["split"] == "test"]
+        _check_category(root, category, sorted({row["object"] for row in rows}), f"none: {table} lists no test images")
+        rows = [row for row in rows if row["object"] == category]
+        files = [(root / row["image"], root / row["mask"] if row["mask"] else None, row["label"]) for row in rows]
+    except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
+        needed = "VisA's table with the columns object, split, label, image, mask"
+        raise DataNotFoundError(f"{table} is not {needed} ({error!r}): get it again") from error
+    files.sort(key=lambda file: natural_key(file[0]))
+    paths, masks, labels = (list(column) for column in zip(*files, strict=True))
+    masks = [mask if mask and mask.exists() else None for mask in masks]
+    return _image_set(root, paths, [int(label != "normal") for label in labels], masks, [], on_error)
 
 
-def _subfolders(folder: Path, *names: str) -> list[Path]:
-    """Find direct subfolders by name, whatever the case, in the order of `names`."""
-    entries = _entries(folder)
-    return [entry for name in names for entry in entries if entry.name.lower() == name and entry.is_dir()]
+def _compare_counts(data_set: str, root: str | PathLike, labels: Mapping[str, np.ndarray | None]) -> None:
+    """Warn where categories of a published data set hold other numbers of images than published."""
+    published = TEST_IMAGES[data_set]
+    found = {c: (np.sum(kinds == 0), np.sum(kinds == 1)) for c, kinds in labels.items() if kinds is not None}
+    differing = [
+        f"{c}: found {_in_words(found[c])}, published {_in_words(published[c])}"
+        for c in found
+        if c in published and found[c] != published[c]
+    ]
+    if differing:
+        advice = "figures from a part of the data cannot be compared with published ones: is it complete?"
+        # Shown at the line that called the loader.
+        warnings.warn(f"{data_set} in {root}, images in {'; '.join(differing)}; {advice}", stacklevel=3)
 
 
-def _find_images(folder: Path, leave_out: Sequence[Path] = ()) -> tuple[list[Path], Skipped]:
-    """Find all image files in natural order, and those in formats that are not supported."""
-    found = sorted(_walk(folder, leave_out, set()), key=lambda file: _natural_key(file.relative_to(folder)))
-    unsupported = [file for file in found if file.suffix.lower() in UNSUPPORTED]
-    advice = f"convert it to one of {' '.join(EXTENSIONS)}"
-    return (
-        [file for file in found if file.suffix.lower() in EXTENSIONS],
-        [(file, f"format not supported: {file.suffix.lower()}; {advice}") for file in unsupported],
-    )
-
-
-def _walk(folder: Path, leave_out: Sequence[Path], seen: set[Path]) -> Iterator[Path]:
-    """Yield whatever has a picture's name; each real folder is entered once, so that links make no circle."""
-    if folder.resolve() in seen or folder in leave_out:
-        return
-    seen.add(folder.resolve())
-    for entry in _entries(folder):
-        if entry.is_dir() and entry.suffix.lower() not in EXTENSIONS:
-            yield from _walk(entry, leave_out, seen)
-        elif entry.suffix.lower() in EXTENSIONS + UNSUPPORTED:
-            yield entry
-
-
-def _natural_key(path: Path) -> tuple:
-    """Sort img2 before img10, letters of either case alike, and ties always the same way."""
-    # Splitting at digits gives text, digits, text, ...: like meets like when two keys are compared.
-    pieces = [re.split("([0-9]+)", part.casefold()) for part in path.parts]
-    return [[int(p) if i % 2 else p for i, p in enumerate(part)] for part in pieces], path.as_posix()
-
-
-def _mask_key(path: Path) -> str:
-    """Reduce to what an image's path and its mask's have in common."""
-    return path.with_suffix("").as_posix().casefold().removeprefix("images/").removesuffix("_mask")
+def _in_words(counts: tuple[int, int]) -> str:
+    kinds = [f"{count} {kind}" for count, kind in zip(counts, ("normal", "defective"), strict=True) if count]
+    return " and ".join(kinds) or "no"
 
 
 def _image_set(
     root: Path,
     paths: list[Path],
     labels: list[int] | None,
-    masks: list[Path | None] | None,
+    masks: list[Path | list[Path] | None] | None,
     unsupported: Skipped,
     on_error: str,
 ) -> ImageSet:
@@ -228,6 +281,8 @@ def _image_set(
 def _trouble(images: ImageSet, i: int, decode: bool) -> str | None:
     """Say why image i cannot be used, if so; without `decode`, as far as that is known unread."""
     path = images.sources[i]
+    if not path.exists():
+        return "there is no such file"
     if path.is_dir():
         return "it is a folder with an image's name: rename it"
     may_be_defective = images.labels is None or images.labels[i] == 1

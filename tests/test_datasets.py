@@ -1,4 +1,7 @@
+import csv
 import os
+import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from musc_lite.datasets import _natural_key, load_folder, load_magnetic_tile, load_mvtec
+from musc_lite.datasets import load_btad, load_folder, load_magnetic_tile, load_mvtec, load_visa
 from musc_lite.errors import DataNotFoundError, ImageReadError
+from musc_lite.folders import natural_key
+from musc_lite.published import TEST_IMAGES
+
+# Data sets made small here hold fewer images than published.
+pytestmark = pytest.mark.filterwarnings("ignore:.*published:UserWarning")
 
 MAGNETIC_TILE = Path(__file__).parents[1].parent / "shared/data/magnetic_tile"
 
@@ -61,9 +69,9 @@ def test_flat_folder_in_natural_order_without_labels(tmp_path):
 @given(st.lists(st.text("aB1.20_é", min_size=1, max_size=5), unique=True), st.randoms())
 def test_order_does_not_depend_on_how_the_system_lists_files(names, random):
     paths = [Path(name) for name in names]
-    expected = sorted(paths, key=_natural_key)
+    expected = sorted(paths, key=natural_key)
     random.shuffle(paths)
-    assert sorted(paths, key=_natural_key) == expected
+    assert sorted(paths, key=natural_key) == expected
 
 
 def test_nested_folders_and_all_extensions(tmp_path):
@@ -319,30 +327,290 @@ def test_a_folder_of_categories_is_not_loaded_as_one(mvtec):
         load_folder(mvtec)
 
 
-def test_magnetic_tile_layout(tmp_path):
-    write(
-        tmp_path,
-        "MT_Blowhole/Imgs/exp1_num_2.jpg",
-        "MT_Free/Imgs/exp1_num_10.jpg",
-        "MT_Free/Imgs/exp1_num_9.jpg",
-    )
-    write_mask(tmp_path, "MT_Blowhole/Imgs/exp1_num_2.png")
-    write_mask(tmp_path, "MT_Free/Imgs/exp1_num_9.png", marked=False)
-    write(tmp_path, "others/Imgs/a.jpg")
-    images = load_magnetic_tile(tmp_path)
-    assert images.names == [
-        "MT_Blowhole/Imgs/exp1_num_2.jpg",
-        "MT_Free/Imgs/exp1_num_9.jpg",
-        "MT_Free/Imgs/exp1_num_10.jpg",
-    ]
-    assert images.labels.tolist() == [1, 0, 0]
-    assert images.masks(8).sum(axis=(1, 2)).tolist() == [1, 0, 0]
-
-
 def test_magnetic_tile_elsewhere(tmp_path):
     write(tmp_path, "a.jpg")
     with pytest.raises(DataNotFoundError, match="at least one of MT_Blowhole/Imgs"):
         load_magnetic_tile(tmp_path)
+
+
+VISA_TABLE = "split_csv/1cls.csv"
+BTECH = "BTech_Dataset_transformed"
+# Each layout as it is found in the wild: how to load it, where names begin, and the masks of each image in order.
+LAYOUTS = {
+    "MVTec AD": (
+        partial(load_mvtec, category="bottle"),
+        "bottle",
+        {
+            "test/contamination/000.png": ["ground_truth/contamination/000_mask.png"],
+            "test/good/000.png": [],
+            "test/good/001.png": [],
+            "test/hole/000.png": ["ground_truth/hole/000_mask.png"],
+        },
+    ),
+    "MVTec AD with capital letters and without _mask": (
+        partial(load_mvtec, category="cup"),
+        "cup",
+        {
+            "Test/Good/000.JPG": [],
+            "Test/Hole/000.PNG": ["Ground_Truth/Hole/000.PNG"],
+            "Test/Hole/001.JPEG": ["Ground_Truth/Hole/001_Mask.BMP"],
+            "Test/Hole/002.BMP": ["Ground_Truth/Hole/002_MASK.png"],
+        },
+    ),
+    "several masks of one image": (
+        partial(load_mvtec, category="cup"),
+        "cup",
+        {
+            "test/good/000.png": [],
+            "test/hole/000.png": [f"ground_truth/hole/000_mask{end}.png" for end in ("", "_1", "2")],
+            "test/hole/001.png": ["ground_truth/hole/001.png", "ground_truth/hole/001_mask-1.PNG"],
+            "test/hole/010.png": ["ground_truth/hole/010_mask.png"],
+        },
+    ),
+    "MVTec LOCO AD": (
+        partial(load_mvtec, category="pushpins"),
+        "pushpins",
+        {
+            "test/good/000.png": [],
+            "test/logical_anomalies/000.png": [f"ground_truth/logical_anomalies/000/00{i}.png" for i in range(3)],
+            "test/logical_anomalies/001.png": ["ground_truth/logical_anomalies/001/000.png"],
+            "test/structural_anomalies/000.png": ["ground_truth/structural_anomalies/000/000.png"],
+        },
+    ),
+    "VisA": (
+        partial(load_visa, category="candle"),
+        "",
+        {
+            "candle/Data/Images/Anomaly/000.JPG": ["candle/Data/Masks/Anomaly/000.png"],
+            "candle/Data/Images/Anomaly/002.JPG": ["candle/Data/Masks/Anomaly/002.png"],
+            "candle/Data/Images/Normal/0002.JPG": [],
+            "candle/Data/Images/Normal/0010.JPG": [],
+        },
+    ),
+    "VisA, converted by anomalib": (
+        partial(load_visa, category="pcb1"),
+        "pcb1",
+        {"test/bad/000.JPG": ["ground_truth/bad/000.png"], "test/good/0002.JPG": []},
+    ),
+    "VisA, converted by its authors": (
+        partial(load_visa, category="pcb1"),
+        "1cls/pcb1",
+        {"test/bad/000.JPG": ["ground_truth/bad/000.png"], "test/good/0002.JPG": []},
+    ),
+    "BTAD 01": (
+        partial(load_btad, category="01"),
+        f"{BTECH}/01",
+        {
+            "test/ko/0000.bmp": ["ground_truth/ko/0000.png"],
+            "test/ko/0001.bmp": ["ground_truth/ko/0001.png"],
+            "test/ok/0000.bmp": [],
+        },
+    ),
+    "BTAD 02": (
+        partial(load_btad, category="02"),
+        f"{BTECH}/02",
+        {"test/ko/0000.png": ["ground_truth/ko/0000.png"], "test/ok/0000.png": []},
+    ),
+    "BTAD 03": (
+        partial(load_btad, category="03"),
+        "03",
+        {"test/ko/0000.bmp": ["ground_truth/ko/0000.bmp"], "test/ok/0000.bmp": []},
+    ),
+    "magnetic tiles": (
+        load_magnetic_tile,
+        "",
+        {
+            "MT_Blowhole/Imgs/exp1_num_2.jpg": ["MT_Blowhole/Imgs/exp1_num_2.png"],
+            "MT_Blowhole/Imgs/exp1_num_10.JPG": ["MT_Blowhole/Imgs/exp1_num_10.PNG"],
+            "MT_Free/Imgs/exp1_num_2.jpg": [],
+        },
+    ),
+}
+EXTRA = ("Thumbs.db", "readme.txt", "license.txt", ".DS_Store", "__MACOSX/._000.png", "._000.png", "desktop.ini")
+
+
+@pytest.fixture(params=LAYOUTS)
+def layout(request, tmp_path):
+    """A data set in small: how to load it, the files that it was made of, and the masks to be found."""
+    load, start, files = LAYOUTS[request.param]
+    expected = np.zeros((len(files), 8, 8), dtype=bool)
+    for i, (image, masks) in enumerate(files.items()):
+        write(tmp_path / start, image)
+        for j, mask in enumerate(masks):
+            write_index_mask(tmp_path / start / mask, (i, j), value=j + 1)
+            expected[i, j, i] = True
+    if request.param == "VisA":
+        write_visa_table(tmp_path, [("candle", "test", image, *masks) for image, masks in files.items()])
+    for folder in [tmp_path, *[path for path in tmp_path.rglob("*") if path.is_dir()]]:
+        for name in EXTRA:
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text("no image")
+    return partial(load, tmp_path), tmp_path / start, files, expected
+
+
+def write_index_mask(path, at, value=1):
+    """Write a mask as VisA's are: the number of a kind of defect, shown in a color that says nothing."""
+    mask = Image.new("P", (8, 8))
+    mask.putpalette([0, 0, 0, 0, 0, 1, 0, 0, 0, 90, 0, 0])
+    mask.putpixel(at, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mask.save(path)
+
+
+def write_visa_table(root, rows):
+    (root / VISA_TABLE).parent.mkdir(exist_ok=True)
+    with (root / VISA_TABLE).open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["object", "split", "label", "image", "mask"])
+        for category, split, image, *mask in rows:
+            writer.writerow([category, split, "anomaly" if mask else "normal", image, *(mask or [""])])
+
+
+def test_each_layout_as_it_is_found_in_the_wild(layout):
+    load, _, files, masks = layout
+    images = load()
+    assert images.names == list(files)
+    assert images.labels.tolist() == [int(bool(masks)) for masks in files.values()]
+    np.testing.assert_array_equal(images.masks(8), masks)
+    assert images.skipped == []
+    assert all(image.size == (8, 8) for image in images)
+
+
+def test_in_each_layout_missing_masks_are_named_or_left_out(layout):
+    load, folder, files, _ = layout
+    image, masks = next((image, masks) for image, masks in files.items() if masks)
+    for mask in masks:
+        (folder / mask).unlink()
+    with pytest.raises(ImageReadError, match=rf"{image}: it has no mask .*on_error='skip'"):
+        load()
+    images = load(on_error="skip")
+    assert images.names == [name for name in files if name != image]
+    assert [path for path, _ in images.skipped] == [folder / image]
+
+
+def test_in_each_layout_damaged_masks_are_left_out(layout):
+    load, folder, files, _ = layout
+    image, masks = next((image, masks) for image, masks in files.items() if masks)
+    (folder / masks[-1]).write_text("no image")
+    images = load(on_error="skip")
+    assert images.names == [name for name in files if name != image]
+    assert Path(masks[-1]).name in images.skipped[0][1]
+
+
+def test_btad_from_its_own_folder(tmp_path):
+    write(tmp_path / BTECH, "02/test/ok/0000.png", "02/test/ko/0000.png", "02/train/ok/0000.png")
+    write_mask(tmp_path / BTECH, "02/ground_truth/ko/0000.png", marked=False)
+    images = load_btad(tmp_path / BTECH, "02")
+    assert images.names == load_btad(tmp_path, "02").names == ["test/ko/0000.png", "test/ok/0000.png"]
+    assert images.labels.tolist() == [1, 0], "an empty mask does not make a defective image normal"
+    with pytest.raises(DataNotFoundError, match=r"no category '2'.* Categories there: 02$"):
+        load_btad(tmp_path, "2")
+
+
+def test_a_mask_belongs_to_the_image_of_its_whole_name(tmp_path):
+    """An image that is itself called so is meant before the one that a mask's ending would lead to."""
+    write(tmp_path, "a.png", "a_mask.png", "a_1.png")
+    write_mask(tmp_path, "masks/a.png", "masks/a_mask.png", "masks/a_1_mask.png", "masks/a_mask_mask.png")
+    names = [
+        sources.name if isinstance(sources, Path) else [path.name for path in sources]
+        for sources in load_folder(tmp_path).mask_sources
+    ]
+    assert names == ["a.png", "a_1_mask.png", ["a_mask.png", "a_mask_mask.png"]]
+
+
+# ---- VisA's table
+
+
+@pytest.fixture
+def visa(tmp_path):
+    write(tmp_path, "candle/Data/Images/Normal/0001.JPG", "candle/Data/Images/Anomaly/000.JPG")
+    write_index_mask(tmp_path / "candle/Data/Masks/Anomaly/000.png", (3, 3))
+    rows = [
+        ("candle", "train", "candle/Data/Images/Normal/0002.JPG"),
+        ("candle", "test", "candle/Data/Images/Normal/0001.JPG"),
+        ("candle", "test", "candle/Data/Images/Anomaly/000.JPG", "candle/Data/Masks/Anomaly/000.png"),
+        ("pcb1", "test", "pcb1/Data/Images/Normal/0001.JPG"),
+    ]
+    write_visa_table(tmp_path, rows)
+    return tmp_path
+
+
+def test_visa_loads_the_test_split_of_one_category(visa):
+    images = load_visa(visa, "candle")
+    assert images.names == ["candle/Data/Images/Anomaly/000.JPG", "candle/Data/Images/Normal/0001.JPG"]
+    assert images.labels.tolist() == [1, 0]
+    assert images.mask(0).sum() == images.mask(0)[3, 3] == 1
+
+
+def test_visa_without_the_category(visa):
+    with pytest.raises(DataNotFoundError, match=r"'candles'. Did you mean 'candle'\? Categories there: candle, pcb1$"):
+        load_visa(visa, "candles")
+    with pytest.raises(DataNotFoundError, match=r"none: each must hold a folder 'test'; or .* split_csv/1cls\.csv"):
+        load_visa(visa / "candle", "candle")
+
+
+def test_visa_listed_images_that_are_not_there(visa):
+    with pytest.raises(ImageReadError, match=r"pcb1/Data/Images/Normal/0001\.JPG: there is no such file"):
+        load_visa(visa, "pcb1")
+    (visa / "candle/Data/Images/Normal/0001.JPG").unlink()
+    assert load_visa(visa, "candle", on_error="skip").labels.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "object,split,label,image,mask\n", "a,b\n1,2\n", b"\xff\xfe\x00", "split\ntest\n"]
+)
+def test_visa_with_another_table(visa, content):
+    (visa / VISA_TABLE).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(DataNotFoundError, match=r"1cls\.csv (lists no test images|is not VisA's table)"):
+        load_visa(visa, "candle")
+
+
+# ---- published numbers of images
+
+
+def test_published_totals():
+    totals = {data_set: np.sum(list(table.values()), axis=0).tolist() for data_set, table in TEST_IMAGES.items()}
+    assert totals == {
+        "MVTec AD": [467, 1258],
+        "VisA": [962, 1200],
+        "BTAD": [451, 290],
+        "magnetic tiles": [952, 392],
+    }
+
+
+def test_other_numbers_than_published_are_warned_of(mvtec):
+    expected = r"MVTec AD in .*mvtec, images in bottle: found 2 normal and 3 defective, published 20 normal and 63 def"
+    with pytest.warns(UserWarning, match=expected) as caught:
+        load_mvtec(mvtec, "bottle")
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("layout", "data_set", "counts"),
+    [
+        ("MVTec AD", "MVTec AD", {"bottle": (2, 2)}),
+        ("VisA", "VisA", {"candle": (2, 2)}),
+        ("VisA, converted by its authors", "VisA", {"pcb1": (1, 1)}),
+        ("BTAD 01", "BTAD", {"01": (1, 2)}),
+        ("magnetic tiles", "magnetic tiles", {"MT_Blowhole": (0, 2), "MT_Fray": (0, 0), "MT_Free": (1, 0)}),
+    ],
+    indirect=["layout"],
+)
+def test_each_data_set_is_compared_with_its_own_numbers(layout, data_set, counts, monkeypatch):
+    load, *_ = layout
+    with pytest.warns(UserWarning, match=rf"^{data_set} in .* {next(iter(counts))}: found .*, published"):
+        load()
+    monkeypatch.setitem(TEST_IMAGES, data_set, counts)
+    with warnings.catch_warnings(action="error"):
+        load()
+
+
+def test_folders_of_ones_own_are_compared_with_nothing(mvtec):
+    (mvtec / "bottle").rename(mvtec / "gravel")
+    with warnings.catch_warnings(action="error"):
+        load_mvtec(mvtec, "gravel")
+        (mvtec / "gravel").rename(mvtec / "bottle")
+        load_folder(mvtec / "bottle")
 
 
 @pytest.mark.skipif(not MAGNETIC_TILE.is_dir(), reason="shared/data/magnetic_tile is not there")

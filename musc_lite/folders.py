@@ -1,0 +1,104 @@
+"""What a folder holds: image files in natural order, and which masks belong to which image."""
+
+import re
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+
+from musc_lite.errors import DataNotFoundError
+
+__all__ = ["EXTENSIONS", "Skipped", "entries", "existing_folder", "find_images", "match_masks", "subfolders"]
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+# Pictures that a user would miss without a word about them; texts and tables beside the images are expected.
+CAMERA_RAW = (".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf")
+UNSUPPORTED = (".heic", ".heif", ".avif", ".gif", ".jp2", ".jxl", ".psd", ".ppm", ".pgm", ".tga", *CAMERA_RAW)
+MASK_ENDING = re.compile("[_-]mask[_-]?[0-9]*$")
+
+Skipped = list[tuple[Path, str]]
+
+
+def existing_folder(path: str | PathLike) -> Path:
+    """Give the folder as a Path; raise `DataNotFoundError` when there is none."""
+    folder = Path(path).expanduser()
+    if folder.is_file():
+        raise DataNotFoundError(f"{folder} is a file: give the folder that holds it")
+    if not folder.is_dir():
+        raise DataNotFoundError(f"there is no folder {folder}: check the spelling (from here, {Path.cwd()})")
+    return folder
+
+
+def entries(folder: Path) -> list[Path]:
+    """List what is in a folder and not hidden, links last."""
+    try:
+        found = [e for e in folder.iterdir() if not e.name.startswith(".") and e.name != "__MACOSX"]
+    except OSError as error:
+        raise DataNotFoundError(f"the folder {folder} cannot be listed: {error.strerror}") from error
+    return sorted(found, key=lambda entry: (entry.is_symlink(), entry.name))
+
+
+def subfolders(folder: Path, *names: str) -> list[Path]:
+    """Find direct subfolders by name in small letters, whatever their case, in the order of `names`."""
+    there = entries(folder)
+    return [entry for name in names for entry in there if entry.name.lower() == name and entry.is_dir()]
+
+
+def find_images(folder: Path, leave_out: Sequence[Path] = ()) -> tuple[list[Path], Skipped]:
+    """Find all image files in natural order, and those in formats that are not supported."""
+    found = sorted(_walk(folder, leave_out, set()), key=lambda file: natural_key(file.relative_to(folder)))
+    unsupported = [file for file in found if file.suffix.lower() in UNSUPPORTED]
+    advice = f"convert it to one of {' '.join(EXTENSIONS)}"
+    return (
+        [file for file in found if file.suffix.lower() in EXTENSIONS],
+        [(file, f"format not supported: {file.suffix.lower()}; {advice}") for file in unsupported],
+    )
+
+
+def _walk(folder: Path, leave_out: Sequence[Path], seen: set[Path]) -> Iterator[Path]:
+    """Yield whatever has a picture's name; each real folder is entered once, so that links make no circle."""
+    if folder.resolve() in seen or folder in leave_out:
+        return
+    seen.add(folder.resolve())
+    for entry in entries(folder):
+        if entry.is_dir() and entry.suffix.lower() not in EXTENSIONS:
+            yield from _walk(entry, leave_out, seen)
+        elif entry.suffix.lower() in EXTENSIONS + UNSUPPORTED:
+            yield entry
+
+
+def natural_key(path: Path) -> tuple:
+    """Sort img2 before img10, letters of either case alike, and ties always the same way."""
+    # Splitting at digits gives text, digits, text, ...: like meets like when two keys are compared.
+    pieces = [re.split("([0-9]+)", part.casefold()) for part in path.parts]
+    return [[int(p) if i % 2 else p for i, p in enumerate(part)] for part in pieces], path.as_posix()
+
+
+def match_masks(
+    images: Sequence[Path], image_folder: Path, masks: Sequence[Path], mask_folder: Path
+) -> list[Path | list[Path] | None]:
+    """Find the mask of each image, a list of them where there are several, None where there is none.
+
+    For an image ``bad/a.jpg`` these are ``bad/a.png``, ``bad/a_mask.png``, ``bad/a_mask_1.png``, ``bad/a_mask2.png``
+    and all in a folder ``bad/a/``, with any image extension, in any mixture.
+
+    Examples
+    --------
+    >>> files = [Path("bad/0_mask.png"), Path("bad/0_mask_1.png"), Path("bad/1/000.png"), Path("bad/7.png")]
+    >>> match_masks([Path("bad/0.JPG"), Path("bad/1.JPG"), Path("bad/2.JPG")], Path(), files, Path())
+    [[...Path('bad/0_mask.png'), ...Path('bad/0_mask_1.png')], ...Path('bad/1/000.png'), None]
+    """
+    names = [_name(file.relative_to(image_folder).with_suffix("")) for file in images]
+    found: dict[str, list[Path]] = {name: [] for name in names}
+    for mask in masks:
+        file = mask.relative_to(mask_folder)
+        for name in (_name(file.with_suffix("")), _name(file.parent)):
+            owner = name if name in found else MASK_ENDING.sub("", name)
+            if owner in found:
+                found[owner].append(mask)
+                break
+    return [found[name] if len(found[name]) > 1 else next(iter(found[name]), None) for name in names]
+
+
+def _name(path: Path) -> str:
+    """Reduce to what an image's path and its masks' have in common."""
+    return path.as_posix().casefold().removeprefix("images/")
