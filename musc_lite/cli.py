@@ -1,4 +1,4 @@
-"""The command line: musc-lite demo | score FOLDER | weights."""
+"""The command line: musc-lite demo | score FOLDER | benchmark DATASET | weights."""
 
 import csv
 import sys
@@ -25,6 +25,18 @@ app = typer.Typer(
 )
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for results; made where it is missing.")]
+BackboneName = Annotated[str, typer.Option(help="dinov2_vits14, dinov2_vitb14, dinov3_vitb16, ViT-L-14-336, ...")]
+Layers = Annotated[str | None, typer.Option(help="even, middle or block numbers such as 4,6,8.")]
+ImageSize = Annotated[int | None, typer.Option(help="Pixels along the side; more finds smaller defects.")]
+Degrees = Annotated[str | None, typer.Option("--r", help="Aggregation degrees such as 1,3,5.")]
+Interval = Annotated[str | None, typer.Option(help="Share of the closest images that score a patch; 0,0.3.")]
+Windows = Annotated[str | None, typer.Option(help="Re-scoring neighborhoods, 1,2,3; an empty text turns it off.")]
+References = Annotated[int | None, typer.Option(help="Score by so many of the images only: for large folders.")]
+Components = Annotated[int | None, typer.Option(help="Search among so many principal components.")]
+Window = Annotated[int | None, typer.Option(help="Search so many patches around, for parts that lie alike.")]
+Memory = Annotated[str | None, typer.Option(help="Memory for the batch, such as 4GB.")]
+BatchSize = Annotated[int, typer.Option(help="Images that go through the backbone at once.", min=1)]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default a GPU where there is one.")]
 
 
 def _numbers(option: str, text: str | None, kind: type = int) -> tuple | None:
@@ -46,6 +58,22 @@ def _contamination(text: str) -> str | float:
     if len(numbers) != 1:
         raise ValueError(f"--contamination takes auto or one share such as 0.1, got {text!r}")
     return numbers[0]
+
+
+def _settings(layers, image_size, r, interval, windows, references, n_components, window, max_memory) -> dict:
+    """Give the parameters of `MuSc` that options were given for."""
+    settings = {
+        "layers": _layers(layers),
+        "image_size": image_size,
+        "r": _numbers("--r", r),
+        "interval": _numbers("--interval", interval, float),
+        "windows": _numbers("--windows", windows),
+        "references": references,
+        "n_components": n_components,
+        "window": window,
+        "max_memory": max_memory,
+    }
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 @contextmanager
@@ -103,24 +131,20 @@ def score(
         Path, typer.Argument(help="Images in any layout; a subfolder good/ gives labels, masks are found.")
     ],
     output: Output,
-    backbone: Annotated[
-        str, typer.Option(help="dinov2_vits14, dinov2_vitb14, dinov3_vitb16, ViT-L-14-336, ...")
-    ] = "dinov2_vits14",
-    layers: Annotated[str | None, typer.Option(help="even, middle or block numbers such as 4,6,8.")] = None,
-    image_size: Annotated[int | None, typer.Option(help="Pixels along the side; more finds smaller defects.")] = None,
-    r: Annotated[str | None, typer.Option("--r", help="Aggregation degrees such as 1,3,5.")] = None,
-    interval: Annotated[str, typer.Option(help="Share of the closest images that score a patch.")] = "0,0.3",
-    windows: Annotated[str, typer.Option(help="Re-scoring neighborhoods; an empty text turns it off.")] = "1,2,3",
-    references: Annotated[
-        int | None, typer.Option(help="Score by so many of the images only: for large folders.")
-    ] = None,
-    n_components: Annotated[int | None, typer.Option(help="Search among so many principal components.")] = None,
-    window: Annotated[int | None, typer.Option(help="Search so many patches around, for parts that lie alike.")] = None,
-    max_memory: Annotated[str | None, typer.Option(help="Memory for the batch, such as 4GB.")] = None,
+    backbone: BackboneName = "dinov2_vits14",
+    layers: Layers = None,
+    image_size: ImageSize = None,
+    r: Degrees = None,
+    interval: Interval = None,
+    windows: Windows = None,
+    references: References = None,
+    n_components: Components = None,
+    window: Window = None,
+    max_memory: Memory = None,
     contamination: Annotated[str, typer.Option(help="auto, or the expected share of defective images.")] = "auto",
     on_error: Annotated[str, typer.Option(help="What to do with an unreadable image: raise or skip.")] = "raise",
-    batch_size: Annotated[int, typer.Option(help="Images that go through the backbone at once.", min=1)] = 8,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default a GPU where there is one.")] = None,
+    batch_size: BatchSize = 8,
+    device: Device = None,
 ) -> None:
     """Score the images of a folder by each other.
 
@@ -141,19 +165,11 @@ def score(
         _make_folder(output)
         detector = MuSc(
             backbone,
-            layers=_layers(layers),
-            image_size=image_size,
-            r=_numbers("--r", r),
-            interval=_numbers("--interval", interval, float),
-            windows=_numbers("--windows", windows),
-            references=references,
-            n_components=n_components,
-            window=window,
-            max_memory=max_memory,
             contamination=_contamination(contamination),
             batch_size=batch_size,
             device=device,
             cache_dir=output / "features",
+            **_settings(layers, image_size, r, interval, windows, references, n_components, window, max_memory),
         ).fit(images)
         result = Result(folder.resolve().name, images, detector, evaluate_detector(detector, images))
         _write_scores(output / "scores.csv", result)
@@ -164,6 +180,71 @@ def score(
         print(f"{outliers} of {len(images)} images are outliers. Look at {report}")
         if len(images) < 10:
             print("With fewer than 10 images trust the ranking, not the threshold.")
+
+
+@app.command(
+    epilog="Examples: "
+    "`musc-lite benchmark textures -o out/textures`; "
+    "`musc-lite benchmark mvtec --root data/mvtec --preset mvtec -o out/mvtec`; "
+    "`musc-lite benchmark magnetic-tile --root data/mtd --subsets 3 -o out/mtd-3`"
+)
+def benchmark(
+    dataset: Annotated[str, typer.Argument(help="mvtec, visa, btad, magnetic-tile, textiles or textures.")],
+    output: Output,
+    root: Annotated[Path | None, typer.Option(help="Folder of the data set; textures need none.")] = None,
+    category: Annotated[list[str] | None, typer.Option(help="Only this category (may be repeated).")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="The paper's settings for mvtec, visa or btad; other options override them.")
+    ] = None,
+    subsets: Annotated[int, typer.Option(help="Divide each category into so many parts, scored apart.", min=1)] = 1,
+    seed: Annotated[int, typer.Option(help="Another seed divides otherwise.")] = 0,
+    backbone: Annotated[str | None, typer.Option(help="dinov2_vits14 (default), ViT-L-14-336, ...")] = None,
+    layers: Layers = None,
+    image_size: ImageSize = None,
+    r: Degrees = None,
+    interval: Interval = None,
+    windows: Windows = None,
+    references: References = None,
+    n_components: Components = None,
+    window: Window = None,
+    max_memory: Memory = None,
+    batch_size: BatchSize = 8,
+    device: Device = None,
+) -> None:
+    """Repeat the paper's tables: score every category of a data set and print them beside the published figures.
+
+    Writes results.csv, results.md, results.png, results/ and scores/ to the output folder. Categories that are done
+    are not done again: interrupted and started again, it goes on where it was.
+    """
+    with _plain_errors():
+        from musc_lite.benchmark import find_categories, run_benchmark, table
+        from musc_lite.detector import MuSc
+        from musc_lite.paper import PRESETS
+
+        if preset is not None and preset not in PRESETS:
+            raise ValueError(f"--preset must be one of {', '.join(PRESETS)}, got {preset!r}")
+        categories = category or find_categories(dataset, root)
+        if preset is None and dataset in PRESETS:
+            print(f"The published figures were made with --preset {dataset}: {_words(PRESETS[dataset])}.")
+        settings = _settings(layers, image_size, r, interval, windows, references, n_components, window, max_memory)
+        settings = PRESETS.get(preset, {}) | settings | ({} if backbone is None else {"backbone": backbone})
+        print(f"Settings: {_words(settings) or 'the defaults of dinov2_vits14'}.")
+        _make_folder(output)
+        detector = MuSc(**settings, batch_size=batch_size, device=device)
+        results = []
+        for result in run_benchmark(
+            dataset, root, output, detector, categories=categories, n_subsets=subsets, seed=seed
+        ):
+            results.append(result)
+            auroc = f"image AUROC {100 * result.metrics['image_auroc']:.1f}"
+            print(
+                f"{result.category}: {auroc}, {result.seconds:.0f} s ({len(results)} of {len(categories)})", flush=True
+            )
+        print(f"\n{table(dataset, results)}\n\nThe table and a picture of it are in {output}")
+
+
+def _words(settings: dict) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items())
 
 
 @app.command()

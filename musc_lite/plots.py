@@ -29,6 +29,7 @@ __all__ = [
     "overlay",
     "pca_colors",
     "plot_anomaly_map",
+    "plot_comparison",
     "plot_distance_matrix",
     "plot_distances",
     "plot_gallery",
@@ -583,6 +584,38 @@ def plot_ranking(
     ax.set(xlabel="rank", ylabel="image score")
     ax.legend(frameon=False)
     sns.despine(ax=ax)
+    return ax
+
+
+def plot_comparison(
+    ours: Mapping[str, float], published: Mapping[str, float], name: str = "image AUROC", ax: Axes | None = None
+) -> Axes:
+    """Draw a metric of each category beside the published figure.
+
+    Parameters
+    ----------
+    ours, published : dict of str to float
+        Metric in 0..1 by category; categories without a published figure have one point.
+    name : str
+        Which metric.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = plt.gca() if ax is None else ax
+    ax.scatter(ours.values(), ours.keys(), color=LINE_COLORS[0], label="musc_lite", zorder=3)
+    for category, value in published.items():
+        ax.plot([value, ours[category]], [category] * 2, color="0.8", linewidth=2, zorder=1)
+    if published:
+        ax.scatter(published.values(), published.keys(), color=LINE_COLORS[1], marker="D", s=24, label="published")
+        _legend_above(ax)
+    ax.set(xlabel=name, ylim=(len(ours) - 0.5, -0.5))
+    ax.grid(axis="x", color="0.92")
+    ax.set_axisbelow(True)
+    sns.despine(ax=ax, left=True)
+    ax.tick_params(axis="y", length=0)
     return ax
 
 

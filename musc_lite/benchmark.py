@@ -1,0 +1,259 @@
+"""The paper's tables: each category of a data set scored and compared with the published figures.
+
+Results are kept category by category, so an interrupted run goes on where it was:
+
+    OUTPUT/results/<category>.json    metrics, settings, and what they belong to: weights, data, versions
+    OUTPUT/scores/<category>.csv      every image's score
+    OUTPUT/results.csv, results.md, results.png    the table, written again after each category
+"""
+
+import csv
+import hashlib
+import json
+import platform
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from musc_lite.datasets import load_btad, load_magnetic_tile, load_mvtec, load_visa
+from musc_lite.detector import MuSc, Scores
+from musc_lite.errors import DataNotFoundError
+from musc_lite.images import ImageSet
+from musc_lite.metrics import evaluate
+from musc_lite.paper import METRICS, PUBLISHED, published_metrics
+from musc_lite.subsets import divide, score_subsets
+from musc_lite.textures import PHOTOS, planted_textures
+from musc_lite.weights import atomic_path
+
+__all__ = ["DATASETS", "CategoryResult", "data_digest", "find_categories", "run_benchmark", "table"]
+
+DATASETS = ("mvtec", "visa", "btad", "magnetic-tile", "textiles", "textures")
+# What changes no score by more than rounding, or nothing at all.
+NO_SETTINGS = ("backbone", "batch_size", "cache_dir", "contamination", "device", "max_memory")
+
+
+@dataclass(frozen=True)
+class CategoryResult:
+    """What one category came to.
+
+    Attributes
+    ----------
+    category : str
+    n_images, n_defective : int
+    metrics : dict of str to float
+        As `evaluate` names them, in 0..1.
+    seconds : float
+        For reading, features and scoring.
+    run : dict
+        Settings, subsets, SHA-256 of weights and data, and versions.
+    """
+
+    category: str
+    n_images: int
+    n_defective: int
+    metrics: dict[str, float]
+    seconds: float
+    run: dict
+
+
+def find_categories(dataset: str, root: str | Path | None) -> list[str]:
+    """List the categories of a data set that are there.
+
+    Raises
+    ------
+    DataNotFoundError
+        If there are none.
+    """
+    if dataset not in DATASETS:
+        raise ValueError(f"the data set must be one of {', '.join(DATASETS)}, got {dataset!r}")
+    if dataset == "textures":
+        return list(PHOTOS)
+    if root is None:
+        raise ValueError(f"{dataset} is read from a folder: give it with --root (data_scripts/ has a script for it)")
+    root = Path(root).expanduser()
+    if dataset == "magnetic-tile":
+        return ["magnetic_tile"]
+    if dataset in ("mvtec", "textiles"):
+        found = sorted(folder.parent.name for folder in root.glob("*/test") if folder.is_dir())
+    else:
+        inside = [root, root / "BTech_Dataset_transformed"]
+        found = [c for c in PUBLISHED[dataset] if any((folder / c).is_dir() for folder in inside)]
+    if not found:
+        raise DataNotFoundError(f"{root} holds no category of {dataset}: give the folder that holds its categories")
+    return found
+
+
+def run_benchmark(
+    dataset: str,
+    root: str | Path | None,
+    output: str | Path,
+    detector: MuSc,
+    *,
+    categories: Sequence[str] | None = None,
+    n_subsets: int = 1,
+    seed: int = 0,
+) -> Iterator[CategoryResult]:
+    """Score one category after the other; those that are done already are read back.
+
+    Parameters
+    ----------
+    dataset : str
+        One of `DATASETS`.
+    root : path, optional
+        Where the data set is; "textures" needs none.
+    output : path
+        Where results are kept. Features are kept there too while a category is not finished.
+    detector : MuSc
+        Settings.
+    categories : sequence of str, optional
+        Only these.
+    n_subsets, seed : int
+        Divide each category first, see `divide`.
+
+    Yields
+    ------
+    CategoryResult
+        As they come; the tables in `output` hold those yielded so far.
+    """
+    output, results = Path(output), []
+    backbone = detector._load_backbone()
+    for category in categories or find_categories(dataset, root):
+        images = _load(dataset, root, category)
+        features = output / "features" / category
+        settings = detector.get_params(deep=False)
+        run = {
+            "dataset": dataset,
+            "backbone": [backbone.name, backbone.pretrained],
+            "weights_sha256": backbone.weights_sha256,
+            "data_sha256": data_digest(images),
+            "settings": {name: value for name, value in settings.items() if name not in NO_SETTINGS},
+            "n_subsets": n_subsets,
+            "seed": seed,
+            "versions": versions(),
+        }
+        run = json.loads(json.dumps(run, default=list))  # as it reads when it comes back
+        path = output / "results" / f"{category}.json"
+        result = _read(path, run)
+        if result is None:
+            start = time.perf_counter()
+            fresh = MuSc(**settings | {"backbone": backbone, "cache_dir": features})
+            scores = score_subsets(fresh, images, divide(images.names, n_subsets, seed=seed))
+            size = scores.anomaly_maps.shape[1:]
+            metrics = evaluate(images.labels, scores.image_scores, images.masks(size), scores.anomaly_maps)
+            seconds = round(time.perf_counter() - start, 1)
+            result = CategoryResult(category, len(images), int(np.sum(images.labels)), metrics.asdict(), seconds, run)
+            write_scores(output / "scores" / f"{category}.csv", images, scores)
+            _write(path, json.dumps(asdict(result), indent=1) + "\n")
+            shutil.rmtree(features, ignore_errors=True)  # a large data set's would fill the disk
+        results.append(result)
+        _write_tables(output, dataset, results)
+        yield result
+
+
+def table(dataset: str, results: Sequence[CategoryResult]) -> str:
+    """Write results as a Markdown table in percent, "ours / published" where there are published figures."""
+    shown = [name for name in METRICS if any(r.metrics[name] == r.metrics[name] for r in results)]
+    rows = [(r.category, str(r.n_images), r.metrics, published_metrics(dataset, r.category)) for r in results]
+    if len(results) > 1:
+        compared = [known for *_, known in rows if known]
+        mean = _mean(compared) if len(compared) == len(rows) else None
+        rows.append(("mean", "", _mean([r.metrics for r in results]), mean))
+    lines = [
+        f"| category | images | {' | '.join(name.replace('_', ' ').replace('auroc', 'AUROC') for name in shown)} |",
+        "|---" * (2 + len(shown)) + "|",
+    ]
+    for category, n_images, metrics, known in rows:
+        cells = [_percent(metrics[name]) + (f" / {_percent(known[name])}" if known else "") for name in shown]
+        lines.append(f"| {category} | {n_images} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def data_digest(images: ImageSet) -> str:
+    """Hash names, labels, bytes of all images, and masks: SHA-256 as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for i, name in enumerate(images.names):
+        label = None if images.labels is None else int(images.labels[i])
+        digest.update(f"{name} {label} {images.digest(i)}\n".encode())
+    return digest.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Name the versions that a result may depend on."""
+    packages = ("musc-lite", "torch", "torchvision", "timm", "open_clip_torch", "numpy", "pillow", "scikit-learn")
+    return {"python": platform.python_version(), "machine": platform.machine()} | {p: version(p) for p in packages}
+
+
+def write_scores(path: Path, images: ImageSet, scores: Scores) -> None:
+    """Write every image's score, most anomalous first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "score", "label"])
+        for i in np.argsort(-scores.image_scores, kind="stable"):
+            writer.writerow([images.names[i], f"{scores.image_scores[i]:.6f}", images.labels[i]])
+
+
+def _load(dataset: str, root: str | Path | None, category: str) -> ImageSet:
+    if dataset == "textures":
+        return planted_textures(category)
+    if dataset == "magnetic-tile":
+        return load_magnetic_tile(root)
+    load = {"mvtec": load_mvtec, "textiles": load_mvtec, "visa": load_visa, "btad": load_btad}[dataset]
+    images = load(root, category)
+    if images.labels is None:
+        raise DataNotFoundError(f"{root}/{category} has no labels: its test folder must hold a folder 'good' or 'ok'")
+    return images
+
+
+def _read(path: Path, run: Mapping) -> CategoryResult | None:
+    """Read a result back, unless it is of another run or not whole."""
+    try:
+        result = CategoryResult(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return result if result.run == run else None
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def _write_tables(output: Path, dataset: str, results: Sequence[CategoryResult]) -> None:
+    import matplotlib.pyplot as plt
+
+    from musc_lite.plots import plot_comparison
+
+    run = results[0].run
+    settings = ", ".join(f"{name}={value}" for name, value in run["settings"].items())
+    about = f"{dataset} with {run['backbone'][0]}: {settings}, n_subsets={run['n_subsets']}, seed={run['seed']}"
+    figures = "Percent; ours / published.\n\n" if PUBLISHED.get(dataset) else "Percent.\n\n"
+    _write(output / "results.md", f"{about}\n\n{figures}{table(dataset, results)}\n")
+    with atomic_path(output / "results.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["category", "images", "defective", *METRICS, *(f"published_{name}" for name in METRICS)])
+        for r in results:
+            known = published_metrics(dataset, r.category) or {}
+            ours = [f"{r.metrics[name]:.4f}" for name in METRICS]
+            writer.writerow([r.category, r.n_images, r.n_defective, *ours, *(known.get(name, "") for name in METRICS)])
+    ours = {r.category: r.metrics["image_auroc"] for r in results}
+    published = {c: known["image_auroc"] for c in ours if (known := published_metrics(dataset, c))}
+    fig, ax = plt.subplots(figsize=(6, 1.2 + 0.3 * len(results)), layout="constrained")
+    plot_comparison(ours, published, ax=ax)
+    with atomic_path(output / "results.png") as partial:
+        fig.savefig(partial, format="png", dpi=150)
+    plt.close(fig)
+
+
+def _mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([row[name] for row in rows])) for name in METRICS}
+
+
+def _percent(share: float) -> str:
+    return "–" if share != share else f"{100 * share:.1f}"

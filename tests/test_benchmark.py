@@ -1,0 +1,144 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import musc_lite
+from musc_lite import benchmark
+from musc_lite.benchmark import CategoryResult, find_categories, run_benchmark, table
+from musc_lite.cli import app
+from musc_lite.paper import METRICS
+
+
+@pytest.fixture(scope="module")
+def mvtec(tmp_path_factory):
+    """Two textures of small images in the MVTec AD layout; one bears the name of a published category."""
+    root = tmp_path_factory.mktemp("mvtec")
+    for name, texture in (("screw", "gravel"), ("my parts", "brick")):
+        images = musc_lite.planted_textures(texture, n_images=8, n_defective=3, image_size=64)
+        for i, (image, mask) in enumerate(zip(images, images.masks(64), strict=True)):
+            kind = "bad" if images.labels[i] else "good"
+            (root / name / "test" / kind).mkdir(parents=True, exist_ok=True)
+            image.save(root / name / "test" / kind / f"{i}.png")
+            if kind == "bad":
+                (root / name / "ground_truth" / kind).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(255 * mask.astype(np.uint8)).save(root / name / "ground_truth" / kind / f"{i}_mask.png")
+    return root
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Which categories are really scored."""
+    scored = []
+
+    def count(detector, images, subsets):
+        scored.append(len(subsets))
+        return score_subsets(detector, images, subsets)
+
+    score_subsets = benchmark.score_subsets
+    monkeypatch.setattr(benchmark, "score_subsets", count)
+    return scored
+
+
+@pytest.fixture
+def detector(backbone):
+    return musc_lite.MuSc(backbone, image_size=56, r=(1,))
+
+
+@pytest.mark.filterwarnings("ignore:.*published")  # the number of images of 'screw'
+def test_a_run_goes_on_where_it_was_interrupted(mvtec, tmp_path, detector, counted):
+    whole = list(run_benchmark("mvtec", mvtec, tmp_path / "whole", detector))
+    assert [result.category for result in whole] == ["my parts", "screw"]
+    assert len(counted) == 2
+
+    run = run_benchmark("mvtec", mvtec, tmp_path / "cut", detector)
+    next(run)
+    run.close()
+    assert "screw" not in (tmp_path / "cut" / "results.csv").read_text()
+    resumed = list(run_benchmark("mvtec", mvtec, tmp_path / "cut", detector))
+    assert len(counted) == 4  # 'my parts' was not scored again
+    assert [result.metrics for result in resumed] == [result.metrics for result in whole]
+    for file in ("results.csv", "results.md", "scores/screw.csv", "scores/my parts.csv"):
+        assert (tmp_path / "cut" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+    assert not (tmp_path / "cut" / "features" / "screw").exists()
+    assert Image.open(tmp_path / "cut" / "results.png").size[0] > 400
+
+
+@pytest.mark.filterwarnings("ignore:.*published")
+def test_what_was_made_otherwise_is_made_again(mvtec, tmp_path, detector, backbone, counted):
+    def run(detector=detector, **options):
+        before = len(counted)
+        list(run_benchmark("mvtec", mvtec, tmp_path, detector, categories=["screw"], **options))
+        return len(counted) > before
+
+    assert run()
+    assert not run()
+    assert not run(musc_lite.MuSc(backbone, image_size=56, r=(1,), batch_size=3))
+    assert run(musc_lite.MuSc(backbone, image_size=56, r=(3,)))
+    assert run(n_subsets=2)
+    result = tmp_path / "results" / "screw.json"
+    result.write_text(result.read_text()[:-20])
+    assert run(n_subsets=2)
+    changed = json.loads(result.read_text())
+    changed["run"]["data_sha256"] = "0" * 64
+    result.write_text(json.dumps(changed))
+    assert run(n_subsets=2)
+
+
+def test_the_table_shows_published_figures_and_their_mean():
+    def result(category, auroc):
+        metrics = dict.fromkeys(METRICS, float("nan")) | {"image_auroc": auroc}
+        return CategoryResult(category, 10, 3, metrics, 1.0, {})
+
+    assert table("mvtec", [result("screw", 0.5), result("tile", 1.0)]).splitlines() == [
+        "| category | images | image AUROC |",
+        "|---|---|---|",
+        "| screw | 10 | 50.0 / 82.2 |",
+        "| tile | 10 | 100.0 / 100.0 |",
+        "| mean |  | 75.0 / 91.1 |",
+    ]
+    assert "| mean |  | 75.0 |" in table("mvtec", [result("screw", 0.5), result("nut", 1.0)])
+
+
+@pytest.mark.filterwarnings("ignore:.*published")
+def test_the_command_prints_and_keeps_the_table(mvtec, tmp_path):
+    arguments = ["benchmark", "mvtec", "--root", str(mvtec), "-o", str(tmp_path), "--category", "screw"]
+    done = CliRunner().invoke(app, [*arguments, "--image-size", "56", "--r", "1", "--subsets", "2"])
+    assert done.exit_code == 0, done.output
+    assert "--preset mvtec" in done.output
+    assert "| screw | 8 |" in done.output
+    with (tmp_path / "results.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["published_image_auroc"]) == 0.8217
+    assert 0 <= float(row["image_auroc"]) <= 1
+    run = json.loads((tmp_path / "results" / "screw.json").read_text())["run"]
+    assert run["versions"]["musc-lite"] == musc_lite.__version__
+    assert run["n_subsets"] == 2
+    assert len(run["weights_sha256"]) == len(run["data_sha256"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mvtek"], "one of mvtec"),
+        (["mvtec"], "--root"),
+        (["mvtec", "--root", "ROOT", "--preset", "paper"], "--preset must be one of mvtec, visa, btad"),
+        (["mvtec", "--root", "ROOT", "--category", "scew"], "Did you mean 'screw'"),
+        (["visa", "--root", "ROOT"], "no category of visa"),
+        (["mvtec", "--root", "ROOT", "--subsets", "9"], "give fewer subsets"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*published")
+def test_what_cannot_be_run_is_said(mvtec, tmp_path, arguments, message):
+    arguments = [str(mvtec) if argument == "ROOT" else argument for argument in arguments]
+    done = CliRunner().invoke(app, ["benchmark", *arguments, "-o", str(tmp_path)])
+    assert done.exit_code == 1
+    assert message in done.output
+
+
+def test_categories_are_those_that_are_there(mvtec):
+    assert find_categories("mvtec", mvtec) == ["my parts", "screw"]
+    assert find_categories("textures", None) == ["brick", "gravel", "grass"]
