@@ -193,9 +193,9 @@ def test_a_tar_that_ends_between_two_files_is_not_taken_for_whole(tmp_path, fold
 
 
 def test_damaged_content_is_noticed(tmp_path, folder):
-    archive = write(tmp_path / "archive", "targz")
-    content = bytearray(archive.read_bytes())
-    content[-6] ^= 1  # in the checksum
+    archive = tmp_path / "archive"
+    content = bytearray(gzip.compress(write(tmp_path / "tar", "tar").read_bytes() + bytes(3_000_000)))
+    content[-6] ^= 1  # in the checksum, long after the last file
     archive.write_bytes(content)
     assert_refused(archive, folder, "CRC check failed")
 

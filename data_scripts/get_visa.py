@@ -1,0 +1,45 @@
+"""Download VisA, the Visual Anomaly data set: 12 categories of circuit boards, food, candles and capsules.
+
+    python data_scripts/get_visa.py data/visa
+    python data_scripts/get_visa.py data/visa --url ~/Downloads/VisA_20220922.tar      the same from a file
+
+License: CC BY 4.0. Downloads VisA_20220922.tar from Amazon's public bucket amazon-visual-anomaly: 1,929,840,640 bytes,
+and as much again while it is unpacked. Its authors publish no checksum; it is compared with the SHA-256 that
+anomalib and others recorded. An interrupted download goes on where it was.
+
+Writes OUT/split_csv/1cls.csv, OUT/<category>/Data/Images/{Normal,Anomaly} and OUT/<category>/Data/Masks/Anomaly, as
+they are in the archive, 10,821 images. Zou et al., "SPot-the-Difference self-supervised pre-training for anomaly
+detection and segmentation", ECCV 2022.
+"""
+
+from pathlib import Path
+
+from common import Archive, get, parse, plain_errors, report
+
+from musc_lite.datasets import load_visa
+from musc_lite.published import TEST_IMAGES
+
+VISA = Archive(
+    holds=("split_csv/1cls.csv", "*/test/good"),  # as published, or as the authors' script arranges it
+    largest=10_000_000_000,
+    url="https://amazon-visual-anomaly.s3.us-west-2.amazonaws.com/VisA_20220922.tar",
+    size=1_929_840_640,
+    sha256="2eb8690c803ab37de0324772964100169ec8ba1fa3f7e94291c9ca673f40f362",
+)
+
+
+def categories(root: Path) -> list[str]:
+    """List the categories that are there."""
+    return [name for name in TEST_IMAGES["VisA"] if (root / name).is_dir()]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Read the command line, download, unpack."""
+    options = parse(__doc__, arguments)
+    with plain_errors():
+        get(VISA, options)
+        report("visa", options.out, ((name, load_visa(options.out, name)) for name in categories(options.out)))
+
+
+if __name__ == "__main__":
+    main()
