@@ -196,23 +196,25 @@ def mutual_scores(
         tokens = project(tokens, principal_axes(tokens if references is None else tokens[chosen], n_components))
     if max_memory is None and tokens.is_cuda:
         max_memory = free_memory(tokens.device)
+    if method not in ("loop", "fast"):
+        raise ValueError(f"method must be 'fast' or 'loop', got {method!r}")
+    scores = tokens.new_empty(n_images, n_patches, dtype=precise(tokens))
     if method == "loop":
         tokens = tokens.to(precise(tokens))
-        others = (_nearest_distances_of_image(tokens, i, chosen, **near) for i in range(n_images))
-    elif method != "fast":
-        raise ValueError(f"method must be 'fast' or 'loop', got {method!r}")
+        for i in range(n_images):
+            scores[i] = interval_average(_nearest_distances_of_image(tokens, i, chosen, **near), interval)
     elif shares_products(tokens.shape, references, window, max_memory):
         nearest = nearest_of_pairs(tokens, progress)
-        others = (_drop_image(nearest[i], i).T for i in range(n_images))
+        for i in range(n_images):
+            scores[i] = interval_average(_drop_image(nearest[i], i).T, interval)
     else:
+
+        def keep_average(i: int, nearest: Tensor) -> None:
+            scores[i] = interval_average(nearest[:, chosen != i], interval)  # from (M, J), perhaps i among them
+
         compared = tokens if references is None else tokens[chosen]
-        scores = []
-        for i, nearest in enumerate(nearest_to_references(tokens, compared, **near)):  # (M, J), perhaps i among them
-            scores.append(interval_average(nearest[:, chosen != i], interval))
-            if progress:
-                progress(len(chosen))
-        return torch.stack(scores)
-    return torch.stack([interval_average(distances, interval) for distances in others])
+        nearest_to_references(tokens, compared, keep_average, **near, progress=progress)
+    return scores
 
 
 def choose_references(n_images: int, references: int | Sequence[int] | None) -> Tensor:
@@ -325,7 +327,9 @@ def reference_distances(
     if n_components is not None:
         axes = principal_axes(references, n_components)
         tokens, references = project(tokens, axes), project(references, axes)
-    return torch.stack(list(nearest_to_references(tokens, references, **near)))
+    distances = tokens.new_empty(*tokens.shape[:2], len(references), dtype=precise(tokens))
+    nearest_to_references(tokens, references, lambda i, nearest: distances[i].copy_(nearest), **near)
+    return distances
 
 
 def patch_distances(tokens: Tensor | np.ndarray, i: int, m: int) -> Tensor:

@@ -72,39 +72,53 @@ def nearest_of_pairs(tokens: Tensor, progress: Callable[[int], object] | None = 
 
 
 def nearest_to_references(
-    tokens: Tensor, references: Tensor, window: int | None = None, grid: tuple[int, int] | None = None
-) -> Iterator[Tensor]:
-    """Yield for each image the distances to the nearest patch of each reference image.
+    tokens: Tensor,
+    references: Tensor,
+    use: Callable[[int, Tensor], None],
+    window: int | None = None,
+    grid: tuple[int, int] | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> None:
+    """Visit every image once: use(image i, distances (M, J) to the nearest patch of each reference image).
 
     Parameters
     ----------
     tokens : Tensor (N, M, C)
     references : Tensor (J, M, C)
+    use : callable
+        Called in the thread that measured the distances. What it keeps it should write into one tensor made before:
+        small tensors that stay, made between large ones that go, leave holes in memory as large as the large ones.
     window : int, optional
         Look only so many rows and columns away; None: everywhere.
     grid : (h, w), optional
         Rows and columns of patches, for a window.
-
-    Yields
-    ------
-    Tensor (M, J)
+    progress : callable, optional
+        Called with the number of pairs done since the last call.
     """
     if is_fused(tokens.device):
         from musc_lite import gpu
 
-        return gpu.nearest_to_references(tokens, references, window, grid)
+        for i, nearest in enumerate(gpu.nearest_to_references(tokens, references, window, grid)):
+            use(i, nearest)
+            if progress:
+                progress(len(references))
+        return
     n_compared = references.shape[1] if window is None else min(BAND + 2 * window, grid[0]) * grid[1]
     n_queries = tokens.shape[1] if window is None else BAND * grid[1]
     step = images_at_once(n_queries * n_compared, tokens.device)
 
-    def search(i: int) -> Tensor:
-        if window is None:
-            nearest = [squared_distances(tokens[i], some).amin(dim=1) for some in references.split(step)]
-        else:
-            nearest = [_nearest_in_window(tokens[i], some, window, grid) for some in references.split(step)]
-        return torch.cat(nearest).T.clamp(min=0).sqrt()
+    def search(i: int) -> None:
+        nearest = references.new_empty(references.shape[:2], dtype=precise(tokens))  # (J, M)
+        for some, found in zip(references.split(step), nearest.split(step), strict=True):
+            if window is None:
+                torch.amin(squared_distances(tokens[i], some), dim=1, out=found)
+            else:
+                found.copy_(_nearest_in_window(tokens[i], some, window, grid))
+        use(i, nearest.T.clamp(min=0).sqrt())
 
-    return on_all_cores(search, range(len(tokens)), tokens.device)
+    for _ in on_all_cores(search, range(len(tokens)), tokens.device):
+        if progress:
+            progress(len(references))
 
 
 def _nearest_in_window(patches: Tensor, images: Tensor, window: int, grid: tuple[int, int]) -> Tensor:
@@ -115,7 +129,7 @@ def _nearest_in_window(patches: Tensor, images: Tensor, window: int, grid: tuple
     h, w = grid
     patches, images = patches.to(precise(patches)), images.to(precise(images))
     lengths = torch.linalg.vector_norm(images, dim=-1, keepdim=True).square_()  # (J, M, 1)
-    nearest = []
+    nearest = lengths.new_empty(len(images), h * w)
     for top in range(0, h, BAND):
         rows, near = slice(top, min(top + BAND, h)), slice(max(0, top - window), min(top + BAND + window, h))
         queries = patches[rows.start * w : rows.stop * w]  # (Q, C)
@@ -123,8 +137,8 @@ def _nearest_in_window(patches: Tensor, images: Tensor, window: int, grid: tuple
         too_far = far_apart(grid, window, near, rows).to(patches.device)  # (places, Q)
         squared = torch.baddbmm(lengths[:, places], images[:, places], queries.T.expand(len(images), -1, -1), alpha=-2)
         squared += torch.zeros_like(squared[0]).masked_fill_(too_far, torch.inf)
-        nearest.append(squared.amin(dim=1))  # (J, Q), of |b|^2 - 2ab: |a|^2 decides nothing
-    return torch.cat(nearest, dim=1) + patches.square().sum(dim=-1)
+        nearest[:, rows.start * w : rows.stop * w] = squared.amin(dim=1)  # of |b|^2 - 2ab: |a|^2 decides nothing
+    return nearest.add_(patches.square().sum(dim=-1))
 
 
 def far_apart(grid: tuple[int, int], window: int, rows: slice = slice(None), other_rows: slice = slice(None)) -> Tensor:
@@ -239,7 +253,10 @@ def principal_axes(tokens: Tensor, n_components: int) -> Tensor:
 
 def project(tokens: Tensor, axes: Tensor) -> Tensor:
     """Give the coordinates of tokens (N, M, C) along axes (C, n): (N, M, n), in the tokens' own precision."""
-    return torch.stack([(image.to(axes.dtype) @ axes).to(tokens.dtype) for image in tokens])
+    projected = tokens.new_empty(*tokens.shape[:2], axes.shape[1])
+    for image, coordinates in zip(tokens, projected, strict=True):
+        coordinates.copy_(image.to(axes.dtype) @ axes)
+    return projected
 
 
 def parse_bytes(size: int | str) -> int:

@@ -1,4 +1,6 @@
+import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -279,6 +281,21 @@ def test_budget_chooses_the_way_and_not_the_scores():
     torch.testing.assert_close(scores["14MB"], scores[None], atol=1e-5, rtol=0)
     for budget, n_pairs in ((None, 120 * 119 // 2), ("14MB", 120 * 120)):
         assert sum(calls[budget]) == count_pairs(tokens.shape, max_memory=budget) == n_pairs
+
+
+def resident(kind: str) -> int:
+    """Read resident memory in bytes: "VmRSS" now, "VmHWM" at its peak."""
+    return 1024 * int(re.search(rf"{kind}:\s+(\d+) kB", Path("/proc/self/status").read_text())[1])
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="Linux tells resident memory")
+def test_resident_memory_stays_within_the_budget():
+    tokens = random_tokens(800, 64, 4).half()  # the distances of all pairs would take 164 MB
+    mutual_scores(tokens[:100], max_memory="30MB")  # starts threads, loads what is loaded late
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from now on
+    before = resident("VmRSS")
+    mutual_scores(tokens, max_memory="30MB")
+    assert resident("VmHWM") - before < 60e6  # allocators keep what they were given back
 
 
 @pytest.mark.parametrize("budget", [0, "a lot", "-1GB", "1GBit", "inf", "nan"])
