@@ -14,6 +14,7 @@ Writes OUT/<category>/test/, ground_truth/ and train/, as they are in the archiv
 Categories that are there already stay as they are. Bergmann et al., "The MVTec anomaly detection dataset", IJCV 2021.
 """
 
+import shlex
 import sys
 import tempfile
 from functools import partial
@@ -52,7 +53,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse(__doc__, arguments)
     with plain_errors():
         if options.url is None:
-            print(BY_HAND.format(out=options.out), file=sys.stderr)
+            print(BY_HAND.format(out=shlex.quote(str(options.out))), file=sys.stderr)
             sys.exit(1)
         options.out.parent.mkdir(parents=True, exist_ok=True)
         with (

@@ -183,13 +183,14 @@ def _receive_all(
             reached = partial.size()
             failures = 1 if reached > furthest else failures + 1
             furthest = max(furthest, reached)
+            reason, wait = _reason(error, timeout), pause * 2 ** (failures - 1)
             if failures >= attempts:
-                kept = f"{partial.kept()} bytes are kept in {partial.file}. " if partial.kept() else ""
-                raise DownloadError(
-                    f"cannot download {partial.source}: {_reason(error, timeout)}. {kept}"
-                    f"Run the same again to go on, or {BY_HAND}"
-                ) from error
-            time.sleep(pause * 2 ** (failures - 1))
+                kept = f"{partial.kept()} bytes are kept in {partial.file}: run the same again to go on"
+                advice = kept if partial.kept() else "Try again later"
+                raise DownloadError(f"cannot download {partial.source}: {reason}. {advice}, or {BY_HAND}") from error
+            if progress:
+                print(f"{partial.path.name}: {reason}; trying again in {wait:g} s", file=sys.stderr)
+            time.sleep(wait)
         except requests.RequestException as error:  # no valid address, too many redirections
             raise DownloadError(f"cannot download {partial.source}: {error}; {BY_HAND}") from error
         except OSError as error:

@@ -61,7 +61,7 @@ def test_more_drops_than_attempts_are_fine_while_bytes_come(get, server):
 
 def test_a_connection_that_always_breaks_ends_in_an_error_and_the_next_run_goes_on(get, server, tmp_path):
     server.drops = [100_000, 0, 0]
-    with pytest.raises(DownloadError, match=r"bytes are kept in .*archive\.zip\.partial\. Run the same again to go on"):
+    with pytest.raises(DownloadError, match=r"bytes are kept in .*archive\.zip\.partial: run the same again to go on"):
         get(sha256=SHA256, attempts=3)
     assert files(tmp_path) == ["archive.zip.partial", "archive.zip.partial.json"]
     server.requests.clear()
@@ -161,9 +161,10 @@ def test_a_silent_server_is_given_up_and_the_part_kept(get, server, tmp_path):
     assert len(server.requests) == 2
 
 
-def test_passing_trouble_of_the_server_is_waited_for(get, server):
+def test_passing_trouble_of_the_server_is_waited_for(get, server, capsys):
     server.statuses = [503, 429, 500]
     assert get().read_bytes() == CONTENT
+    assert "archive.zip: the server answers 503 Service Unavailable; trying again in 0 s" in capsys.readouterr().err
 
 
 def test_waiting_doubles(get, server, monkeypatch):
