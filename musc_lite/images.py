@@ -6,21 +6,27 @@ Whatever goes in, 8-bit RGB comes out:
 - transparent pixels are laid over white; CMYK, palette and gray become RGB
 - the camera's EXIF rotation is applied, to masks too
 - of a file with several frames or pages, the first is read
-- an image of more pixels than ``PIL.Image.MAX_IMAGE_PIXELS`` (89 million) is refused
+- an image of more pixels than ``PIL.Image.MAX_IMAGE_PIXELS`` (89 million) is refused, and one that would take more
+  memory than 10 bytes for each of them (0.9 GB): a WebP of 56 million pixels, a TIFF of doubles of 28 million
 
-A file that cannot be read whole raises ``ImageReadError``; half an image never comes out.
+A file that cannot be read whole raises ``ImageReadError``; half an image never comes out. A file from a stranger can
+be made to cost minutes or many GB; what is known to do so is refused before it is decoded (see `make stress`).
 """
 
 import hashlib
 import math
+import mmap
 import operator
+import os
+import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from io import BytesIO
+from functools import reduce
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import tifffile
@@ -34,6 +40,16 @@ T = TypeVar("T")
 # Closed on purpose: asked without a list, Pillow would hand an EPS named x.png to Ghostscript.
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+MAX_BYTES_PER_PIXEL = 10  # of PIL.Image.MAX_IMAGE_PIXELS: what decoding and converting may take
+MAX_PARTS = 100_000  # chunks of a PNG, segments of a JPEG, strips of a TIFF: each takes some microseconds
+MAX_TAGS, MAX_TAG_BYTES = 4_096, 500_000_000
+MAX_SCANNED = 2_000_000_000  # pixels times scans of a progressive JPEG
+MAX_RUN_LENGTH_PIXELS = 16_000_000  # Pillow decodes such a BMP byte by byte in Python
+TIFF_COMPRESSIONS = (1, 5, 8, 32773, 32946)  # none, LZW, deflate, PackBits, deflate's old number
+DEFLATE = (8, 32946)
+JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # within coded data: no stuffing, no restart
+BAND = 1 << 18  # pixels that are converted at a time
+ORIENTATION = 274  # EXIF
 SKIP_HINT = "; repair or remove it, or leave bad files out (on_error='skip', --on-error skip)"
 
 
@@ -160,7 +176,25 @@ class ImageSet:
         source = self.sources[operator.index(i)]
         if isinstance(source, Image.Image):
             return hashlib.sha256(f"{source.mode} {source.size} ".encode() + source.tobytes()).hexdigest()
-        return _read(source, lambda data: hashlib.sha256(data).hexdigest())
+        return _file_digest(source)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all names, labels, images and masks, in their order: tells one state of the data from another."""
+        lines = []
+        for i, name in enumerate(self.names):
+            label = None if self.labels is None else int(self.labels[i])
+            source = None if self.mask_sources is None else self.mask_sources[i]
+            if isinstance(source, np.ndarray):
+                masks = [hashlib.sha256(f"{source.shape} ".encode() + np.packbits(source).tobytes()).hexdigest()]
+            else:
+                parts = source if isinstance(source, list) else [source]
+                masks = [_file_digest(part) for part in parts if part is not None]
+            lines.append(f"{name} {label} {self.digest(i)} {' '.join(masks)}\n")
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    return _read(path, lambda file: hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def from_arrays(
@@ -217,7 +251,7 @@ def read_image(path: str | PathLike) -> Image.Image:
     ImageReadError
         When the file cannot be read whole as a PNG, JPEG, BMP, TIFF or WebP image.
     """
-    return _read(path, lambda data: _to_rgb(_decode(data)))
+    return _read(path, lambda file: _to_rgb(_decode(file)))
 
 
 def read_mask(path: str | PathLike) -> np.ndarray:
@@ -227,25 +261,29 @@ def read_mask(path: str | PathLike) -> np.ndarray:
     reaches the upper half of its range counts there only: its edges are soft. So does a JPEG, whose compression
     leaves noise around zero. Alpha does not count. Raises as `read_image` does.
     """
-    return _read(path, lambda data: _to_mask(_decode(data)))
+    return _read(path, lambda file: _to_mask(_decode(file)))
 
 
 # ---- from a file to pixels
 
 
-def _read(path: str | PathLike, use: Callable[[bytes], T]) -> T:
-    """`use(bytes of the file)`; whatever goes wrong leaves as one ImageReadError that names the file."""
+def _read(path: str | PathLike, use: Callable[[BinaryIO], T]) -> T:
+    """`use(open file)`; whatever goes wrong leaves as one ImageReadError that names the file."""
     path = Path(path)
     try:
         if path.exists() and not path.is_file():
             raise ValueError("it is a folder or a device, not a file")
-        data = path.read_bytes()
-        if not data:
-            raise ValueError("it is empty (0 bytes)")
-        return use(data)
+        with path.open("rb") as file:
+            if not _size(file):
+                raise ValueError("it is empty (0 bytes)")
+            return use(file)
     # Decoders raise nearly anything on damaged bytes: SyntaxError, struct.error, MemoryError, ...
     except Exception as error:
         raise ImageReadError(f"{path} cannot be read: {_reason(error)}{SKIP_HINT}") from error
+
+
+def _size(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size
 
 
 def _reason(error: Exception) -> str:
@@ -260,41 +298,153 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _decode(data: bytes) -> Image.Image | np.ndarray:
+def _decode(file: BinaryIO) -> Image.Image | np.ndarray:
     """Decode the first frame: a loaded image, or an array where only tifffile reads it right."""
-    return _decode_tiff(data) if data.startswith(TIFF_STARTS) else _decode_with_pillow(data)
+    start = file.read(4)
+    if start in TIFF_STARTS:
+        return _decode_tiff(file)
+    n_scans, n_bytes = 1, 0
+    if start == b"\x89PNG":
+        n_bytes = _png_bytes_beside_pixels(file)
+    elif start[:2] == b"\xff\xd8":
+        n_scans, n_bytes = _jpeg_scans(file)
+    elif start == b"RIFF":  # a WebP, which Pillow reads whole
+        n_bytes = 2 * _size(file)
+    return _decode_with_pillow(file, n_scans, n_bytes)
 
 
-def _decode_with_pillow(data: bytes) -> Image.Image:
-    image = Image.open(BytesIO(data), formats=FORMATS)
-    _check_pixel_count(*image.size)
+def _decode_with_pillow(file: BinaryIO, n_scans: int = 1, n_bytes: int = 0) -> Image.Image:
+    """Decode what Pillow knows; `n_bytes` is what it holds of the file beside the pixels."""
+    _check_memory(n_bytes)
+    file.seek(0)
+    image = Image.open(file, formats=FORMATS)
+    n_pixels = _check_pixel_count(*image.size)
+    if n_scans * n_pixels > MAX_SCANNED:
+        raise ValueError(f"its {n_scans} scans of {n_pixels:,} pixels would take minutes: save it anew")
+    if n_pixels > MAX_RUN_LENGTH_PIXELS and image.tile[0][0] == "bmp_rle":
+        raise ValueError(f"a run-length encoded BMP may have {MAX_RUN_LENGTH_PIXELS:,} pixels: save it as PNG")
+    per_pixel = 8  # Pillow keeps most modes in 4 bytes, and conversion to RGB has its own 4
+    if image.format == "WEBP":
+        per_pixel = 16
+    elif n_scans > 1:  # all coefficients are kept, 2 bytes each
+        per_pixel = max(8, 4 + 2 * len(image.getbands()))
+    _check_memory(per_pixel * n_pixels + n_bytes)
     image.load()
     return image
 
 
-def _decode_tiff(data: bytes) -> Image.Image | np.ndarray:
-    with tifffile.TiffFile(BytesIO(data)) as tiff:
+def _png_bytes_beside_pixels(file: BinaryIO) -> int:
+    """Count what Pillow reads into memory whole: all chunks that hold no pixels, twice while it joins them."""
+    n_bytes, n_chunks = 0, 0
+    file.seek(8)
+    while len(head := file.read(8)) == 8:
+        length, n_chunks = int.from_bytes(head[:4], "big"), n_chunks + 1
+        if n_chunks > MAX_PARTS:
+            raise ValueError(f"it has more than {MAX_PARTS:,} chunks: save it anew")
+        n_bytes += 0 if head[4:] == b"IDAT" else 2 * min(length, _size(file))
+        if head[4:] == b"IEND":
+            break
+        file.seek(length + 4, os.SEEK_CUR)
+    return n_bytes
+
+
+def _jpeg_scans(file: BinaryIO) -> tuple[int, int]:
+    """Count a JPEG's scans, each of which goes over all pixels, and the bytes of its headers."""
+    n_scans, n_bytes, at = 0, 0, 2
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        for _ in range(MAX_PARTS):
+            found = JPEG_MARKER.search(data, at)
+            if not found or found[0] == b"\xff\xd9":  # the end; several pictures, or a film, may follow
+                return n_scans, n_bytes
+            n_scans += found[0] == b"\xff\xda"
+            length = int.from_bytes(data[found.end() : found.end() + 2], "big")
+            n_bytes, at = n_bytes + length, found.end() + length
+    raise ValueError(f"it has more than {MAX_PARTS:,} segments: save it anew")
+
+
+def _decode_tiff(file: BinaryIO) -> Image.Image | np.ndarray:
+    _check_tags(file)
+    file.seek(0)
+    with tifffile.TiffFile(file) as tiff:
         page = tiff.pages[0]
-        _check_pixel_count(page.imagewidth, page.imagelength)
+        n_pixels = _check_pixel_count(page.imagewidth, page.imagelength)
         if len(page.dataoffsets) < math.prod(page.chunked):  # both readers would fill in black
             raise ValueError("it is truncated: parts of the image are missing")
+        part_bytes = math.prod(page.chunks) * page.bitspersample // 8  # one strip or tile
+        _check_memory(4 * n_pixels + max(4 * n_pixels, part_bytes))
         # Pillow misreads 16 bits as planes, or with white as 0, without a word.
         if page.bitspersample <= 8 or (page.planarconfig != 2 and page.photometric != 0):
             with suppress(UnidentifiedImageError):
-                return _decode_with_pillow(data)
+                return _decode_with_pillow(file)
         upright = page.tags.valueof("Orientation", 1) == 1
         supported = upright and page.photometric <= 2 and page.samplesperpixel <= 4
-        pixels = page.asarray() if supported else np.empty(0)
+        pixels = _decode_page(page, part_bytes) if supported else np.empty(0)
         if pixels.ndim not in (2, 3):  # tifffile, too, gives an empty array for what it cannot decode
             raise ValueError("this kind of TIFF is not supported: save it as 8- or 16-bit gray or RGB")
         pixels = np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels
-        return np.iinfo(pixels.dtype).max - pixels if page.photometric == 0 else pixels
+        return np.subtract(np.iinfo(pixels.dtype).max, pixels, out=pixels) if page.photometric == 0 else pixels
 
 
-def _check_pixel_count(width: int, height: int) -> None:
+def _check_tags(file: BinaryIO) -> None:
+    """Refuse a TIFF whose tags alone would fill the memory: both readers take them whole, numbers as Python's."""
+    file.seek(0)
+    head = file.read(16)
+    order = "little" if head[:1] == b"I" else "big"
+    wide, n_head, step = (8, 8, 20) if b"+" in head[:4] else (4, 2, 12)  # BigTIFF, TIFF
+    file.seek(int.from_bytes(head[wide : 2 * wide], order))
+    n_tags = int.from_bytes(file.read(n_head), order)
+    if n_tags > MAX_TAGS:
+        raise ValueError(f"it has more than {MAX_TAGS:,} tags: save it anew")
+    n_bytes, tags = 0, file.read(n_tags * step)
+    for at in range(0, len(tags) - step + 1, step):
+        kind, count = int.from_bytes(tags[at + 2 : at + 4], order), int.from_bytes(tags[at + 4 : at + 4 + wide], order)
+        if count <= _size(file):  # both ignore others
+            n_bytes += count * (2 if kind in (1, 2, 6, 7) else 64)
+    if n_bytes > MAX_TAG_BYTES:
+        raise ValueError(f"its tags would take {n_bytes / 1e6:,.0f} MB of memory: save it anew, without metadata")
+
+
+def _decode_page(page: tifffile.TiffPage, part_bytes: int) -> np.ndarray:
+    """Decode with tifffile what cannot come out larger than the header says."""
+    if page.compression not in TIFF_COMPRESSIONS:
+        raise ValueError(f"compression {page.compression} is not supported here: save it as 8-bit, or with deflate")
+    if len(page.dataoffsets) > MAX_PARTS or sum(page.databytecounts) > page.parent.filehandle.size:
+        raise ValueError("its strips or tiles are too many, or overlap: save it anew")
+    sample_bytes = page.bitspersample / 8
+    # Beside the array: a part while it is decoded, or the 8-bit image, or one channel of the mask.
+    beside = max(0 if page.compression == 1 else part_bytes, math.prod(page.shape[:2]) * max(4, sample_bytes))
+    _check_memory(int(math.prod(page.shape) * sample_bytes + beside))
+    if page.compression in DEFLATE and max(page.databytecounts) * 1_032 > part_bytes + 10**8:
+        for offset, n_bytes in zip(page.dataoffsets, page.databytecounts, strict=True):
+            page.parent.filehandle.seek(offset)
+            _check_deflated(page.parent.filehandle.read(n_bytes), 2 * part_bytes)
+    return page.asarray(maxworkers=1)
+
+
+def _check_deflated(data: bytes, most: int) -> None:
+    """Refuse deflated data that goes on behind what is needed: it may be a thousand times larger than it looks."""
+    unpack, n_bytes = zlib.decompressobj(), 0
+    while data and not unpack.eof and n_bytes <= most:
+        n_bytes += len(unpack.decompress(data, 1 << 24))
+        data = unpack.unconsumed_tail
+    if n_bytes > most:
+        raise ValueError("its compressed data hold more than the image: it is damaged, or made to fill the memory")
+
+
+def _check_pixel_count(width: int, height: int) -> int:
     # Pillow by itself only warns between its limit and twice that.
     if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
         raise Image.DecompressionBombError
+    return width * height
+
+
+def _check_memory(n_bytes: int) -> None:
+    if Image.MAX_IMAGE_PIXELS is not None and n_bytes > MAX_BYTES_PER_PIXEL * Image.MAX_IMAGE_PIXELS:
+        limit = f"{MAX_BYTES_PER_PIXEL} bytes for each of PIL.Image.MAX_IMAGE_PIXELS = {Image.MAX_IMAGE_PIXELS:,}"
+        raise ValueError(
+            f"reading it takes {n_bytes / 1e6:,.0f} MB of memory, more than {limit}; make it smaller, or raise that "
+            "limit if you trust the file"
+        )
 
 
 # ---- from pixels of any kind to 8-bit RGB, or to a mask
@@ -303,26 +453,63 @@ def _check_pixel_count(width: int, height: int) -> None:
 def _to_rgb(image: Image.Image | np.ndarray) -> Image.Image:
     if isinstance(image, np.ndarray):
         image = _array_to_image(image)
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     if image.mode[0] in "IF":  # more than 8 bits
-        image = _array_to_image(_narrow(np.asarray(image)))
-    if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA"))
-    return image.convert("RGB")
+        image = _array_to_image(_narrow(_by_bands(lambda band: band, image)))
+    return _over_white(image) if image.has_transparency_data else image.convert("RGB")
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    opaque = Image.new("RGB", image.size)
+    for box in _bands(*image.size):
+        band = image.crop(box).convert("RGBA")
+        opaque.paste(Image.alpha_composite(Image.new("RGBA", band.size, "white"), band).convert("RGB"), box)
+    return opaque
 
 
 def _to_mask(image: Image.Image | np.ndarray) -> np.ndarray:
     is_jpeg, is_palette = getattr(image, "format", None) in ("JPEG", "MPO"), getattr(image, "mode", None) == "P"
     if isinstance(image, Image.Image):
-        image = ImageOps.exif_transpose(image)
+        image = _upright(image)
         image = image.convert("RGB") if image.mode in ("CMYK", "YCbCr", "LAB", "HSV") else image
-    pixels = _narrow(np.asarray(image))
-    if pixels.ndim == 3:
-        pixels = pixels[..., : 3 if pixels.shape[2] >= 3 else 1].max(axis=2)  # without alpha
+    if not isinstance(image, np.ndarray) or image.ndim == 3:
+        image = _by_bands(_largest_channel, image)
+    pixels = _narrow(image)
     half = np.iinfo(pixels.dtype).max // 2 if pixels.dtype.kind == "u" else 0
     has_soft_edges = is_jpeg or (not is_palette and pixels.max() > half)
     return pixels > (half if has_soft_edges else 0)
+
+
+def _largest_channel(pixels: np.ndarray) -> np.ndarray:
+    """Reduce (H, W, channels) to (H, W), without alpha."""
+    if pixels.ndim == 2:
+        return pixels
+    channels = [pixels[..., c] for c in range(3 if pixels.shape[2] >= 3 else 1)]
+    return reduce(np.maximum, channels)  # ten times as fast as max(axis=2)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Apply the camera's rotation; where there is none, `exif_transpose` by itself would copy."""
+    return image if image.getexif().get(ORIENTATION, 1) == 1 else ImageOps.exif_transpose(image)
+
+
+def _bands(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
+    """Cut an image into boxes of whole rows: what is made of one of them takes little memory."""
+    rows = max(1, BAND // width)
+    return ((0, top, width, min(top + rows, height)) for top in range(0, height, rows))
+
+
+def _by_bands(function: Callable[[np.ndarray], np.ndarray], image: Image.Image | np.ndarray) -> np.ndarray:
+    """`function(pixels)`, band by band."""
+    is_array = isinstance(image, np.ndarray)
+    height, width = image.shape[:2] if is_array else image.size[::-1]
+    whole = None
+    for box in _bands(width, height):
+        band = function(image[box[1] : box[3]] if is_array else np.asarray(image.crop(box)))
+        if whole is None:
+            whole = np.empty((height, *band.shape[1:]), band.dtype)
+        whole[box[1] : box[3]] = band
+    return whole
 
 
 def _narrow(pixels: np.ndarray) -> np.ndarray:
@@ -340,23 +527,30 @@ def _array_to_image(array: np.ndarray) -> Image.Image:
     if array.size == 0 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
         shapes = "(H, W), (H, W, 3) or (H, W, 4); tensors (1, H, W) or (3, H, W)"
         raise ValueError(f"shape {array.shape} is not an image's: give {shapes}")
-    return Image.fromarray(_to_uint8(array))
+    _check_range(array)
+    height, width = array.shape[:2]
+    image = Image.new("L" if array.ndim == 2 else "RGBA"[: array.shape[2]], (width, height))
+    for box in _bands(width, height):
+        image.paste(Image.fromarray(_to_uint8(array[box[1] : box[3]])), box)
+    return image
+
+
+def _check_range(pixels: np.ndarray) -> None:
+    if pixels.dtype.kind not in "bf" and not (pixels.dtype.kind == "u" and pixels.itemsize <= 2):
+        raise ValueError(f"dtype {pixels.dtype} is not supported: give uint8, uint16, bool, or float in 0..1")
+    low, high = (pixels.min(), pixels.max()) if pixels.dtype.kind == "f" else (0, 1)
+    if not np.isfinite(low) or not np.isfinite(high):  # NaN spreads
+        raise ValueError("NaN or infinite values: replace them first, for instance with np.nan_to_num")
+    if low < 0 or high > 1:
+        raise ValueError(f"floats run from {low:g} to {high:g}: scale them to 0..1")
 
 
 def _to_uint8(pixels: np.ndarray) -> np.ndarray:
-    if pixels.dtype == np.uint8:
-        return pixels
     if pixels.dtype.kind == "b":
         return pixels * np.uint8(255)
     if pixels.dtype.kind == "u" and pixels.itemsize == 2:
         return np.rint(pixels / 257).astype(np.uint8)
-    if pixels.dtype.kind != "f":
-        raise ValueError(f"dtype {pixels.dtype} is not supported: give uint8, uint16, bool, or float in 0..1")
-    if not np.isfinite(pixels).all():
-        raise ValueError("NaN or infinite values: replace them first, for instance with np.nan_to_num")
-    if pixels.min() < 0 or pixels.max() > 1:
-        raise ValueError(f"floats run from {pixels.min():g} to {pixels.max():g}: scale them to 0..1")
-    return np.rint(pixels * 255).astype(np.uint8)
+    return np.rint(pixels * 255).astype(np.uint8) if pixels.dtype.kind == "f" else pixels
 
 
 # ---- what `from_arrays` was given

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from musc_lite import images as images_module
 from musc_lite.errors import ImageReadError
 from musc_lite.images import ImageSet, from_arrays, read_image, read_mask
 
@@ -642,6 +643,68 @@ def test_digest_of_an_array_tells_pixels_and_sizes_apart():
     digests = [images.digest(i) for i in range(4)]
     assert len(set(digests)) == 3
     assert digests[1] == digests[3]
+
+
+def test_the_fingerprint_changes_with_everything_that_belongs_to_the_data(tmp_path):
+    paths = [save(tmp_path / f"{name}.png", encoded("png")) for name in "abcd"]
+    mask = save(tmp_path / "mask.png", encoded("png", 255 - COLOR))
+    box = np.eye(4, dtype=bool)
+
+    def fingerprint(sources=paths[:2], names=("a", "b"), labels=(0, 1), masks=(None, mask)):
+        return ImageSet(list(sources), list(names), labels, masks).fingerprint()
+
+    assert fingerprint() == fingerprint(paths[2:])  # the same bytes elsewhere
+    others = [
+        fingerprint(names=("a", "c")),
+        fingerprint(labels=None),
+        fingerprint(labels=(1, 0)),
+        fingerprint(masks=None),
+        fingerprint(masks=(mask, None)),
+        fingerprint(masks=(None, [mask, paths[0]])),
+        fingerprint(masks=(None, box)),
+        fingerprint(masks=(None, ~box)),
+        fingerprint([paths[0], mask]),
+    ]
+    assert len({fingerprint(), *others}) == 1 + len(others)
+    assert len(fingerprint()) == 64
+
+
+@pytest.mark.parametrize("kind", ["rgb", "rgba", "la", "p", "gray16", "planes", "float", "int32"])
+def test_pixels_do_not_depend_on_how_many_rows_are_converted_at_a_time(tmp_path, monkeypatch, kind):
+    path = tmp_path / ("a.tif" if kind in ("planes", "float", "int32") else "a.png")
+    wide = RNG.integers(0, 65536, (11, 7, 3)).astype(np.uint16)
+    if kind == "planes":
+        tifffile.imwrite(path, np.moveaxis(wide, -1, 0), photometric="rgb", planarconfig="separate")
+    elif kind == "float":
+        tifffile.imwrite(path, wide / 65535, photometric="rgb")
+    elif kind == "int32":
+        tifffile.imwrite(path, wide[..., 0].astype(np.int32))
+    elif kind == "gray16":
+        Image.fromarray(wide[..., 0]).save(path)
+    else:
+        pixels = RNG.integers(0, 256, (11, 7, 4), dtype=np.uint8)
+        image = Image.fromarray(pixels).convert({"rgb": "RGB", "la": "LA"}.get(kind, "RGBA"))
+        image = image.convert("RGB").quantize(9) if kind == "p" else image
+        image.save(path, **({"transparency": 2} if kind == "p" else {}))
+    whole = np.asarray(read_image(path)), read_mask(path)
+    monkeypatch.setattr(images_module, "BAND", 15)  # two rows, the last one alone
+    np.testing.assert_array_equal(np.asarray(read_image(path)), whole[0])
+    np.testing.assert_array_equal(read_mask(path), whole[1])
+
+
+def test_phone_photo_with_a_film_behind_it(tmp_path):
+    """A motion photo: what follows the picture looks like thousands of scans, and is none."""
+    film = b"\xff\xda\0\x08" * 2_000_000
+    path = save(tmp_path / "a.jpg", encoded("jpg", np.full((48, 48, 3), 99, np.uint8), progressive=True) + film)
+    np.testing.assert_allclose(pixels(read_image(path)), 99, atol=2)
+
+
+def test_more_memory_than_the_limit_is_told_in_mb(tmp_path, monkeypatch):
+    path = save(tmp_path / "a.webp", encoded("webp", np.zeros((500, 500, 3), np.uint8)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300_000)
+    assert_refused(path, r"takes 4 MB of memory, more than 10 bytes for each of PIL.Image.MAX_IMAGE_PIXELS = 300,000")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    assert read_image(path).size == (500, 500)
 
 
 def test_files_are_read_only_when_asked_for(tmp_path):
