@@ -8,14 +8,11 @@ Results are kept category by category, so an interrupted run goes on where it wa
 """
 
 import csv
-import hashlib
 import json
-import platform
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +23,12 @@ from musc_lite.errors import DataNotFoundError
 from musc_lite.images import ImageSet
 from musc_lite.metrics import evaluate
 from musc_lite.paper import METRICS, PUBLISHED, published_metrics
+from musc_lite.report import versions
 from musc_lite.subsets import divide, score_subsets
 from musc_lite.textures import PHOTOS, planted_textures
 from musc_lite.weights import atomic_path
 
-__all__ = ["DATASETS", "CategoryResult", "data_digest", "find_categories", "run_benchmark", "table"]
+__all__ = ["DATASETS", "CategoryResult", "find_categories", "run_benchmark", "table"]
 
 DATASETS = ("mvtec", "visa", "btad", "magnetic-tile", "textiles", "textures")
 # What changes no score by more than rounding, or nothing at all.
@@ -81,7 +79,7 @@ def find_categories(dataset: str, root: str | Path | None) -> list[str]:
     if dataset in ("mvtec", "textiles"):
         found = sorted(folder.parent.name for folder in root.glob("*/test") if folder.is_dir())
     else:
-        inside = [root, root / "BTech_Dataset_transformed"]
+        inside = [root, root / "1cls", root / "BTech_Dataset_transformed"]  # where the loaders look too
         found = [c for c in PUBLISHED[dataset] if any((folder / c).is_dir() for folder in inside)]
     if not found:
         raise DataNotFoundError(f"{root} holds no category of {dataset}: give the folder that holds its categories")
@@ -130,7 +128,7 @@ def run_benchmark(
             "dataset": dataset,
             "backbone": [backbone.name, backbone.pretrained],
             "weights_sha256": backbone.weights_sha256,
-            "data_sha256": data_digest(images),
+            "data_sha256": images.fingerprint(),
             "settings": {name: value for name, value in settings.items() if name not in NO_SETTINGS},
             "n_subsets": n_subsets,
             "seed": seed,
@@ -171,21 +169,6 @@ def table(dataset: str, results: Sequence[CategoryResult]) -> str:
         cells = [_percent(metrics[name]) + (f" / {_percent(known[name])}" if known else "") for name in shown]
         lines.append(f"| {category} | {n_images} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def data_digest(images: ImageSet) -> str:
-    """Hash names, labels, bytes of all images, and masks: SHA-256 as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for i, name in enumerate(images.names):
-        label = None if images.labels is None else int(images.labels[i])
-        digest.update(f"{name} {label} {images.digest(i)}\n".encode())
-    return digest.hexdigest()
-
-
-def versions() -> dict[str, str]:
-    """Name the versions that a result may depend on."""
-    packages = ("musc-lite", "torch", "torchvision", "timm", "open_clip_torch", "numpy", "pillow", "scikit-learn")
-    return {"python": platform.python_version(), "machine": platform.machine()} | {p: version(p) for p in packages}
 
 
 def write_scores(path: Path, images: ImageSet, scores: Scores) -> None:

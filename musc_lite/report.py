@@ -2,6 +2,7 @@
 
 import base64
 import io
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -18,7 +19,7 @@ from musc_lite.metrics import Metrics, evaluate
 from musc_lite.plots import color_range, outlined, overlay, plot_ranking
 from musc_lite.weights import atomic_path
 
-__all__ = ["Result", "evaluate_detector", "write_report"]
+__all__ = ["Result", "evaluate_detector", "versions", "write_report"]
 
 THUMBNAIL = 224  # pixels
 METRIC_TITLES = {
@@ -96,6 +97,12 @@ def write_report(
     return path
 
 
+def versions() -> dict[str, str]:
+    """Name the versions that a result may depend on."""
+    packages = ("musc-lite", "torch", "torchvision", "timm", "open_clip_torch", "numpy", "pillow", "scikit-learn")
+    return {"Python": platform.python_version(), "machine": platform.machine()} | {p: version(p) for p in packages}
+
+
 def _section(result: Result, metric_names: Sequence[str], max_images: int) -> dict:
     detector, images = result.detector, result.images
     scores, maps = detector.image_scores_, detector.anomaly_maps_
@@ -136,22 +143,26 @@ def _section(result: Result, metric_names: Sequence[str], max_images: int) -> di
         "ranking": _ranking(detector, images),
         "cards": cards,
         "skipped": images.skipped,
-        "parameters": _parameters(detector),
+        "parameters": _parameters(detector, images),
     }
 
 
-def _parameters(detector: MuSc) -> dict[str, str]:
+def _parameters(detector: MuSc, images: ImageSet) -> dict[str, str]:
     """Name everything that shaped the numbers."""
     backbone, features = detector.backbone_, detector.features_
+    search = {name: getattr(detector, name) for name in ("references", "n_components", "window")}
     return {
+        "data": f"{len(images)} images; SHA-256 of names, labels, files and masks {images.fingerprint()}",
         "backbone": f"{backbone.name}, weights {backbone.pretrained!r}, SHA-256 {backbone.weights_sha256}",
         "image size": f"{features.image_size} pixels a side, {features.grid[0]} x {features.grid[1]} patches",
         "blocks (0-based)": ", ".join(map(str, features.layers)),
         "aggregation degrees r": ", ".join(map(str, detector.r_)),
         "interval": f"{detector.interval[0]:g} to {detector.interval[1]:g} of the other images",
+        "search": ", ".join(f"{k}={v}" for k, v in search.items() if v is not None)
+        or "in all other images, everywhere, in all channels",
         "re-scoring windows": ", ".join(map(str, detector.windows)) or "none",
         "threshold": f"{detector.threshold_:.6g} (contamination {detector.contamination!r})",
-        "versions": ", ".join(f"{name} {version(name)}" for name in ("musc-lite", "torch", "timm", "open_clip_torch")),
+        "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
     }
 
 

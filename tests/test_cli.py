@@ -48,6 +48,15 @@ def test_score_writes_everything(folder, tmp_path):
     assert "images are outliers" in done.output
 
 
+def test_the_same_run_writes_the_same_bytes(folder, tmp_path):
+    files = []
+    for name in ("first", "second"):  # in processes of their own, as a user would; neither finds the other's features
+        command = [sys.executable, "-m", "musc_lite.cli", "score", str(folder), "-o", str(tmp_path / name), *FAST]
+        subprocess.run(command, check=True, capture_output=True)
+        files.append((tmp_path / name / "scores.csv").read_bytes())
+    assert files[0] == files[1]
+
+
 def test_cheaper_scoring_is_told_to_the_detector(folder, tmp_path):
     options = {"references": 4, "n_components": 32, "window": 2, "max_memory": "2GB"}
     arguments = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]

@@ -1,4 +1,5 @@
 import re
+from importlib.metadata import version
 
 import pytest
 
@@ -25,6 +26,15 @@ def test_the_report_is_one_file_that_holds_everything(result, tmp_path):
     assert f"{result.metrics.image_auroc:.3f}" in page
     assert "dinov2_vits14" in page
     assert result.detector.backbone_.weights_sha256 in page
+    assert result.images.fingerprint() in page
+    assert f"torch {version('torch')}" in page
+
+
+def test_the_report_says_how_patches_were_searched(backbone, tmp_path):
+    images = planted_textures("gravel", n_images=4, n_defective=1, image_size=56)
+    detector = MuSc(backbone, image_size=56, r=(1,), references=3, window=1).fit(images)
+    page = write_report(tmp_path / "report.html", [Result("gravel", images, detector)]).read_text()
+    assert "references=3, window=1" in page
 
 
 def test_the_gallery_is_ranked(result, tmp_path):
