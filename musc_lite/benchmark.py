@@ -22,7 +22,7 @@ from musc_lite.detector import MuSc, Scores
 from musc_lite.errors import DataNotFoundError
 from musc_lite.images import ImageSet
 from musc_lite.metrics import evaluate
-from musc_lite.paper import METRICS, PUBLISHED, published_metrics
+from musc_lite.published import METRICS, PUBLISHED, published_metrics
 from musc_lite.report import versions
 from musc_lite.subsets import divide, score_subsets
 from musc_lite.textures import PHOTOS, planted_textures

@@ -219,7 +219,7 @@ def benchmark(
     with _plain_errors():
         from musc_lite.benchmark import find_categories, run_benchmark, table
         from musc_lite.detector import MuSc
-        from musc_lite.paper import PRESETS
+        from musc_lite.published import PRESETS
 
         if preset is not None and preset not in PRESETS:
             raise ValueError(f"--preset must be one of {', '.join(PRESETS)}, got {preset!r}")

@@ -10,7 +10,7 @@ import musc_lite
 from musc_lite import benchmark
 from musc_lite.benchmark import CategoryResult, find_categories, run_benchmark, table
 from musc_lite.cli import app
-from musc_lite.paper import METRICS
+from musc_lite.published import METRICS
 from musc_lite.textures import PHOTOS
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import musc_lite
-from musc_lite.paper import METRICS, PRESETS, PUBLISHED
+from musc_lite.published import METRICS, PRESETS, PUBLISHED
 from musc_lite.subsets import divide, score_subsets
 
 
