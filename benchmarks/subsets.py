@@ -34,8 +34,8 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     images = musc_lite.load_magnetic_tile(arguments.root)
     print(f"{images}\n")
-    print("| s | images in each | image AUROC | lowest to highest | image AP | pixel AUROC | pixel AP | AUPRO | seconds |")
-    print("|---" * 9 + "|")
+    columns = ("s", "images each", "image AUROC", "lowest to highest", "image AP", "pixel AUROC", "pixel AP", "AUPRO")
+    print(f"| {' | '.join((*columns, 'seconds'))} |\n{'|---' * 9}|")
     with tempfile.TemporaryDirectory() as cache:
         detector = musc_lite.MuSc(musc_lite.load_backbone("dinov2_vits14"), cache_dir=cache)
         musc_lite.extract_features(images, detector.backbone, cache_dir=cache)
@@ -47,4 +47,5 @@ if __name__ == "__main__":
             auroc, *others = (f"{np.mean([getattr(metrics, name) for metrics, _ in runs]):.3f}" for name in names)
             spread = f"{min(aurocs):.3f} to {max(aurocs):.3f}" if s > 1 else ""
             seconds = np.mean([seconds for _, seconds in runs])
-            print(f"| {s} | {len(images) // s} | {auroc} | {spread} | {' | '.join(others)} | {seconds:.0f} |", flush=True)
+            row = (str(s), str(len(images) // s), auroc, spread, *others, f"{seconds:.0f}")
+            print(f"| {' | '.join(row)} |", flush=True)
