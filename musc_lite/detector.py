@@ -12,8 +12,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -24,6 +22,7 @@ from musc_lite.cost import Cost, Plan, plan_memory, seconds_per_pair
 from musc_lite.datasets import load_folder
 from musc_lite.errors import DataNotFoundError
 from musc_lite.features import Features, extract_features, progress_bar
+from musc_lite.files import make_folder, read_tensors, write_tensors
 from musc_lite.images import ImageSet, from_arrays
 from musc_lite.maps import image_scores_from_maps, upsample_maps
 from musc_lite.mutual_scoring import (
@@ -36,7 +35,6 @@ from musc_lite.mutual_scoring import (
 )
 from musc_lite.nearest import free_memory, is_fused
 from musc_lite.rescoring import image_similarity, neighborhood_scores, rescore, scale_scores
-from musc_lite.weights import atomic_path
 
 __all__ = ["MuSc", "Scores"]
 
@@ -325,13 +323,18 @@ class MuSc(OutlierMixin, BaseEstimator):
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def save(self, path: str | Path) -> None:
-        """Write the fitted detector to one safetensors file, complete or not at all: tensors, and the rest as JSON.
+        """Write the fitted detector to one safetensors file, complete or not at all, with a checksum.
 
         Parameters
         ----------
         path : str or Path
             Such as "tiles.safetensors". The backbone's weights are not in it, the images neither: `load` finds those
-            that are files where they are now.
+            that are files where they are now, and their masks, of which those that are arrays are in the file.
+
+        Raises
+        ------
+        FileWriteError
+            If the disk is full or the folder read-only; what was at the path before is unchanged.
         """
         check_is_fitted(self)
         tensors = {name: torch.as_tensor(getattr(self, name)) for name in SAVED_ARRAYS}
@@ -339,8 +342,10 @@ class MuSc(OutlierMixin, BaseEstimator):
         parameters = {
             k: v for k, v in self.get_params(deep=False).items() if k not in ("backbone", "cache_dir", "device")
         }
-        files = [str(Path(s).absolute()) if isinstance(s, Path) else None for s in self.images_.sources]
-        masks = self.images_.mask_sources
+        images = self.__dict__.get("images_")  # a loaded detector may have none
+        sources = [] if images is None else images.sources
+        files = [str(s.absolute()) for s in sources] if all(isinstance(s, Path) for s in sources) else []
+        masks = [_mask_as_json(m, tensors) for m in images.mask_sources] if files and images.mask_sources else None
         about = {
             "version": 1,
             "parameters": parameters,
@@ -353,13 +358,12 @@ class MuSc(OutlierMixin, BaseEstimator):
             "digests": sorted(self._digests),
             "threshold": self.threshold_,
             "seconds": self.seconds_,
-            "files": files if all(files) else None,
-            "labels": None if self.images_.labels is None else self.images_.labels,
-            "masks": None if masks is None else [_absolute(source) for source in masks],
+            "files": files or None,
+            "labels": images.labels if files else None,
+            "masks": masks,
         }
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(Path(path)) as partial:
-            save_file({k: t.contiguous() for k, t in tensors.items()}, partial, {"musc_lite": _as_json(about)})
+        make_folder(Path(path).parent)
+        write_tensors(Path(path), tensors, "saved detector", _as_json(about))
 
     @classmethod
     def load(cls, path: str | Path, backbone: Backbone | None = None, device: str | None = None) -> "MuSc":
@@ -381,16 +385,16 @@ class MuSc(OutlierMixin, BaseEstimator):
         Raises
         ------
         DataNotFoundError
-            If there is no such file, or it is not a complete saved detector.
+            If there is no such file, it is not a saved detector, or it has changed since it was written.
         ValueError
-            If the backbone's weights are others than those it was fitted with.
+            If the backbone's weights are others than those it was fitted with, or come from a file: then load the
+            backbone yourself, if you trust that file.
         """
+        tensors, about = read_tensors(path, "saved detector")
         try:
-            with safe_open(path, framework="pt") as file:
-                about = json.loads(file.metadata()["musc_lite"])
-                tensors = {name: file.get_tensor(name) for name in (*SAVED_ARRAYS, "patch_tokens", "class_tokens")}
-            name, pretrained, weights = about["backbone"]
-            detector = cls(name, **about["parameters"], device=device)
+            name, pretrained, weights = map(str, about["backbone"])
+            parameters = about["parameters"] | {"cache_dir": None}  # no file says where to write
+            detector = cls(name, **parameters, device=device)
             detector.features_ = Features(
                 tensors.pop("patch_tokens"),
                 tensors.pop("class_tokens"),
@@ -398,17 +402,22 @@ class MuSc(OutlierMixin, BaseEstimator):
                 tuple(about["layers"]),
                 about["image_size"],
             )
-            for key, tensor in tensors.items():
-                setattr(detector, key, tensor.numpy())
+            for key in SAVED_ARRAYS:
+                setattr(detector, key, tensors[key].numpy())
             detector.names_, detector._digests = about["names"], set(about["digests"])
             detector.r_, detector.seconds_ = tuple(about["r"]), about["seconds"]
             detector.threshold_, detector.offset_ = about["threshold"], -about["threshold"]
             files, labels, masks = (about[key] for key in ("files", "labels", "masks"))
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            if files:
+                masks = None if masks is None else [_mask_from_json(mask, tensors) for mask in masks]
+                detector.images_ = ImageSet([Path(file) for file in files], detector.names_, labels, masks)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataNotFoundError(f"{path} is not a complete saved detector ({error}); fit and save again") from error
-        if files:
-            masks = None if masks is None else [m if m is None else _as_paths(m) for m in masks]
-            detector.images_ = ImageSet([Path(file) for file in files], detector.names_, labels, masks)
+        if backbone is None and Path(pretrained).is_file():
+            raise ValueError(
+                f"{path} was fitted with the weights file {pretrained}: if you trust it, give "
+                f"backbone=load_backbone({name!r}, {pretrained!r})"
+            )
         detector.backbone_ = load_backbone(name, pretrained, device) if backbone is None else backbone
         if detector.backbone_.weights_sha256 != weights:
             raise ValueError(
@@ -596,15 +605,26 @@ def as_image_set(images: Images) -> ImageSet:
     return from_arrays(images)
 
 
-def _absolute(source: object) -> str | list[str] | None:
-    """Give the absolute path of a file, or of each in a list; None for what is no file."""
+def _mask_as_json(source: object, tensors: dict[str, Tensor]) -> object:
+    """Give absolute paths for files; an array goes to `tensors`, a bit for a pixel, and leaves its name and shape."""
     if isinstance(source, list):
-        return [str(path.absolute()) for path in source]
-    return str(source.absolute()) if isinstance(source, Path) else None
+        return [_mask_as_json(part, tensors) for part in source]
+    if not isinstance(source, np.ndarray):
+        return source if source is None else str(source.absolute())
+    name = f"mask_{len(tensors)}"
+    tensors[name] = torch.from_numpy(np.packbits(source.astype(bool)))
+    return {"tensor": name, "shape": source.shape}
 
 
-def _as_paths(names: str | list[str]) -> Path | list[Path]:
-    return Path(names) if isinstance(names, str) else [Path(name) for name in names]
+def _mask_from_json(source: object, tensors: dict[str, Tensor]) -> Path | list | np.ndarray | None:
+    """Undo `_mask_as_json`."""
+    if isinstance(source, list):
+        return [_mask_from_json(part, tensors) for part in source]
+    if isinstance(source, dict):
+        height, width = source["shape"]
+        bits = np.unpackbits(tensors[source["tensor"]].numpy(), count=height * width)
+        return bits.reshape(height, width).astype(bool)
+    return source if source is None else Path(source)
 
 
 def _as_json(about: dict) -> str:

@@ -7,6 +7,7 @@ __all__ = [
     "ArchiveError",
     "DataNotFoundError",
     "DownloadError",
+    "FileWriteError",
     "ImageReadError",
     "MuScError",
     "WeightsNotFoundError",
@@ -26,7 +27,11 @@ class WeightsNotFoundError(MuScError):
 
 
 class DataNotFoundError(MuScError):
-    """A folder or data set is missing, or does not have the expected layout."""
+    """A folder, a data set or a saved file is missing, damaged, or does not have the expected layout."""
+
+
+class FileWriteError(MuScError, OSError):
+    """A file or folder cannot be written: the disk is full, or the folder read-only."""
 
 
 class DownloadError(MuScError):

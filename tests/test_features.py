@@ -1,11 +1,15 @@
 import dataclasses
 import os
+import re
+import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import musc_lite
 from musc_lite import DataNotFoundError, Features, ImageReadError, extract_features, from_arrays, load_folder
@@ -23,6 +27,17 @@ def no_backbone(backbone):
         raise AssertionError("extracted again")
 
     return dataclasses.replace(backbone, tokens=refuse)
+
+
+@pytest.fixture
+def averages(backbone):
+    """The same backbone by name, which gives the mean colors of patches: for tests of what is on disk."""
+
+    def tokens(batch, layers):
+        patches = torch.nn.functional.avg_pool2d(batch, 14).flatten(2).mT
+        return [patches * (layer + 1) for layer in layers], batch.mean(dim=(2, 3))
+
+    return dataclasses.replace(backbone, tokens=tokens)
 
 
 def test_shapes_and_unit_class_tokens(backbone):
@@ -87,13 +102,83 @@ def test_interrupted_and_started_again(backbone, tmp_path):
     assert not list(cache.rglob("*.partial"))
 
 
-def test_a_cache_file_cut_short_is_extracted_again(backbone, tmp_path):
-    images = from_arrays(pictures(3))
-    first = extract_features(images, backbone, image_size=42, cache_dir=tmp_path)
-    path = next(tmp_path.rglob("*.safetensors"))
-    os.truncate(path, path.stat().st_size // 2)
-    second = extract_features(images, backbone, image_size=42, cache_dir=tmp_path)
-    assert torch.equal(first.patch_tokens, second.patch_tokens)
+def flip_a_bit(path, at):
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def reshape_in_the_header(path):
+    """Two sizes change places: as many numbers, in another order."""
+    data = path.read_bytes()
+    changed = re.sub(rb'"shape":\[(\d+),(\d+),(\d+)\]', rb'"shape":[\2,\1,\3]', data)
+    assert changed != data
+    path.write_bytes(changed)
+
+
+DAMAGE = {
+    "cut short": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "empty": lambda path: os.truncate(path, 0),
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "a bit in the middle": lambda path: flip_a_bit(path, path.stat().st_size // 2),
+    "the last bit": lambda path: flip_a_bit(path, -1),
+    "another shape": reshape_in_the_header,
+    "more behind it": lambda path: path.write_bytes(path.read_bytes() + b"more"),
+    "without a checksum": lambda path: save_file(load_file(path), path),
+    "another image's": lambda path: shutil.copy(next(p for p in path.parent.glob("*.safe*") if p != path), path),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("damage", [kind for kind in DAMAGE if kind != "a folder"])
+def test_a_damaged_cache_file_is_warned_of_and_extracted_again(averages, no_backbone, tmp_path, damage):
+    asked = {"images": from_arrays(pictures(3)), "image_size": 42, "cache_dir": tmp_path, "batch_size": 2}
+    first = extract_features(**asked, backbone=averages)
+    path = min(tmp_path.rglob("*.safetensors"))
+    DAMAGE[damage](path)
+    with pytest.warns(UserWarning, match=rf"1 files of the cache were made again: .*{path.name}"):
+        second = extract_features(**asked, backbone=averages)
+    third = extract_features(**asked, backbone=no_backbone)  # it was mended
+    for again in (second, third):
+        assert torch.equal(first.patch_tokens, again.patch_tokens)
+        assert torch.equal(first.class_tokens, again.class_tokens)
+
+
+def test_a_file_of_other_settings_in_the_cache_is_found_out(averages, tmp_path):
+    asked = {"images": from_arrays(pictures(2)), "backbone": averages, "image_size": 42, "cache_dir": tmp_path}
+    first = extract_features(**asked, layers=[2])
+    (mine,) = tmp_path.iterdir()
+    extract_features(**asked, layers=[3])
+    (other,) = set(tmp_path.iterdir()) - {mine}
+    for file in other.glob("*.safetensors"):
+        shutil.copy(file, mine / file.name)
+    with pytest.warns(UserWarning, match="holds something else"):
+        again = extract_features(**asked, layers=[2])
+    assert torch.equal(first.patch_tokens, again.patch_tokens)
+
+
+@pytest.mark.parametrize("damage", [kind for kind in DAMAGE if kind != "another image's"])
+def test_a_damaged_features_file_is_refused(tmp_path, damage):
+    path = tmp_path / "features.safetensors"
+    Features(torch.rand(6, 9, 4)[:, None], torch.rand(6, 4), (3, 3), (1,), 42).save(path)
+    if damage == "another shape":
+        Features(torch.rand(6, 9, 4), torch.rand(6, 4), (3, 3), (1,), 42).save(path)
+    DAMAGE[damage](path)
+    with pytest.raises(DataNotFoundError, match=r"features\.safetensors is not a complete features file"):
+        Features.load(path)
+
+
+def test_what_killed_processes_left_goes_after_an_hour(averages, tmp_path):
+    images = from_arrays(pictures(2))
+    extract_features(images, averages, image_size=28, cache_dir=tmp_path)
+    folder = next(tmp_path.iterdir())
+    old, young = folder / ".a.safetensors.00000000.partial", folder / ".b.safetensors.00000001.partial"
+    for leftover, age in ((old, 4000), (young, 10)):
+        leftover.write_bytes(b"half")
+        os.utime(leftover, (time.time() - age,) * 2)
+    extract_features(images, averages, image_size=28, cache_dir=tmp_path)
+    assert young.exists()
+    assert not old.exists()
 
 
 def test_save_and_load(backbone, tmp_path):
