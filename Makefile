@@ -34,9 +34,12 @@ book: $(READY)  ## Write the course as a site for reading offline, out/book/inde
 	rm -rf out/book
 	$(BIN)/python -m sphinx --quiet notebooks out/book
 
-bench: $(READY)  ## Repeat the README's performance figures
+bench: $(READY)  ## Repeat the README's performance figures (with tiles: make bench TILES=FOLDER)
 	$(BIN)/python benchmarks/mutual_scoring.py
-	$(BIN)/python benchmarks/cheaper.py
+	$(BIN)/python benchmarks/cheaper.py $(if $(TILES),--tiles $(TILES))
+	$(BIN)/python benchmarks/cluster.py
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/gpu.py
 
 lint: $(READY)  ## Check style only
 	$(BIN)/ruff check .
