@@ -20,13 +20,13 @@ import numpy as np
 from musc_lite.datasets import load_btad, load_magnetic_tile, load_mvtec, load_visa
 from musc_lite.detector import MuSc, Scores
 from musc_lite.errors import DataNotFoundError
+from musc_lite.files import atomic_path
 from musc_lite.images import ImageSet
 from musc_lite.metrics import evaluate
 from musc_lite.published import METRICS, PUBLISHED, published_metrics
-from musc_lite.report import versions
+from musc_lite.report import METRIC_TITLES, versions
 from musc_lite.subsets import divide, score_subsets
 from musc_lite.textures import PHOTOS, planted_textures
-from musc_lite.weights import atomic_path
 
 __all__ = ["DATASETS", "CategoryResult", "find_categories", "run_benchmark", "table"]
 
@@ -162,7 +162,7 @@ def table(dataset: str, results: Sequence[CategoryResult]) -> str:
         mean = _mean(compared) if len(compared) == len(rows) else None
         rows.append(("mean", "", _mean([r.metrics for r in results]), mean))
     lines = [
-        f"| category | images | {' | '.join(name.replace('_', ' ').replace('auroc', 'AUROC') for name in shown)} |",
+        f"| category | images | {' | '.join(METRIC_TITLES[name] for name in shown)} |",
         "|---" * (2 + len(shown)) + "|",
     ]
     for category, n_images, metrics, known in rows:

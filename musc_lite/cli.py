@@ -273,7 +273,7 @@ def _make_folder(output: Path) -> None:
 
 
 def _write_scores(path: Path, result) -> None:
-    from musc_lite.weights import atomic_path
+    from musc_lite.files import atomic_path
 
     images, scores = result.images, result.detector.image_scores_
     ranked = sorted(range(len(images)), key=lambda i: -scores[i])
@@ -289,8 +289,8 @@ def _write_maps(output: Path, result) -> None:
     import numpy as np
     from PIL import Image
 
+    from musc_lite.files import atomic_path
     from musc_lite.plots import color_range, overlay
-    from musc_lite.weights import atomic_path
 
     maps, names = result.detector.anomaly_maps_, result.images.names
     _remove_earlier_maps(output)

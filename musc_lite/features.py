@@ -179,7 +179,7 @@ def _empty_tokens(shape: tuple[int, ...], storage: str, folder: Path | None) -> 
                     os.posix_fallocate(file.fileno(), 0, n_bytes)
                 return torch.from_numpy(np.memmap(file, dtype=np.float16, mode="w+", shape=shape))
         except OSError as error:
-            raise not_written(where, error, f"{n_bytes / 1e9:.1f} GB of patch tokens") from error
+            raise not_written(where, error, f"a file of {n_bytes / 1e6:,.0f} MB for patch tokens") from error
     if storage not in ("float32", "float16"):
         raise ValueError(f"storage must be 'float32', 'float16' or 'disk', got {storage!r}")
     return torch.empty(shape, dtype=getattr(torch, storage))

@@ -18,6 +18,7 @@ from musc_lite.errors import DataNotFoundError, FileWriteError
 
 __all__ = ["atomic_path", "make_folder", "not_written", "read_tensors", "remove_leftovers", "write_tensors"]
 
+LEFTOVERS = (".*.partial", ".tmp??????")  # the second are those of safetensors
 OLD_LEFTOVER = 3_600  # seconds: no write takes so long
 
 
@@ -59,10 +60,11 @@ def not_written(path: Path, error: Exception, what: str = "") -> FileWriteError:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what processes left that were killed while they wrote, as far as it is old."""
-    for partial in folder.glob(".*.partial"):
-        with suppress(OSError):
-            if time.time() - partial.stat().st_mtime > OLD_LEFTOVER:
-                partial.unlink()
+    for pattern in LEFTOVERS:
+        for partial in folder.glob(pattern):
+            with suppress(OSError):
+                if time.time() - partial.stat().st_mtime > OLD_LEFTOVER:
+                    partial.unlink()
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], kind: str, about: str) -> None:
@@ -80,7 +82,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], kind: str, about: s
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     metadata = {kind: about, "crc32": _checksum(tensors, kind, about)}
     with atomic_path(path) as partial:
+        partial.touch()  # with the rights that new files have here; those of safetensors are for their owner alone
+        rights = partial.stat().st_mode
         save_file(tensors, partial, metadata)
+        partial.chmod(rights)
 
 
 def read_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict]:

@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from musc_lite.detector import MuSc
+from musc_lite.files import atomic_path
 from musc_lite.images import ImageSet
 from musc_lite.metrics import Metrics, evaluate
 from musc_lite.plots import color_range, outlined, overlay, plot_ranking
-from musc_lite.weights import atomic_path
 
 __all__ = ["Result", "evaluate_detector", "versions", "write_report"]
 

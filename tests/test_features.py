@@ -172,13 +172,26 @@ def test_what_killed_processes_left_goes_after_an_hour(averages, tmp_path):
     images = from_arrays(pictures(2))
     extract_features(images, averages, image_size=28, cache_dir=tmp_path)
     folder = next(tmp_path.iterdir())
-    old, young = folder / ".a.safetensors.00000000.partial", folder / ".b.safetensors.00000001.partial"
-    for leftover, age in ((old, 4000), (young, 10)):
+    old = [folder / ".a.safetensors.00000000.partial", folder / ".tmpAb1XyZ"]
+    young = [folder / ".b.safetensors.00000001.partial", folder / ".tmpAb2XyZ"]
+    for leftover in old + young:
         leftover.write_bytes(b"half")
+        age = 4000 if leftover in old else 10
         os.utime(leftover, (time.time() - age,) * 2)
     extract_features(images, averages, image_size=28, cache_dir=tmp_path)
-    assert young.exists()
-    assert not old.exists()
+    assert all(leftover.exists() for leftover in young)
+    assert not any(leftover.exists() for leftover in old)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other rights")
+def test_other_users_may_read_what_the_umask_lets_them(averages, tmp_path):
+    before = os.umask(0o027)
+    try:
+        features = extract_features(from_arrays(pictures(2)), averages, image_size=28, cache_dir=tmp_path)
+        features.save(tmp_path / "features.safetensors")
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.rglob("*.safetensors")} == {0o640}
 
 
 def test_save_and_load(backbone, tmp_path):

@@ -8,7 +8,8 @@ from safetensors.torch import load_file, save_file
 
 from musc_lite import WeightsNotFoundError
 from musc_lite import weights as module
-from musc_lite.weights import atomic_path, embedded_weights, fetch_embedded_weights, state_digest
+from musc_lite.files import atomic_path
+from musc_lite.weights import embedded_weights, fetch_embedded_weights, state_digest
 
 
 @pytest.fixture
