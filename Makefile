@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lab app notebooks book bench lint format clean
+.PHONY: help setup demo test lab app notebooks book bench stress lint format clean
 
 help:  ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ bench: $(READY)  ## Repeat the README's performance figures (with tiles: make be
 	$(BIN)/python benchmarks/cluster.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/gpu.py
+
+stress: $(READY)  ## Damage, kill, crowd and fill everything, and print the figures
+	cd tests && ../$(BIN)/python -m stress
 
 lint: $(READY)  ## Check style only
 	$(BIN)/ruff check .

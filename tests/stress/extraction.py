@@ -1,6 +1,7 @@
 """Extraction that is killed, shares its cache, or finds the disk full or read-only: nothing half is ever read."""
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -64,8 +65,17 @@ def crowds(workplace: Workplace, n: int, copies: int = 2) -> Figures:
     return figures
 
 
-def disks(workplace: Workplace) -> Figures:
-    """Run out of disk, or meet a read-only folder, in every place that writes: a clear error, and the old files."""
+def disks(workplace: Workplace, limits: Sequence[int], sizes: Sequence[str]) -> Figures:
+    """Run out of disk, or meet a read-only folder, in every place that writes: a clear error, and the old files.
+
+    Parameters
+    ----------
+    workplace : Workplace
+    limits : sequence of int
+        Bytes that a file may have, which needs no rights to be set.
+    sizes : sequence of str
+        Of the small disks, such as "700k"; the files of all images take 1.2 MB.
+    """
     figures = Figures("full disks and read-only folders")
     whole = workplace.do("fit ")[0]["answer"]
 
@@ -96,7 +106,7 @@ def disks(workplace: Workplace) -> Figures:
     with TemporaryDirectory() as name:
         os.chmod(name, 0o755)
         # A limit to the size of a file needs no rights, and fails as a full disk does.
-        for at in (0, 4_096, 100_000):
+        for at in limits:
             limited = Path(name, f"limit-{at}")
             limited.mkdir()
             refused(f"files up to {at} bytes, cache", f"fit {limited}", largest_file=at)
@@ -128,15 +138,15 @@ def disks(workplace: Workplace) -> Figures:
             folder.chmod(0o755)
 
         if workplace.can_mount:
-            _mounted(workplace, Path(name), refused, works)
+            _mounted(workplace, Path(name), sizes, refused, works)
         else:
             figures.notes["kinds left out: mounting is not permitted here"] = 1
     return figures
 
 
-def _mounted(workplace: Workplace, name: Path, refused, works) -> None:
+def _mounted(workplace: Workplace, name: Path, sizes: Sequence[str], refused: Callable, works: Callable) -> None:
     """Try real disks that are full, at several sizes, and real read-only folders."""
-    for size in ("100k", "700k", "1m"):
+    for size in sizes:
         disk = name / f"disk-{size}"
         disk.mkdir()
         workplace.do(f"mount {disk}", size=size)

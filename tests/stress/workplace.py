@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-N_IMAGES, BATCH_SIZE, IMAGE_SIZE = 23, 5, 56  # the last batch is not full
+N_IMAGES, BATCH_SIZE, IMAGE_SIZE = 14, 4, 42  # the last batch is not full
 NOBODY = 65_534
 
 

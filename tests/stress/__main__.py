@@ -1,0 +1,43 @@
+"""Everything in full, with its figures: make stress, or python -m stress in tests/. Takes a quarter of an hour."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from stress.extraction import crowds, disks, kills
+from stress.images import damaged_images
+from stress.workplace import Workplace
+
+
+def main() -> None:
+    """Do all trials, print figures as they come, fail where anything was not as it should be."""
+    parser = argparse.ArgumentParser(prog="python -m stress", description=__doc__)
+    parser.add_argument("--seed", type=int, default=0, help="other damage, other moments")
+    parser.add_argument("--images", type=int, default=2_100, help="damaged files, of seven formats")
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--crowds", type=int, default=10)
+    options = parser.parse_args()
+    faults = []
+
+    def show(title: str, trials) -> None:
+        start = time.perf_counter()
+        figures = trials()
+        faults.extend(figures.faults)
+        print(f"{title}: {figures} ({time.perf_counter() - start:.0f} s)", flush=True)
+
+    with Workplace() as workplace:
+        show("killed", lambda: kills(workplace, options.kills, options.seed))
+        show("crowded", lambda: crowds(workplace, options.crowds))
+        show("no room", lambda: disks(workplace))
+    with TemporaryDirectory() as folder:
+        keep = Path(__file__).parents[2] / "out" / "stress"
+        show("images", lambda: damaged_images(options.images, options.seed, None, Path(folder), keep))
+    for fault in faults:
+        print(f"FAULT {fault}")
+    sys.exit(bool(faults))
+
+
+if __name__ == "__main__":
+    main()
