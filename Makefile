@@ -15,11 +15,12 @@ setup: $(READY)  ## Make .venv and fetch the DINOv2 ViT-S/14 weights
 demo: $(READY)  ## Find planted defects in three textures, write out/demo/report.html
 	$(BIN)/musc-lite demo --output out/demo
 
+# Two processes of one thread each: threads that fight for two cores wait for each other.
 test: $(READY)  ## Check style, run every test and doctest
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -p no:nbval -n 2 --dist worksteal
-	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=300 -n 2 --dist loadfile notebooks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p no:nbval -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=300 -n 2 --dist loadfile notebooks
 
 lab: $(READY)  ## Open JupyterLab in notebooks/
 	cd notebooks && ../$(BIN)/jupyter lab
