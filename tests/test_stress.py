@@ -5,10 +5,10 @@ import sys
 import pytest
 from stress.extraction import crowds, disks, kills
 from stress.images import damaged_images
+from stress.saved import saved_files
 from stress.workplace import Workplace
 
 SOME_BOMBS = [
-    "gray-alpha.png",
     "holes.png",
     "long-chunk.png",
     "many-segments.jpg",
@@ -29,6 +29,12 @@ def test_damaged_and_hostile_images_are_read_or_refused_in_time_and_memory(tmp_p
     figures = damaged_images(168, 0, SOME_BOMBS, tmp_path, tmp_path / "faults")
     assert not figures.faults, "\n".join(figures.faults)
     assert min(figures.outcomes["read"], figures.outcomes["refused"]) > 40, figures
+
+
+def test_damaged_saved_files_are_refused_or_hold_what_was_written():
+    figures = saved_files(200)
+    assert not figures.faults, "\n".join(figures.faults)
+    assert figures.notes["refused"] > 150
 
 
 @pytest.fixture(scope="module")

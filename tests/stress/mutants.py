@@ -164,7 +164,7 @@ def _chunks(random: Random, data: bytes, kind: str) -> bytes:
         case 2:
             parts.insert(to, parts.pop(at))
         case 3:  # what belongs to another file of the format
-            parts.insert(to, random.choice(PARTS.get(kind, _slices)(random.choice(originals()[kind]))))
+            parts.insert(to, random.choice(PARTS.get(kind, _slices)(random.choice(originals().get(kind, [data])))))
     return b"".join(parts)
 
 
