@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from musc_lite.backbones import Backbone
 from musc_lite.datasets import load_btad, load_magnetic_tile, load_mvtec, load_visa
 from musc_lite.detector import MuSc, Scores
 from musc_lite.errors import DataNotFoundError
@@ -129,7 +130,7 @@ def run_benchmark(
             "backbone": [backbone.name, backbone.pretrained],
             "weights_sha256": backbone.weights_sha256,
             "data_sha256": images.fingerprint(),
-            "settings": {name: value for name, value in settings.items() if name not in NO_SETTINGS},
+            "settings": _resolved(settings, backbone),
             "n_subsets": n_subsets,
             "seed": seed,
             "versions": versions(),
@@ -181,6 +182,17 @@ def write_scores(path: Path, images: ImageSet, scores: Scores) -> None:
             writer.writerow([images.names[i], f"{scores.image_scores[i]:.6f}", images.labels[i]])
 
 
+def _resolved(settings: Mapping, backbone: Backbone) -> dict:
+    """Name what the backbone chooses where nothing else was asked for, and leave out what changes no score."""
+    chosen = {
+        "image_size": settings["image_size"] or backbone.default_image_size,
+        "layers": backbone.layers(settings["layers"]),
+        "r": backbone.default_r if settings["r"] is None else settings["r"],
+    }
+    kept = {k: v for k, v in settings.items() if k not in NO_SETTINGS and v is not None}
+    return kept | chosen
+
+
 def _load(dataset: str, root: str | Path | None, category: str) -> ImageSet:
     if dataset == "textures":
         return planted_textures(category)
@@ -214,8 +226,11 @@ def _write_tables(output: Path, dataset: str, results: Sequence[CategoryResult])
     from musc_lite.plots import plot_comparison
 
     run = results[0].run
-    settings = ", ".join(f"{name}={value}" for name, value in run["settings"].items())
-    about = f"{dataset} with {run['backbone'][0]}: {settings}, n_subsets={run['n_subsets']}, seed={run['seed']}"
+    settings = "; ".join(
+        f"{name} {', '.join(map(str, value)) if isinstance(value, list) else value}"
+        for name, value in (run["settings"] | {"n_subsets": run["n_subsets"], "seed": run["seed"]}).items()
+    )
+    about = f"{dataset} with {run['backbone'][0]}: {settings}"
     figures = "Percent; ours / published.\n\n" if PUBLISHED.get(dataset) else "Percent.\n\n"
     _write(output / "results.md", f"{about}\n\n{figures}{table(dataset, results)}\n")
     with atomic_path(output / "results.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:

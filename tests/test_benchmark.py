@@ -118,6 +118,8 @@ def test_the_command_prints_and_keeps_the_table(mvtec, tmp_path):
     run = json.loads((tmp_path / "results" / "screw.json").read_text())["run"]
     assert run["versions"]["musc-lite"] == musc_lite.__version__
     assert run["n_subsets"] == 2
+    assert run["settings"]["layers"] == [4, 5, 6, 7, 8, 9]  # what the backbone chose is written down
+    assert "r 1; windows 1, 2, 3; layers 4, 5, 6, 7, 8, 9; n_subsets 2; seed 0" in (tmp_path / "results.md").read_text()
     assert len(run["weights_sha256"]) == len(run["data_sha256"]) == 64
 
 
