@@ -18,7 +18,7 @@ from musc_lite import (
     similar_patch_counts,
     similarity_counts,
 )
-from musc_lite.mutual_scoring import count_pairs, reference_distances
+from musc_lite.mutual_scoring import count_pairs, least_memory, reference_distances
 
 METHODS = ("loop", "fast")
 
@@ -271,15 +271,16 @@ def test_half_precision_is_kept_and_close():
     exact, half = mutual_scores(tokens), mutual_scores(tokens.half())
     assert half.dtype == torch.float32
     torch.testing.assert_close(half, exact, atol=2e-3, rtol=0)
-    torch.testing.assert_close(mutual_scores(tokens.half(), max_memory="20 MB"), half, atol=1e-5, rtol=0)
+    torch.testing.assert_close(mutual_scores(tokens.half(), max_memory=least_memory(tokens.shape)), half, atol=1e-5, rtol=0)
 
 
 def test_budget_chooses_the_way_and_not_the_scores():
     tokens = random_tokens(120, 64, 8)
-    calls = {budget: [] for budget in (None, "14MB")}
+    least = least_memory(tokens.shape)  # more for more threads
+    calls = {budget: [] for budget in (None, least)}
     scores = {budget: mutual_scores(tokens, max_memory=budget, progress=calls[budget].append) for budget in calls}
-    torch.testing.assert_close(scores["14MB"], scores[None], atol=1e-5, rtol=0)
-    for budget, n_pairs in ((None, 120 * 119 // 2), ("14MB", 120 * 120)):
+    torch.testing.assert_close(scores[least], scores[None], atol=1e-5, rtol=0)
+    for budget, n_pairs in ((None, 120 * 119 // 2), (least, 120 * 120)):
         assert sum(calls[budget]) == count_pairs(tokens.shape, max_memory=budget) == n_pairs
 
 
@@ -291,11 +292,12 @@ def resident(kind: str) -> int:
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="Linux tells resident memory")
 def test_resident_memory_stays_within_the_budget():
     tokens = random_tokens(800, 64, 4).half()  # the distances of all pairs would take 164 MB
-    mutual_scores(tokens[:100], max_memory="30MB")  # starts threads, loads what is loaded late
+    budget = least_memory(tokens.shape)
+    mutual_scores(tokens[:100], max_memory=budget)  # starts threads, loads what is loaded late
     Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from now on
     before = resident("VmRSS")
-    mutual_scores(tokens, max_memory="30MB")
-    assert resident("VmHWM") - before < 60e6  # allocators keep what they were given back
+    mutual_scores(tokens, max_memory=budget)
+    assert resident("VmHWM") - before < budget + 45e6  # allocators keep what they were given back
 
 
 @pytest.mark.parametrize("budget", [0, "a lot", "-1GB", "1GBit", "inf", "nan"])

@@ -1,4 +1,4 @@
-"""Everything in full, with its figures: make stress, or python -m stress in tests/. Takes a quarter of an hour."""
+"""Everything in full, with its figures: make stress, or python -m stress in tests/. Takes three minutes."""
 
 import argparse
 import sys
