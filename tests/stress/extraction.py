@@ -34,8 +34,10 @@ def kills(workplace: Workplace, n: int, seed: int = 0) -> Figures:
         seconds = workplace.do(f"fit {folder}")[0]["seconds"]
     figures = Figures("kills at random moments", notes={"in the middle of the files": 0, "in the middle of a file": 0})
     random = Random(seed)
-    while figures.trials < n:
-        moment = random.randint(1, 12) if figures.trials % 2 else random.uniform(0, seconds)
+    for attempt in range(10 * n):
+        if figures.trials == n:
+            break
+        moment = random.randint(1, 12) if attempt % 2 else random.uniform(0, seconds)
         with TemporaryDirectory() as folder:
             killed = workplace.do(f"fit {folder}", kill=moment)[0]
             if killed["status"] == 0:  # done before; not a kill
