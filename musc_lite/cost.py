@@ -88,7 +88,7 @@ def plan_memory(
     Examples
     --------
     >>> batch = {"shape": (1000, 6, 256, 384), "n_degrees": 2, "image_size": 224}
-    >>> [plan_memory(**batch, max_memory=budget).storage for budget in (None, "4GB", "3GB", "1GB")]
+    >>> [plan_memory(**batch, max_memory=budget).storage for budget in (None, "4GB", "3GB", "1.5GB")]
     ['float32', 'float32', 'float16', 'disk']
     """
     n_images, n_layers, n_patches, n_channels = shape
