@@ -271,7 +271,9 @@ def test_half_precision_is_kept_and_close():
     exact, half = mutual_scores(tokens), mutual_scores(tokens.half())
     assert half.dtype == torch.float32
     torch.testing.assert_close(half, exact, atol=2e-3, rtol=0)
-    torch.testing.assert_close(mutual_scores(tokens.half(), max_memory=least_memory(tokens.shape)), half, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        mutual_scores(tokens.half(), max_memory=least_memory(tokens.shape)), half, atol=1e-5, rtol=0
+    )
 
 
 def test_budget_chooses_the_way_and_not_the_scores():
