@@ -197,6 +197,9 @@ def _load(dataset: str, root: str | Path | None, category: str) -> ImageSet:
     if dataset == "textures":
         return planted_textures(category)
     if dataset == "magnetic-tile":
+        (only,) = find_categories(dataset, root)
+        if category != only:
+            raise DataNotFoundError(f"the magnetic tiles are one category, {only!r}; there is no {category!r}")
         return load_magnetic_tile(root)
     load = {"mvtec": load_mvtec, "textiles": load_mvtec, "visa": load_visa, "btad": load_btad}[dataset]
     images = load(root, category)

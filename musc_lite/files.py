@@ -117,7 +117,7 @@ def read_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict]:
 
 
 def _checksum(tensors: Mapping[str, Tensor], kind: str, about: str) -> str:
-    """CRC-32 over all, names and shapes too: against accidents, at 3 GB a second; no proof of who wrote it."""
+    """CRC-32 over all, names and shapes too: against accidents; no proof of who wrote it."""
     crc = zlib.crc32(f"{kind} {about}".encode())
     for name in sorted(tensors):
         tensor = tensors[name]
