@@ -75,6 +75,8 @@ def find_categories(dataset: str, root: str | Path | None) -> list[str]:
     if root is None:
         raise ValueError(f"{dataset} is read from a folder: give it with --root (data_scripts/ has a script for it)")
     root = Path(root).expanduser()
+    if not root.is_dir():
+        raise DataNotFoundError(f"there is no folder {root}: give the one that holds the categories of {dataset}")
     if dataset == "magnetic-tile":
         return ["magnetic_tile"]
     if dataset in ("mvtec", "textiles"):

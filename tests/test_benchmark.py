@@ -131,6 +131,7 @@ def test_the_command_prints_and_keeps_the_table(mvtec, tmp_path):
         (["mvtec", "--root", "ROOT", "--preset", "paper"], "--preset must be one of mvtec, visa, btad"),
         (["mvtec", "--root", "ROOT", "--category", "scew"], "Did you mean 'screw'"),
         (["visa", "--root", "ROOT"], "no category of visa"),
+        (["btad", "--root", "nowhere"], "there is no folder nowhere"),
         (["magnetic-tile", "--root", "ROOT", "--category", "MT_Crack"], "are one category"),
         (["mvtec", "--root", "ROOT", "--subsets", "9"], "give fewer subsets"),
     ],
