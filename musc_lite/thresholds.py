@@ -1,0 +1,300 @@
+"""From scores to decisions: where to draw the line, and what can honestly be said about a ranking without labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Real
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.metrics import precision_recall_curve
+from sklearn.mixture import GaussianMixture
+
+__all__ = ["Calls", "Step", "best_f1_threshold", "choose_threshold", "count_outliers", "in_words", "largest_step"]
+
+LEAST_FOR_MIXTURE = 20  # images: two normal distributions have five parameters
+FEW = 10  # images: with fewer, the spread of the scores is a guess
+CLEAR_STEP = 2  # times the next largest
+NOT_AN_ALL_CLEAR = (
+    "No image stands out. That is no all-clear: where many images are defective, a threshold that is drawn from the "
+    "scores alone lies above them all"
+)
+
+
+def choose_threshold(
+    image_scores: ArrayLike, contamination: str | float = "auto", map_scores: ArrayLike | None = None
+) -> float:
+    """Draw the line above which images are outliers.
+
+    Parameters
+    ----------
+    image_scores : (N,)
+        Higher is more anomalous.
+    contamination : "auto" or float
+        The expected share of defective images, in (0, 0.5]; "auto": as many images as `count_outliers` finds among the
+        scores before re-scoring.
+    map_scores : (N,), optional
+        Scores before re-scoring, which blurs the border between the kinds; None: the image scores.
+
+    Returns
+    -------
+    float
+        With "auto" half way between the last image called and the next; above all scores where none is called.
+
+    Raises
+    ------
+    ValueError
+        If contamination is neither.
+
+    Examples
+    --------
+    >>> round(choose_threshold(np.arange(10.0), 0.2), 1)
+    7.2
+    >>> choose_threshold([0.1, 0.9, 0.2, 0.12, 0.15])
+    0.55
+    """
+    if contamination == "auto":
+        image_scores = np.asarray(image_scores, dtype=float)
+        n_called = count_outliers(image_scores if map_scores is None else map_scores)
+        if not n_called:
+            return float(max(image_scores.max(), _lower_half_limit(image_scores)))
+        ranked = np.sort(image_scores)[::-1]
+        return _between(ranked[n_called], ranked[n_called - 1])
+    if not isinstance(contamination, Real) or not 0 < contamination <= 0.5:
+        raise ValueError(f"contamination must be 'auto' or a share in (0, 0.5], got {contamination!r}")
+    return float(np.quantile(image_scores, 1 - contamination))
+
+
+def count_outliers(scores: ArrayLike) -> int:
+    """Say without labels how many images of a batch stand out by their scores.
+
+    Two rules, and the one that sees more counts:
+
+    - the spread: scores above the median by 3 robust standard deviations, 1.4826 times the median distance of the
+      *lower* half from the median. Defective images widen the upper half only.
+    - the mixture, from 20 images on: where two normal distributions explain the scores better than one (BIC), the
+      scores that more likely belong to the upper one. It still sees where half of the batch is defective.
+
+    Parameters
+    ----------
+    scores : (N,)
+        Of one batch, best before re-scoring.
+
+    Returns
+    -------
+    int
+        0 to N - 1. What this finds and what it misses: `benchmarks/thresholds.py`.
+
+    Examples
+    --------
+    >>> count_outliers([0.1, 0.9, 0.2, 0.12, 0.15])
+    1
+    """
+    scores = np.asarray(scores, dtype=float)
+    return max(int((scores > _lower_half_limit(scores)).sum()), _count_upper_group(scores))
+
+
+def _lower_half_limit(scores: np.ndarray) -> float:
+    median = np.median(scores)
+    return float(median + 3 * 1.4826 * np.median(median - scores[scores <= median]))
+
+
+def _count_upper_group(scores: np.ndarray) -> int:
+    """Count the scores above the border of two groups; 0 where one normal distribution explains them as well."""
+    if len(scores) < LEAST_FOR_MIXTURE or np.ptp(scores) == 0:
+        return 0
+    standard = ((scores - scores.mean()) / scores.std())[:, None]
+    one = GaussianMixture(1, reg_covar=1e-3).fit(standard)
+    two = GaussianMixture(2, reg_covar=1e-3, n_init=3, random_state=0).fit(standard)
+    if two.bic(standard) >= one.bic(standard):
+        return 0
+    lower, upper = two.means_.ravel().argsort()
+    in_upper = two.predict_proba(standard)[:, upper] > 0.5
+    in_upper &= standard.ravel() > two.means_[lower]  # a wide upper group reaches below the lower one too
+    return int((scores >= scores[in_upper].min()).sum()) if in_upper.any() else 0
+
+
+def _between(low: float, high: float) -> float:
+    """Give a threshold half way, so that in the scores' own precision high lies above it and low does not."""
+    return float(min(np.nextafter(np.float32(high), np.float32(-np.inf)), (low + high) / 2))
+
+
+@dataclass(frozen=True)
+class Step:
+    """The largest step down in the upper half of a ranking.
+
+    Attributes
+    ----------
+    n_above : int
+        Images above it.
+    high, low : float
+        The scores at its two ends.
+    next : float
+        The second largest step there, to compare with; 0 where there is none.
+    """
+
+    n_above: int
+    high: float
+    low: float
+    next: float
+
+
+def largest_step(image_scores: ArrayLike) -> Step:
+    """Find the largest step between neighbors in the upper half of the ranking.
+
+    Parameters
+    ----------
+    image_scores : (N,)
+        N at least 2.
+
+    Examples
+    --------
+    >>> largest_step([0.1, 0.9, 0.2, 0.8, 0.15])
+    Step(n_above=2, high=0.8, low=0.2, next=0.09999999999999998)
+    """
+    ranked = np.sort(np.asarray(image_scores, dtype=float))[::-1]
+    steps = -np.diff(ranked)[: max(1, len(ranked) // 2)]
+    n_above = int(steps.argmax()) + 1
+    following = np.sort(steps)[-2] if len(steps) > 1 else 0.0
+    return Step(n_above, float(ranked[n_above - 1]), float(ranked[n_above]), float(following))
+
+
+@dataclass(frozen=True)
+class Calls:
+    """What a threshold would call, held against labels.
+
+    Attributes
+    ----------
+    threshold : float
+    found, n_defective : int
+        Defective images above it, and all of them.
+    false_alarms, n_normal : int
+        Normal images above it, and all of them.
+    f1 : float
+        Harmonic mean of precision and recall.
+    """
+
+    threshold: float
+    found: int
+    n_defective: int
+    false_alarms: int
+    n_normal: int
+
+    @classmethod
+    def at(cls, threshold: float, labels: ArrayLike, image_scores: ArrayLike) -> "Calls":
+        """Count what a threshold calls."""
+        defective, called = np.asarray(labels) == 1, np.asarray(image_scores) > threshold
+        return cls(
+            float(threshold),
+            int((called & defective).sum()),
+            int(defective.sum()),
+            int((called & ~defective).sum()),
+            int((~defective).sum()),
+        )
+
+    @property
+    def f1(self) -> float:
+        """2 TP / (2 TP + FP + FN); 0 where nothing is found."""
+        return 2 * self.found / max(1, self.found + self.false_alarms + self.n_defective)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.found} of {self.n_defective} defective and {self.false_alarms} of {self.n_normal} normal images "
+            f"(F1 {self.f1:.2f})"
+        )
+
+
+def best_f1_threshold(labels: ArrayLike, image_scores: ArrayLike) -> float:
+    """Find the threshold whose calls have the best F1 score: half way down from the last image called.
+
+    Parameters
+    ----------
+    labels : (N,)
+        0 normal, 1 defective; both must be there.
+    image_scores : (N,)
+
+    Raises
+    ------
+    ValueError
+        If all images are of one kind.
+
+    Examples
+    --------
+    >>> best_f1_threshold([0, 0, 1, 1], [0.1, 0.4, 0.6, 0.8])
+    0.5
+    """
+    labels, image_scores = np.asarray(labels), np.asarray(image_scores, dtype=float)
+    if len(np.unique(labels)) < 2:
+        raise ValueError("the best F1 needs labels of both kinds, 0 (normal) and 1 (defective)")
+    precision, recall, thresholds = precision_recall_curve(labels, image_scores)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny)
+    lowest_called = thresholds[f1[:-1].argmax()]
+    below = image_scores[image_scores < lowest_called]
+    return _between(below.max() if len(below) else lowest_called, lowest_called)
+
+
+def in_words(
+    image_scores: ArrayLike,
+    threshold: float,
+    names: Sequence[str],
+    labels: ArrayLike | None = None,
+    n_fitted: int | None = None,
+) -> list[str]:
+    """Say what a ranking tells, and no more: what stands out, where to look first, how clear it is.
+
+    Parameters
+    ----------
+    image_scores : (N,)
+    threshold : float
+        Images above it stand out.
+    names : N strings
+    labels : (N,), optional
+        0 normal, 1 defective: what the threshold called, and what the best one would have called.
+    n_fitted : int, optional
+        Images that the threshold was drawn from, where these are not the same.
+
+    Returns
+    -------
+    list of str
+        Sentences.
+
+    Examples
+    --------
+    >>> for sentence in in_words([0.1, 0.9, 0.2, 0.15], 0.5, list("abcd")):
+    ...     print(sentence)
+    1 of 4 images stand out: b. Those below the threshold 0.500 are not proven good.
+    The largest step in the upper half of the ranking is from 0.900 to 0.200, below place 1; the next is 0.050.
+    With fewer than 10 images trust the ranking, not the threshold.
+    """
+    image_scores = np.asarray(image_scores, dtype=float)
+    ranking = np.argsort(-image_scores, kind="stable")
+    n_called = int((image_scores > threshold).sum())
+    first = [names[i] for i in ranking[: min(5, n_called or 5)]]
+    if n_called:
+        more = f" and {n_called - 5} more" if n_called > 5 else ""
+        sentences = [
+            f"{n_called} of {len(ranking)} images stand out: {', '.join(first)}{more}. Those below the threshold "
+            f"{threshold:.3f} are not proven good."
+        ]
+    else:
+        sentences = [f"{NOT_AN_ALL_CLEAR}. Look first at {', '.join(first)}."]
+    if len(ranking) > 2:
+        sentences.append(_step_in_words(largest_step(image_scores)))
+    if (n_fitted or len(ranking)) < FEW:
+        sentences.append(f"With fewer than {FEW} images trust the ranking, not the threshold.")
+    if labels is not None and len(np.unique(labels)) == 2:
+        best = best_f1_threshold(labels, image_scores)
+        sentences.append(
+            f"By the labels, the threshold {threshold:.3f} calls {Calls.at(threshold, labels, image_scores)}; the best "
+            f"F1 is at {best:.3f}: {Calls.at(best, labels, image_scores)}."
+        )
+    return sentences
+
+
+def _step_in_words(step: Step) -> str:
+    size = step.high - step.low
+    if size < CLEAR_STEP * step.next or size == 0:
+        return f"The scores fall evenly (largest step {size:.3f}, next {step.next:.3f}): no gap says where defects end."
+    return (
+        f"The largest step in the upper half of the ranking is from {step.high:.3f} to {step.low:.3f}, below place "
+        f"{step.n_above}; the next is {step.next:.3f}."
+    )
