@@ -5,13 +5,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from numbers import Integral, Real
+from copy import copy
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -35,6 +36,7 @@ from musc_lite.mutual_scoring import (
 )
 from musc_lite.nearest import free_memory, is_fused
 from musc_lite.rescoring import image_similarity, neighborhood_scores, rescore, scale_scores
+from musc_lite.thresholds import choose_threshold
 
 __all__ = ["MuSc", "Scores"]
 
@@ -82,15 +84,15 @@ class MuSc(OutlierMixin, BaseEstimator):
     windows : sequence of int
         Neighborhood sizes of re-scoring; () turns it off.
     references, n_components, window
-        Cheaper or more local mutual scoring, see `mutual_scores`: by some of the images only, among the first principal
-        components, only near the same place.
+        Cheaper or more local mutual scoring, see `mutual_scores`: by some of the images only (a number of them, or a
+        list of indices or names), among the first principal components, only near the same place.
     max_memory : int or str, optional
         Bytes, or a text such as "4GB", that the batch may take beside the program and the backbone. Where tokens in
         float32 do not fit they are kept in half precision, then on disk; scores stay within 0.002. None: no limit.
     contamination : "auto" or float
-        Where `predict` draws the line. A float in (0, 0.5] is the expected share of defective images. "auto" needs no
-        labels either: an image is an outlier when its score lies above the median by 3 robust standard deviations
-        (1.4826 times the median absolute deviation).
+        Where `predict` draws the line. A float in (0, 0.5] is the expected share of defective images. "auto" reads it
+        from the scores, without labels (`musc_lite.thresholds.count_outliers`); where many images are defective, or
+        defects are faint, it sees a part of them or none.
     batch_size : int
         Images that go through the backbone at once.
     device : str, optional
@@ -114,8 +116,11 @@ class MuSc(OutlierMixin, BaseEstimator):
         Image scores before re-scoring.
     image_scores_ : ndarray (N,)
         Image scores after re-scoring; higher is more anomalous.
+    copy_of_ : ndarray (N,)
+        For each image the first one with the very same bytes, itself where there is none before it. Copies are scored
+        once: they have the scores of the first, and no image is compared with its own copies, or twice with another's.
     threshold_ : float
-        Image scores above it are outliers.
+        Image scores above it are outliers. May be set by hand: all answers follow.
     offset_ : float
         The same in scikit-learn's sign: ``-threshold_``, so that decision_function = score_samples - offset_.
     seconds_ : dict of str to float
@@ -138,7 +143,7 @@ class MuSc(OutlierMixin, BaseEstimator):
         r: Sequence[int] | None = None,
         interval: tuple[float, float] = (0.0, 0.3),
         windows: Sequence[int] = (1, 2, 3),
-        references: int | Sequence[int] | None = None,
+        references: int | Sequence[int | str] | None = None,
         n_components: int | None = None,
         window: int | None = None,
         max_memory: int | str | None = None,
@@ -217,10 +222,15 @@ class MuSc(OutlierMixin, BaseEstimator):
         self.seconds_ = {}
         self.images_ = images
         self.names_ = list(images.names)
-        self._digests = {images.digest(i) for i in range(len(images))}
+        digests = [images.digest(i) for i in range(len(images))]
+        self._digests = set(digests)
+        first: dict[str, int] = {}
+        self.copy_of_ = np.array([first.setdefault(digest, i) for i, digest in enumerate(digests)])
+        self._warn_of_copies()
         self.backbone_ = self._load_backbone()
         self.r_ = tuple(self.backbone_.default_r if self.r is None else self.r)
-        plan = self._plan(len(images))
+        references = self._references()
+        plan = self._plan(len(images), references)
         with self._timed("features"):
             self.features_ = self._extract(images, self.layers, self.image_size, plan.storage)
 
@@ -231,32 +241,47 @@ class MuSc(OutlierMixin, BaseEstimator):
             return mutual_scores(
                 tokens,
                 interval=self.interval,
-                references=self.references,
+                references=references,
                 max_memory=max_memory,
                 progress=progress,
                 **self._search(self.features_.grid),
             )
 
-        n_pairs = count_pairs(self._shape(len(images)), self.references, self.window, max_memory)
+        n_pairs = count_pairs(self._shape(len(self._originals)), references, self.window, max_memory)
         with self._timed("mutual scoring"):
             patch_scores = self._each_degree_and_layer(score, n_pairs, device)
         with self._timed("maps"):
             maps = self._maps(patch_scores)
             map_scores = image_scores_from_maps(maps)
         with self._timed("re-scoring"):
-            image_scores = rescore(map_scores, self.features_.class_tokens, self.windows)
+            image_scores = rescore(map_scores, self.features_.class_tokens[self._originals], self.windows)
 
-        # The one place where torch turns into NumPy.
-        self.patch_scores_ = patch_scores.numpy()
-        self.anomaly_maps_ = maps.numpy()
-        self.map_scores_ = map_scores.numpy()
-        self.image_scores_ = image_scores.numpy()
-        self.threshold_ = _threshold(self.image_scores_, self.contamination)
-        self.offset_ = -self.threshold_
+        # The one place where torch turns into NumPy, and where copies get the results of their originals.
+        everyone = np.searchsorted(self._originals, self.copy_of_)
+        self.patch_scores_ = _take(patch_scores.numpy(), everyone, axis=2)
+        self.anomaly_maps_ = _take(maps.numpy(), everyone)
+        self.map_scores_ = _take(map_scores.numpy(), everyone)
+        self.image_scores_ = _take(image_scores.numpy(), everyone)
+        self.threshold_ = choose_threshold(image_scores.numpy(), self.contamination, map_scores.numpy())
         return self
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "offset_")  # set last: neither `cost` nor a fit that failed makes a fitted detector
+        return hasattr(self, "threshold_")  # set last: neither `cost` nor a fit that failed makes a fitted detector
+
+    @property
+    def offset_(self) -> float:
+        """The threshold in scikit-learn's sign."""
+        return -self.threshold_
+
+    @offset_.setter
+    def offset_(self, value: float) -> None:
+        self.threshold_ = -value
+
+    @property
+    def scores_(self) -> Scores:
+        """Everything that is known of the fitted batch's own images, in one object."""
+        check_is_fitted(self)
+        return Scores(self.names_, self.image_scores_, self.map_scores_, self.anomaly_maps_)
 
     def fit_predict(self, X: Images, y: object = None) -> np.ndarray:
         """Fit, and tell which of the batch's own images are outliers.
@@ -294,12 +319,12 @@ class MuSc(OutlierMixin, BaseEstimator):
                 stacklevel=2,
             )
         new = self._extract(images, self.features_.layers, self.features_.image_size)
-        references = choose_references(len(self.features_), self.references)
+        references = choose_references(len(self._originals), self._references())
         n_pairs = len(images) * len(references)
 
         def score(fitted: Tensor, s: int, r: int, progress: Callable[[int], object]) -> Tensor:
             tokens = aggregate(new.patch_tokens[:, s], new.grid, r)
-            compared = fitted if self.references is None else fitted[references]
+            compared = fitted if self.references is None else fitted[references]  # (J, M, C)
             distances = reference_distances(tokens.to(compared), compared, **self._search(new.grid))
             progress(n_pairs)
             return interval_average(distances, self.interval)
@@ -357,6 +382,7 @@ class MuSc(OutlierMixin, BaseEstimator):
             "names": self.names_,
             "digests": sorted(self._digests),
             "threshold": self.threshold_,
+            "copy_of": self.copy_of_,
             "seconds": self.seconds_,
             "files": files or None,
             "labels": images.labels if files else None,
@@ -406,7 +432,8 @@ class MuSc(OutlierMixin, BaseEstimator):
                 setattr(detector, key, tensors[key].numpy())
             detector.names_, detector._digests = about["names"], set(about["digests"])
             detector.r_, detector.seconds_ = tuple(about["r"]), about["seconds"]
-            detector.threshold_, detector.offset_ = about["threshold"], -about["threshold"]
+            detector.threshold_ = about["threshold"]
+            detector.copy_of_ = np.array(about.get("copy_of", range(len(detector.names_))))  # 0.1.0 knew of no copies
             files, labels, masks = (about[key] for key in ("files", "labels", "masks"))
             if files:
                 masks = None if masks is None else [_mask_from_json(mask, tensors) for mask in masks]
@@ -427,9 +454,79 @@ class MuSc(OutlierMixin, BaseEstimator):
         return detector
 
     def aggregated_tokens(self, s: int, r: int) -> Tensor:
-        """Make the aggregated tokens (N, M, C) of the s-th layer read at degree r again; R x S copies would not fit."""
+        """Make the aggregated tokens of the s-th layer read at degree r again; R x S of them would not fit.
+
+        Returns
+        -------
+        Tensor (N, M, C)
+            Without copies: of the N images of `without_copies`.
+        """
         check_is_fitted(self)
         return self._aggregated(s, r, torch.device("cpu"))
+
+    def is_fitted_on(self, images: ImageSet) -> bool:
+        """Tell whether these are the images of the fitted batch: the same names in the same order, the same bytes."""
+        check_is_fitted(self)
+        if images is self.__dict__.get("images_"):
+            return list(images.names) == self.names_
+        same_names = list(images.names) == self.names_
+        return same_names and all(images.digest(i) in self._digests for i in range(len(images)))
+
+    def without_copies(self) -> "MuSc":
+        """Give the fitted detector with each image once, as it was scored: itself where no image is another's copy."""
+        check_is_fitted(self)
+        if len(self._originals) == len(self.names_):
+            return self
+        once, kept = copy(self), self._originals
+        once.names_, once.copy_of_ = [self.names_[i] for i in kept], np.arange(len(kept))
+        once.references = self._references()
+        once.patch_scores_ = self.patch_scores_[:, :, kept]
+        once.anomaly_maps_, once.map_scores_ = self.anomaly_maps_[kept], self.map_scores_[kept]
+        once.image_scores_ = self.image_scores_[kept]
+        once.features_ = replace(
+            self.features_,
+            patch_tokens=self.features_.patch_tokens[kept],
+            class_tokens=self.features_.class_tokens[kept],
+        )
+        if "images_" in self.__dict__:  # a loaded detector may have none
+            once.images_ = self.images_.subset(kept)
+        return once
+
+    @property
+    def _originals(self) -> np.ndarray:
+        """Index the images that are no copies: (N',)."""
+        return np.flatnonzero(self.copy_of_ == np.arange(len(self.copy_of_)))
+
+    def _references(self) -> int | list[int] | None:
+        """Give `references` as mutual scoring wants it: places among the originals, for names and indices alike."""
+        if self.references is None or np.ndim(self.references) == 0:
+            return self.references
+        place = {name: i for i, name in enumerate(self.names_)}
+        unknown = [name for name in self.references if isinstance(name, str) and name not in place]
+        if unknown:
+            close = get_close_matches(unknown[0], self.names_, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"the first image is {self.names_[0]!r}"
+            raise ValueError(f"references: {len(unknown)} names are not in the batch, such as {unknown[0]!r}; {hint}")
+        chosen = [place[each] if isinstance(each, str) else each for each in self.references]
+        choose_references(len(self.names_), chosen)  # says what is wrong with them
+        return sorted(set(np.searchsorted(self._originals, self.copy_of_[chosen]).tolist()))
+
+    def _warn_of_copies(self) -> None:
+        """Say which images are copies; refuse a batch of nothing but copies."""
+        copies = np.flatnonzero(self.copy_of_ != np.arange(len(self.copy_of_)))
+        if not len(copies):
+            return
+        if len(self._originals) < 2:
+            raise ValueError(
+                f"all {len(self.names_)} images are copies of {self.names_[0]}: give at least 2 different ones"
+            )
+        pairs = [f"{self.names_[i]} (of {self.names_[self.copy_of_[i]]})" for i in copies[:5]]
+        more = f" and {len(copies) - 5} more" if len(copies) > 5 else ""
+        warnings.warn(
+            f"{len(copies)} images are copies of others, byte for byte: {', '.join(pairs)}{more}; each is scored once, "
+            "so that a defect does not hide behind its own copy",
+            stacklevel=3,
+        )
 
     def cost(self, n_images: int) -> Cost:
         """Estimate what fitting so many images takes, from about a second of work.
@@ -453,14 +550,17 @@ class MuSc(OutlierMixin, BaseEstimator):
         self._check_parameters()
         self.backbone_ = self._load_backbone()
         self.r_ = tuple(self.backbone_.default_r if self.r is None else self.r)
-        plan, shape = self._plan(n_images), self._shape(n_images)
+        references = self.references
+        if np.ndim(references) and any(isinstance(name, str) for name in references):
+            references = len(set(references))  # names of a batch that is not here: only their number counts
+        plan, shape = self._plan(n_images, references), self._shape(n_images)
         n_layers, size = len(self.backbone_.layers(self.layers)), self._size()
         blank = torch.zeros(min(self.batch_size, n_images), 3, size, size)
         for _ in range(2):  # the first call sets things up
             start = time.perf_counter()
             self.backbone_.forward_tokens(blank, self.backbone_.layers(self.layers))
             extraction = (time.perf_counter() - start) / len(blank) * n_images
-        n_pairs = len(self.r_) * n_layers * count_pairs(shape, self.references, self.window, plan.scoring_bytes)
+        n_pairs = len(self.r_) * n_layers * count_pairs(shape, references, self.window, plan.scoring_bytes)
         n_channels = self.n_components or shape[-1]
         share = 1.0
         if self.window is not None:  # of the rows of the grid
@@ -477,7 +577,7 @@ class MuSc(OutlierMixin, BaseEstimator):
         h, w = self.backbone_.grid(self._size())
         return n_images, h * w, self.backbone_.width
 
-    def _plan(self, n_images: int) -> Plan:
+    def _plan(self, n_images: int, references: int | Sequence[int] | None) -> Plan:
         """Say how the batch is kept, and refuse before the long work what mutual scoring would refuse after it."""
         n_images, n_patches, n_channels = self._shape(n_images)
         blank = torch.zeros(2, n_patches, n_channels)
@@ -486,7 +586,7 @@ class MuSc(OutlierMixin, BaseEstimator):
             (n_images, len(self.backbone_.layers(self.layers)), n_patches, n_channels),
             n_degrees=len(self.r_),
             image_size=self._size(),
-            references=self.references,
+            references=references,
             n_components=self.n_components,
             window=self.window,
             max_memory=self.max_memory,
@@ -499,6 +599,8 @@ class MuSc(OutlierMixin, BaseEstimator):
     def _aggregated(self, s: int, r: int, device: torch.device) -> Tensor:
         """Aggregate a few images at a time, (N, M, C), in the tokens' precision; on a GPU in half precision."""
         tokens, grid = self.features_.patch_tokens[:, s], self.features_.grid
+        if len(self._originals) < len(tokens):
+            tokens = tokens[self._originals]
         dtype = tokens.dtype if device.type == "cpu" else torch.float16
         aggregated = torch.empty(tokens.shape, dtype=dtype, device=device)
         for some, into in zip(tokens.split(self.batch_size), aggregated.split(self.batch_size), strict=True):
@@ -510,7 +612,7 @@ class MuSc(OutlierMixin, BaseEstimator):
         device = self.backbone_.device
         if not is_fused(device):
             return torch.device("cpu")
-        least = least_memory(self._shape(len(self.features_)), self.references)
+        least = least_memory(self._shape(len(self._originals)), self._references())
         if self._spare_gpu_memory() >= least:
             return device
         warnings.warn(
@@ -544,12 +646,13 @@ class MuSc(OutlierMixin, BaseEstimator):
         """Re-score each new image as if it were one more image of the fitted batch: (N,)."""
         if not len(self.windows):
             return map_scores
-        fitted = torch.from_numpy(self.map_scores_)
+        fitted = torch.from_numpy(self.map_scores_[self._originals])
+        fitted_tokens = self.features_.class_tokens[self._originals]
         scaled = scale_scores(torch.cat([map_scores, fitted]), fitted.min(), fitted.max())
         own, batch = scaled[: len(map_scores)], scaled[len(map_scores) :]
         rescored = []
         for score, token in zip(own, class_tokens, strict=True):
-            similarity = image_similarity(torch.cat([token[None], self.features_.class_tokens]))[:1]  # (1, 1 + N)
+            similarity = image_similarity(torch.cat([token[None], fitted_tokens]))[:1]  # (1, 1 + N)
             rescored.append(neighborhood_scores(similarity, torch.cat([score[None], batch]), self.windows))
         return torch.cat(rescored)
 
@@ -584,7 +687,7 @@ class MuSc(OutlierMixin, BaseEstimator):
             raise ValueError(
                 f"windows must be a list of numbers of images, at least 1 each, or (), got {self.windows!r}"
             )
-        _threshold(np.zeros(2), self.contamination)
+        choose_threshold(np.zeros(2), self.contamination)
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -636,10 +739,6 @@ def _are_counts(values: object) -> bool:
     return np.ndim(values) == 1 and all(isinstance(value, Integral) and value > 0 for value in values)
 
 
-def _threshold(image_scores: ArrayLike, contamination: str | float) -> float:
-    if contamination == "auto":
-        median = np.median(image_scores)
-        return float(median + 3 * 1.4826 * np.median(np.abs(image_scores - median)))
-    if not isinstance(contamination, Real) or not 0 < contamination <= 0.5:
-        raise ValueError(f"contamination must be 'auto' or a share in (0, 0.5], got {contamination!r}")
-    return float(np.quantile(image_scores, 1 - contamination))
+def _take(values: np.ndarray, index: np.ndarray, axis: int = 0) -> np.ndarray:
+    """Index an axis; where that would change nothing, give the values themselves and not a copy of them."""
+    return values if len(index) == values.shape[axis] else values.take(index, axis)

@@ -13,11 +13,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from musc_lite.detector import MuSc
+from musc_lite.detector import MuSc, Scores
 from musc_lite.files import atomic_path
 from musc_lite.images import ImageSet
 from musc_lite.metrics import Metrics, evaluate
 from musc_lite.plots import color_range, outlined, overlay, plot_ranking
+from musc_lite.thresholds import in_words
 
 __all__ = ["Result", "evaluate_detector", "versions", "write_report"]
 
@@ -35,31 +36,81 @@ METRIC_TITLES = {
 
 @dataclass(frozen=True)
 class Result:
-    """A fitted detector with the images it scored.
+    """Images with the scores that a fitted detector gave them.
 
     Attributes
     ----------
     name : str
         Heading of the result.
     images : ImageSet
+        The images that were scored.
     detector : MuSc
-        Fitted on these images.
+        Fitted: on these images, or on those that `scores` compares them with.
     metrics : Metrics
         All NaN where there are neither labels nor masks.
+    scores : Scores
+        Of new images: what ``detector.score_images(images)`` gave. By default the scores of the fit.
+
+    Raises
+    ------
+    ValueError
+        If the scores belong to other images.
     """
 
     name: str
     images: ImageSet
     detector: MuSc
     metrics: Metrics = field(default_factory=Metrics)
+    scores: Scores | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "scores", _scores_of(self.detector, self.images, self.scores))
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the images were scored against a batch that they do not belong to."""
+        return self.scores.image_scores is not self.detector.image_scores_
 
 
-def evaluate_detector(detector: MuSc, images: ImageSet) -> Metrics:
-    """Compare a fitted detector's scores and maps with the labels and masks that its images have."""
-    size = detector.anomaly_maps_.shape[1:]
-    masks = images.masks(size)
-    maps = None if masks is None else detector.anomaly_maps_
-    return evaluate(images.labels, detector.image_scores_, masks, maps)
+def evaluate_detector(detector: MuSc, images: ImageSet, scores: Scores | None = None) -> Metrics:
+    """Compare scores and maps with the labels and masks that their images have.
+
+    Parameters
+    ----------
+    detector : MuSc
+        Fitted.
+    images : ImageSet
+        Those it was fitted on, or those of `scores`.
+    scores : Scores, optional
+        Of new images.
+
+    Raises
+    ------
+    ValueError
+        If the scores belong to other images.
+    """
+    scores = _scores_of(detector, images, scores)
+    masks = images.masks(scores.anomaly_maps.shape[1:])
+    maps = None if masks is None else scores.anomaly_maps
+    return evaluate(images.labels, scores.image_scores, masks, maps)
+
+
+def _scores_of(detector: MuSc, images: ImageSet, scores: Scores | None) -> Scores:
+    """Give the scores of these images; refuse a mixture of one's names and another's scores."""
+    if not isinstance(detector, MuSc):
+        raise ValueError(
+            f"a result needs the fitted detector, got {type(detector).__name__}; scores of new images go beside it: "
+            "Result(name, images, detector, scores=detector.score_images(images))"
+        )
+    known = detector.scores_ if scores is None else scores
+    if list(known.names) == list(images.names) and (scores is not None or detector.is_fitted_on(images)):
+        return known
+    differ = [pair for pair in zip(known.names, images.names, strict=False) if pair[0] != pair[1]]
+    example = f", such as {differ[0][0]!r} and {differ[0][1]!r}" if differ else ""
+    advice = "give the images that were fitted, or the scores of these: scores=detector.score_images(images)"
+    raise ValueError(
+        f"the scores are those of {len(known.names)} images, and {len(images)} images are given{example}: {advice}"
+    )
 
 
 def write_report(
@@ -105,9 +156,9 @@ def versions() -> dict[str, str]:
 
 def _section(result: Result, metric_names: Sequence[str], max_images: int) -> dict:
     detector, images = result.detector, result.images
-    scores, maps = detector.image_scores_, detector.anomaly_maps_
+    scores, maps, threshold = result.scores.image_scores, result.scores.anomaly_maps, detector.threshold_
     masks = images.masks(maps.shape[1:])
-    low, high = color_range(maps)
+    low, high = color_range(detector.anomaly_maps_)  # new images on the colors of their batch
     order = np.argsort(-scores, kind="stable")
     last_few = min(8, max_images // 4)
     shown = range(len(order))
@@ -125,7 +176,8 @@ def _section(result: Result, metric_names: Sequence[str], max_images: int) -> di
                 "rank": rank + 1,
                 "name": images.names[i],
                 "score": scores[i],
-                "is_outlier": scores[i] > detector.threshold_,
+                "is_outlier": scores[i] > threshold,
+                "copy_of": None if result.is_new or detector.copy_of_[i] == i else images.names[detector.copy_of_[i]],
                 "label": None if images.labels is None else ("normal", "defective")[images.labels[i]],
                 "image": _data_uri(image if masks is None else outlined(image, masks[i])),
                 "overlay": _data_uri(Image.fromarray(overlay(image, maps[i], low, high))),
@@ -136,15 +188,20 @@ def _section(result: Result, metric_names: Sequence[str], max_images: int) -> di
     return {
         "name": result.name,
         "n_images": len(images),
-        "n_outliers": int((scores > detector.threshold_).sum()),
-        "threshold": detector.threshold_,
+        "n_compared": len(detector.names_) if result.is_new else None,
+        "sentences": in_words(scores, threshold, images.names, images.labels, n_fitted=len(detector.names_)),
         "metrics_row": ["–" if np.isnan(value) else f"{value:.3f}" for value in metrics],
         "seconds_row": [f"{seconds:.1f}" for seconds in detector.seconds_.values()],
-        "ranking": _ranking(detector, images),
+        "ranking": _ranking(scores, threshold, images.labels),
         "cards": cards,
         "skipped": images.skipped,
-        "parameters": _parameters(detector, images),
+        "parameters": _parameters(detector, images)
+        | ({"compared with": _data(detector.images_)} if result.is_new and hasattr(detector, "images_") else {}),
     }
+
+
+def _data(images: ImageSet) -> str:
+    return f"{len(images)} images; SHA-256 of names, labels, files and masks {images.fingerprint()}"
 
 
 def _parameters(detector: MuSc, images: ImageSet) -> dict[str, str]:
@@ -152,7 +209,7 @@ def _parameters(detector: MuSc, images: ImageSet) -> dict[str, str]:
     backbone, features = detector.backbone_, detector.features_
     search = {name: getattr(detector, name) for name in ("references", "n_components", "window")}
     return {
-        "data": f"{len(images)} images; SHA-256 of names, labels, files and masks {images.fingerprint()}",
+        "data": _data(images),
         "backbone": f"{backbone.name}, weights {backbone.pretrained!r}, SHA-256 {backbone.weights_sha256}",
         "image size": f"{features.image_size} pixels a side, {features.grid[0]} x {features.grid[1]} patches",
         "blocks (0-based)": ", ".join(map(str, features.layers)),
@@ -166,9 +223,9 @@ def _parameters(detector: MuSc, images: ImageSet) -> dict[str, str]:
     }
 
 
-def _ranking(detector: MuSc, images: ImageSet) -> str:
+def _ranking(scores: np.ndarray, threshold: float, labels: np.ndarray | None) -> str:
     figure = Figure(figsize=(8, 3.25), dpi=120, layout="constrained")  # no pyplot: no window, no global state
-    plot_ranking(detector.image_scores_, detector.threshold_, images.labels, ax=figure.subplots())
+    plot_ranking(scores, threshold, labels, ax=figure.subplots())
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

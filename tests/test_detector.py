@@ -78,13 +78,86 @@ def test_fit_predict_answers_from_the_fit(backbone, images, detector):
     assert set(predicted) <= {-1, 1}
 
 
-def test_the_automatic_threshold():
-    from musc_lite.detector import _threshold
+def test_a_threshold_set_by_hand_is_the_one_that_answers(backbone, images, tmp_path):
+    """It did so only after the detector had been saved and loaded."""
+    detector = MuSc(backbone, layers=[5], r=(1,), image_size=112).fit(images)
+    new = planted_textures("gravel", n_images=4, n_defective=2, image_size=112, seed=7)
+    scores = detector.score_images(new).image_scores
+    for threshold in (scores.min() - 1, np.median(scores), scores.max() + 1):
+        detector.threshold_ = float(threshold)
+        expected = np.where(scores > threshold, -1, 1)
+        np.testing.assert_array_equal(detector.predict(new), expected)
+        assert detector.offset_ == -detector.threshold_
+        detector.save(tmp_path / "fitted.safetensors")
+        np.testing.assert_array_equal(MuSc.load(tmp_path / "fitted.safetensors", backbone).predict(new), expected)
+    detector.offset_ = -0.25  # scikit-learn's way
+    assert detector.threshold_ == 0.25
 
-    scores = np.array([1.0, 2.0, 3.0, 4.0, 100.0])
-    assert _threshold(scores, "auto") == pytest.approx(3 + 3 * 1.4826 * 1)
-    assert _threshold(np.ones(4), "auto") == 1  # nothing lies above it
-    assert _threshold(np.arange(10.0), 0.2) == pytest.approx(7.2)
+
+@pytest.fixture(scope="module")
+def with_copies(images):
+    """The last image three times, the first twice."""
+    return images.subset([0, 1, 2, 3, 4, 5, 6, 7, 7, 0, 7])
+
+
+def test_copies_are_scored_once_and_hide_nothing(backbone, images, with_copies):
+    """A bad photo that was there three times scored 0.000 and ranked last."""
+    once = MuSc(backbone, image_size=112).fit(images)
+    with pytest.warns(
+        UserWarning, match=r"3 images are copies of others, byte for byte: gravel_007_good \(of gravel_007_good\)"
+    ):
+        detector = MuSc(backbone, image_size=112).fit(with_copies)
+    index = [0, 1, 2, 3, 4, 5, 6, 7, 7, 0, 7]
+    np.testing.assert_array_equal(detector.copy_of_, [0, 1, 2, 3, 4, 5, 6, 7, 7, 0, 7])
+    np.testing.assert_allclose(detector.image_scores_, once.image_scores_[index], atol=1e-5)
+    np.testing.assert_allclose(detector.anomaly_maps_, once.anomaly_maps_[index], atol=1e-5)
+    np.testing.assert_allclose(detector.patch_scores_, once.patch_scores_[:, :, index], atol=1e-5)
+    assert detector.threshold_ == pytest.approx(once.threshold_, abs=1e-5)
+    new = planted_textures("gravel", n_images=2, n_defective=1, image_size=112, seed=5)
+    np.testing.assert_allclose(detector.score_images(new).image_scores, once.score_images(new).image_scores, atol=1e-5)
+    assert len(detector.features_) == 11
+    with pytest.warns(UserWarning, match="copies"):
+        assert len(MuSc(backbone, layers=[5], r=(1,), image_size=112).fit_predict(with_copies)) == 11
+
+
+def test_copies_stay_copies_when_saved(backbone, with_copies, tmp_path):
+    with pytest.warns(UserWarning, match="copies"):
+        detector = MuSc(backbone, layers=[5], r=(1,), image_size=112).fit(with_copies)
+    detector.save(tmp_path / "fitted.safetensors")
+    loaded = MuSc.load(tmp_path / "fitted.safetensors", backbone)
+    np.testing.assert_array_equal(loaded.copy_of_, detector.copy_of_)
+    new = planted_textures("gravel", n_images=2, n_defective=1, image_size=112, seed=5)
+    np.testing.assert_array_equal(loaded.score_images(new).image_scores, detector.score_images(new).image_scores)
+
+
+def test_without_copies_each_image_is_there_once(backbone, images, with_copies):
+    once = MuSc(backbone, layers=[5], r=(1,), image_size=112).fit(images)
+    assert once.without_copies() is once
+    with pytest.warns(UserWarning, match="copies"):
+        reduced = MuSc(backbone, layers=[5], r=(1,), image_size=112).fit(with_copies).without_copies()
+    assert reduced.names_ == once.names_
+    assert len(reduced.images_) == len(reduced.features_) == 8
+    np.testing.assert_allclose(reduced.image_scores_, once.image_scores_, atol=1e-5)
+    np.testing.assert_allclose(reduced.aggregated_tokens(0, 1), once.aggregated_tokens(0, 1), atol=1e-5)
+
+
+def test_nothing_but_copies_cannot_be_scored(backbone):
+    same = [np.asarray(planted_textures("brick", 1, 0, 112)[0])] * 4
+    with pytest.raises(ValueError, match="all 4 images are copies of image_000"):
+        MuSc(backbone, image_size=112).fit(same)
+
+
+def test_references_by_name(backbone, images):
+    """They failed with "too many dimensions"."""
+    settings = {"layers": [5], "r": (1,), "image_size": 112}
+    by_index = MuSc(backbone, references=[1, 4, 6], **settings).fit(images)
+    by_name = MuSc(backbone, references=[images.names[i] for i in (6, 1, 4)], **settings).fit(images)
+    np.testing.assert_array_equal(by_name.image_scores_, by_index.image_scores_)
+    new = planted_textures("gravel", n_images=2, n_defective=1, image_size=112, seed=5)
+    np.testing.assert_array_equal(by_name.score_images(new).image_scores, by_index.score_images(new).image_scores)
+    assert by_name.cost(100).n_pairs == 300
+    with pytest.raises(ValueError, match=r"1 names are not in .*'gravel_04_good'; did you mean 'gravel_004_good'"):
+        MuSc(backbone, references=[images.names[1], "gravel_04_good"], **settings).fit(images)
 
 
 def test_a_new_image_scores_as_if_it_had_been_in_the_batch(backbone, images):
@@ -132,12 +205,13 @@ def test_takes_a_folder_or_a_list(backbone, images, detector, tmp_path):
     np.testing.assert_array_equal(from_folder.image_scores_, detector.image_scores_)
 
 
-def test_identical_images_are_all_normal(backbone):
-    same = [np.asarray(planted_textures("brick", 1, 0, 112)[0])] * 4
+def test_all_but_identical_images_are_all_normal(backbone):
+    same = [np.array(planted_textures("brick", 1, 0, 112)[0]) for _ in range(4)]
+    for i, pixels in enumerate(same):
+        pixels[0, i, 0] ^= 1  # or they were copies
     detector = MuSc(backbone, image_size=112).fit(same)
-    assert detector.map_scores_.max() < 5e-3
+    assert detector.map_scores_.max() < 0.05
     assert np.isfinite(detector.image_scores_).all()
-    assert (detector.fit_predict(same) == 1).all()
 
 
 def test_takes_paths_of_files_and_keeps_names(backbone, images, detector, tmp_path):
@@ -197,7 +271,9 @@ def test_bad_parameters_are_refused_before_the_work(backbone, parameter, message
     import dataclasses
 
     with pytest.raises(ValueError, match=message):
-        MuSc(dataclasses.replace(backbone, tokens=not_run), **parameter).fit([np.zeros((28, 28))] * 3)
+        MuSc(dataclasses.replace(backbone, tokens=not_run), **parameter).fit(
+            [np.full((28, 28), i / 3) for i in range(3)]
+        )
 
 
 def test_real_backbone_finds_planted_defects(backbone):

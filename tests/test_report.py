@@ -1,4 +1,6 @@
 import re
+from copy import copy
+from dataclasses import replace
 from importlib.metadata import version
 
 import pytest
@@ -67,3 +69,48 @@ def test_without_labels_there_are_no_metrics(tmp_path, backbone):
     page = write_report(tmp_path / "report.html", [result]).read_text()
     assert "AUROC" not in page
     assert "labeled" not in page.replace("unlabeled", "")
+
+
+def test_names_of_some_images_never_stand_beside_scores_of_others(result, tmp_path):
+    others = planted_textures("gravel", n_images=12, n_defective=3, image_size=112, seed=3)
+    with pytest.raises(ValueError, match=r"scores are those of 10 images, and 12 images are given.*scores="):
+        Result("others", others, result.detector)
+    same_names = planted_textures("gravel", n_images=10, n_defective=3, image_size=112, seed=3)
+    with pytest.raises(ValueError, match="scores are those of 10 images"):
+        evaluate_detector(result.detector, same_names)
+    with pytest.raises(ValueError, match="a result needs the fitted detector, got Scores"):
+        Result("others", others, result.detector.score_images(others))
+
+
+def test_new_images_have_a_report(result, tmp_path):
+    """It raised AttributeError or IndexError."""
+    new = planted_textures("gravel", n_images=4, n_defective=1, image_size=112, seed=3)
+    scores = result.detector.score_images(new)
+    metrics = evaluate_detector(result.detector, new, scores)
+    page = write_report(tmp_path / "new.html", [Result("new", new, result.detector, metrics, scores)]).read_text()
+    assert page.count("<figure>") == 4
+    shown = [float(s) for s in re.findall(r"<br>score ([-0-9.]+)", page)]
+    assert shown == [round(float(s), 3) for s in sorted(scores.image_scores, reverse=True)]
+    assert "4 images, each scored against a batch of 10" in page
+    assert new.fingerprint() in page
+    assert result.images.fingerprint() in page
+
+
+def test_the_report_says_that_nothing_standing_out_is_no_all_clear(result, tmp_path):
+    detector = copy(result.detector)
+    detector.threshold_ = 2.0
+    page = write_report(tmp_path / "report.html", [replace(result, detector=detector)]).read_text()
+    assert "That is no all-clear" in page
+    assert "inlier" not in page
+    assert "By the labels" in page
+
+
+def test_a_copy_is_named_as_one(backbone, tmp_path):
+    images = planted_textures("gravel", n_images=4, n_defective=1, image_size=56)
+    images.names = ["a", "b", "c", "d"]
+    batch = images.subset([0, 1, 2, 3, 3])
+    batch.names[4] = "d again"
+    with pytest.warns(UserWarning, match="copies"):
+        detector = MuSc(backbone, image_size=56, r=(1,)).fit(batch)
+    page = write_report(tmp_path / "report.html", [Result("gravel", batch, detector)]).read_text()
+    assert page.count("a copy of d<") == 1
