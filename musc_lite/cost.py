@@ -6,10 +6,14 @@ from dataclasses import dataclass
 
 import torch
 
+from musc_lite.backbones import Backbone
 from musc_lite.mutual_scoring import least_memory, shares_products
-from musc_lite.nearest import TILE_BYTES, is_fused, nearest_of_pairs, parse_bytes, squared_distances
+from musc_lite.nearest import TILE_BYTES, is_fused, nearest_of_pairs, squared_distances
+from musc_lite.parameters import parse_bytes
 
-__all__ = ["Cost", "Plan", "plan_memory", "seconds_per_pair"]
+__all__ = ["Cost", "Plan", "plan_memory", "seconds_per_image", "seconds_per_pair"]
+
+MAX_TIMED, MAX_TIMED_PATCHES = 448, 1024  # pixels, patches of what is timed: larger ones are reckoned from it
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,24 @@ class Cost:
     n_pairs: int
 
     def __str__(self) -> str:
+        extraction, scoring = _duration(self.extraction_seconds), _duration(self.scoring_seconds)
         return (
-            f"about {self.extraction_seconds:.0f} s for features and {self.scoring_seconds:.0f} s for mutual scoring "
-            f"({self.n_pairs:,} pairs of images), {self.n_bytes / 1e9:.2f} GB of memory"
+            f"about {extraction} for features and {scoring} for mutual scoring ({self.n_pairs:,} pairs of images), "
+            f"{self.n_bytes / 1e9:.2f} GB of memory"
         )
+
+
+def _duration(seconds: float) -> str:
+    """Write seconds as a person would say them.
+
+    Examples
+    --------
+    >>> _duration(12.3), _duration(200), _duration(9000)
+    ('12 s', '3 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def plan_memory(
@@ -115,14 +133,31 @@ def plan_memory(
     )
 
 
+def seconds_per_image(backbone: Backbone, image_size: int) -> float:
+    """Time a forward pass, of a smaller image where a large one would take long itself, and scale it by its work."""
+    timed = min(image_size, MAX_TIMED // backbone.patch_size * backbone.patch_size)
+    blank = torch.zeros(1, 3, timed, timed)
+    for _ in range(2):  # the first call sets things up
+        start = time.perf_counter()
+        backbone.forward_tokens(blank, [backbone.depth - 1])
+        seconds = time.perf_counter() - start
+
+    def work(side: int) -> float:  # of a block, in multiplications: linear layers, and attention
+        n_tokens, width = (side // backbone.patch_size) ** 2 + 1, backbone.width
+        return n_tokens * width * (12 * width + 2 * n_tokens)
+
+    return seconds * work(image_size) / work(timed)
+
+
 def seconds_per_pair(n_patches: int, n_channels: int, device: torch.device, seconds: float = 0.2) -> float:
     """Time how long two images' tokens take to compare, in tiles of the size that scoring uses, on all cores."""
-    n_images = 16 if is_fused(device) else 1 + max(1, TILE_BYTES // (4 * n_patches**2))
-    images = torch.rand(n_images, n_patches, n_channels, device=device)
+    n_timed = min(n_patches, MAX_TIMED_PATCHES)
+    n_images = 16 if is_fused(device) else 1 + max(1, TILE_BYTES // (4 * n_timed**2))
+    images = torch.rand(n_images, n_timed, n_channels, device=device)
 
     def compare() -> int:
         if is_fused(device):
-            return nearest_of_pairs(images).isfinite().sum().item() // (2 * n_patches)
+            return nearest_of_pairs(images).isfinite().sum().item() // (2 * n_timed)
         squared_distances(images[0], images[1:]).amin(dim=1).sum().item()
         return n_images - 1
 
@@ -130,4 +165,4 @@ def seconds_per_pair(n_patches: int, n_channels: int, device: torch.device, seco
     start, n_pairs = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
         n_pairs += compare()
-    return (time.perf_counter() - start) / n_pairs
+    return (time.perf_counter() - start) / n_pairs * (n_patches / n_timed) ** 2

@@ -19,10 +19,10 @@ from torch import Tensor
 
 from musc_lite.aggregation import aggregate
 from musc_lite.backbones import Backbone, load_backbone
-from musc_lite.cost import Cost, Plan, plan_memory, seconds_per_pair
+from musc_lite.cost import Cost, Plan, plan_memory, seconds_per_image, seconds_per_pair
 from musc_lite.datasets import load_folder
 from musc_lite.errors import DataNotFoundError
-from musc_lite.features import Features, extract_features, progress_bar
+from musc_lite.features import Features, extract_features
 from musc_lite.files import make_folder, read_tensors, write_tensors
 from musc_lite.images import ImageSet, from_arrays
 from musc_lite.maps import image_scores_from_maps, upsample_maps
@@ -35,6 +35,8 @@ from musc_lite.mutual_scoring import (
     reference_distances,
 )
 from musc_lite.nearest import free_memory, is_fused
+from musc_lite.parameters import check_parameters
+from musc_lite.progress import progress_bar
 from musc_lite.rescoring import image_similarity, neighborhood_scores, rescore, scale_scores
 from musc_lite.thresholds import choose_threshold
 
@@ -555,11 +557,7 @@ class MuSc(OutlierMixin, BaseEstimator):
             references = len(set(references))  # names of a batch that is not here: only their number counts
         plan, shape = self._plan(n_images, references), self._shape(n_images)
         n_layers, size = len(self.backbone_.layers(self.layers)), self._size()
-        blank = torch.zeros(min(self.batch_size, n_images), 3, size, size)
-        for _ in range(2):  # the first call sets things up
-            start = time.perf_counter()
-            self.backbone_.forward_tokens(blank, self.backbone_.layers(self.layers))
-            extraction = (time.perf_counter() - start) / len(blank) * n_images
+        extraction = n_images * seconds_per_image(self.backbone_, size)
         n_pairs = len(self.r_) * n_layers * count_pairs(shape, references, self.window, plan.scoring_bytes)
         n_channels = self.n_components or shape[-1]
         share = 1.0
@@ -580,8 +578,7 @@ class MuSc(OutlierMixin, BaseEstimator):
     def _plan(self, n_images: int, references: int | Sequence[int] | None) -> Plan:
         """Say how the batch is kept, and refuse before the long work what mutual scoring would refuse after it."""
         n_images, n_patches, n_channels = self._shape(n_images)
-        blank = torch.zeros(2, n_patches, n_channels)
-        mutual_scores(blank, **self._search(self.backbone_.grid(self._size())))
+        mutual_scores(torch.zeros(2, 4, n_channels), **self._search((2, 2)))  # few patches: it is refused, or quick
         return plan_memory(
             (n_images, len(self.backbone_.layers(self.layers)), n_patches, n_channels),
             n_degrees=len(self.r_),
@@ -680,14 +677,8 @@ class MuSc(OutlierMixin, BaseEstimator):
 
     def _check_parameters(self) -> None:
         """Refuse before the long work what the stages would refuse after it."""
-        interval_average(torch.zeros(2), self.interval)
-        if self.r is not None and not (_are_counts(self.r) and len(self.r) and all(r % 2 for r in self.r)):
-            raise ValueError(f"r must be a list of odd whole numbers such as (1, 3, 5), got {self.r!r}")
-        if not _are_counts(self.windows):
-            raise ValueError(
-                f"windows must be a list of numbers of images, at least 1 each, or (), got {self.windows!r}"
-            )
-        choose_threshold(np.zeros(2), self.contamination)
+        names = ("r", "interval", "windows", "contamination", "max_memory")
+        check_parameters(**{name: getattr(self, name) for name in names})
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -733,10 +724,6 @@ def _mask_from_json(source: object, tensors: dict[str, Tensor]) -> Path | list |
 def _as_json(about: dict) -> str:
     """Write JSON; NumPy's numbers and arrays, ranges and other sequences become plain ones."""
     return json.dumps(about, default=lambda value: value.tolist() if hasattr(value, "tolist") else list(value))
-
-
-def _are_counts(values: object) -> bool:
-    return np.ndim(values) == 1 and all(isinstance(value, Integral) and value > 0 for value in values)
 
 
 def _take(values: np.ndarray, index: np.ndarray, axis: int = 0) -> np.ndarray:

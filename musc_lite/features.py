@@ -15,12 +15,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from musc_lite.backbones import Backbone
 from musc_lite.errors import DataNotFoundError
 from musc_lite.files import atomic_path, make_folder, not_written, read_tensors, remove_leftovers, write_tensors
 from musc_lite.images import ImageSet
+from musc_lite.progress import progress_bar
 
 __all__ = ["Features", "extract_features"]
 
@@ -183,12 +183,6 @@ def _empty_tokens(shape: tuple[int, ...], storage: str, folder: Path | None) -> 
     if storage not in ("float32", "float16"):
         raise ValueError(f"storage must be 'float32', 'float16' or 'disk', got {storage!r}")
     return torch.empty(shape, dtype=getattr(torch, storage))
-
-
-def progress_bar(*args, show: bool = True, **options) -> tqdm:
-    """Make a tqdm bar; hidden in log files, and where TQDM_DISABLE is set, which tqdm's notebook bar overlooks."""
-    hidden = not show or bool(os.environ.get("TQDM_DISABLE"))
-    return tqdm(*args, disable=hidden or None, **options)
 
 
 def _cache_folder(root: Path, backbone: Backbone, layers: list[int], image_size: int) -> Path:

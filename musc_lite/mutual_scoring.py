@@ -27,12 +27,12 @@ from musc_lite.nearest import (
     free_memory,
     nearest_of_pairs,
     nearest_to_references,
-    parse_bytes,
     precise,
     principal_axes,
     project,
     squared_distances,
 )
+from musc_lite.parameters import check_interval, parse_bytes
 
 __all__ = [
     "interval_average",
@@ -123,8 +123,7 @@ def interval_average(distances: Tensor | np.ndarray, interval: tuple[float, floa
 
 def interval_bounds(n_others: int, interval: tuple[float, float]) -> tuple[int, int]:
     """Say which of n_others sorted distances an interval holds: [first, last), at least one of them."""
-    if np.shape(interval) != (2,) or not 0 <= interval[0] < interval[1] <= 1:
-        raise ValueError(f"the interval needs two shares, 0 <= begin < end <= 1, got {interval}")
+    check_interval(interval)
     if n_others == 0:
         raise ValueError("the distances lead to no other image: mutual scoring needs at least 2 images")
     first = int(n_others * interval[0])

@@ -29,7 +29,6 @@ __all__ = [
     "nearest_of_pairs",
     "nearest_to_references",
     "on_all_cores",
-    "parse_bytes",
     "precise",
     "principal_axes",
     "project",
@@ -39,7 +38,6 @@ __all__ = [
 TILE_BYTES = 2**21  # distances held at once: a tile that stays in the processor's cache is read back quickly
 GPU_TILE_BYTES = 2**28  # a GPU wants more work at once
 BAND = 4  # rows of the patch grid that a window is moved over at once: fewer make slow products, more useless ones
-UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "B": 1}
 
 
 def nearest_of_pairs(tokens: Tensor, progress: Callable[[int], object] | None = None) -> Tensor:
@@ -257,22 +255,3 @@ def project(tokens: Tensor, axes: Tensor) -> Tensor:
     for image, coordinates in zip(tokens, projected, strict=True):
         coordinates.copy_(image.to(axes.dtype) @ axes)
     return projected
-
-
-def parse_bytes(size: int | str) -> int:
-    """Read a number of bytes such as 2_000_000_000, "2GB" or "1.5 GiB".
-
-    Examples
-    --------
-    >>> parse_bytes("2GB"), parse_bytes("0.5 KiB"), parse_bytes(100)
-    (2000000000, 512, 100)
-    """
-    text = str(size).strip().upper()
-    unit = next((unit for unit in UNITS if text.endswith(unit)), "")
-    try:
-        n_bytes = int(float(text.removesuffix(unit)) * UNITS.get(unit, 1))
-    except (ValueError, OverflowError):  # no number; infinite
-        n_bytes = 0
-    if n_bytes <= 0:
-        raise ValueError(f"a memory budget is a number of bytes such as 2000000000 or '2GB', got {size!r}")
-    return n_bytes

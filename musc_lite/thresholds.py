@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import precision_recall_curve
 from sklearn.mixture import GaussianMixture
+
+from musc_lite.parameters import check_contamination
 
 __all__ = ["Calls", "Step", "best_f1_threshold", "choose_threshold", "count_outliers", "in_words", "largest_step"]
 
@@ -59,8 +60,7 @@ def choose_threshold(
             return float(max(image_scores.max(), _lower_half_limit(image_scores)))
         ranked = np.sort(image_scores)[::-1]
         return _between(ranked[n_called], ranked[n_called - 1])
-    if not isinstance(contamination, Real) or not 0 < contamination <= 0.5:
-        raise ValueError(f"contamination must be 'auto' or a share in (0, 0.5], got {contamination!r}")
+    check_contamination(contamination)
     return float(np.quantile(image_scores, 1 - contamination))
 
 

@@ -1,0 +1,65 @@
+"""What parameters of `MuSc` can be, told without torch: a slip of the pen is refused before anything is loaded."""
+
+from numbers import Integral, Real
+
+import numpy as np
+
+__all__ = ["check_contamination", "check_interval", "check_parameters", "parse_bytes"]
+
+UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "B": 1}
+
+
+def check_parameters(
+    *,
+    r: object = None,
+    interval: object = (0.0, 0.3),
+    windows: object = (1, 2, 3),
+    contamination: object = "auto",
+    max_memory: object = None,
+) -> None:
+    """Refuse what no batch and no backbone makes right; raise ValueError."""
+    check_interval(interval)
+    if r is not None and not (_are_counts(r) and len(r) and all(degree % 2 for degree in r)):
+        raise ValueError(f"r must be a list of odd whole numbers such as (1, 3, 5), got {r!r}")
+    if not _are_counts(windows):
+        raise ValueError(f"windows must be a list of numbers of images, at least 1 each, or (), got {windows!r}")
+    check_contamination(contamination)
+    if max_memory is not None:
+        parse_bytes(max_memory)
+
+
+def check_interval(interval: object) -> None:
+    """Refuse what is no share of the closest images."""
+    if np.shape(interval) != (2,) or not 0 <= interval[0] < interval[1] <= 1:
+        raise ValueError(f"the interval needs two shares, 0 <= begin < end <= 1, got {interval}")
+
+
+def check_contamination(contamination: object) -> None:
+    """Refuse what is neither "auto" nor a share up to one half."""
+    if contamination == "auto":
+        return
+    if not isinstance(contamination, Real) or not 0 < contamination <= 0.5:
+        raise ValueError(f"contamination must be 'auto' or a share in (0, 0.5], got {contamination!r}")
+
+
+def parse_bytes(size: int | str) -> int:
+    """Read a number of bytes such as 2_000_000_000, "2GB" or "1.5 GiB".
+
+    Examples
+    --------
+    >>> parse_bytes("2GB"), parse_bytes("0.5 KiB"), parse_bytes(100)
+    (2000000000, 512, 100)
+    """
+    text = str(size).strip().upper()
+    unit = next((unit for unit in UNITS if text.endswith(unit)), "")
+    try:
+        n_bytes = int(float(text.removesuffix(unit)) * UNITS.get(unit, 1))
+    except (ValueError, OverflowError):  # no number; infinite
+        n_bytes = 0
+    if n_bytes <= 0:
+        raise ValueError(f"a memory budget is a number of bytes such as 2000000000 or '2GB', got {size!r}")
+    return n_bytes
+
+
+def _are_counts(values: object) -> bool:
+    return np.ndim(values) == 1 and all(isinstance(value, Integral) and value > 0 for value in values)

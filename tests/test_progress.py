@@ -1,0 +1,51 @@
+import io
+import sys
+import time
+
+import pytest
+
+from musc_lite import progress
+from musc_lite.progress import progress_bar
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.1)
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+
+
+def run(seconds, **options):
+    with progress_bar(total=20, desc="mutual scoring", unit="pair", **options) as bar:
+        for _ in range(20):
+            time.sleep(seconds / 20)
+            bar.update()
+
+
+def test_a_log_file_gets_a_line_now_and_then(monkeypatch):
+    """It got none at all, for 739 seconds."""
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    run(0.6)
+    lines = sys.stderr.getvalue().splitlines()
+    assert 2 <= len(lines) <= 7
+    assert "\r" not in sys.stderr.getvalue()
+    assert all(line.startswith("musc_lite: mutual scoring: ") and "of 20 pairs after" in line for line in lines)
+
+
+def test_short_and_hidden_work_writes_nothing(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    run(0.02)
+    run(0.3, show=False)
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    run(0.3)
+    assert sys.stderr.getvalue() == ""
+
+
+def test_a_terminal_gets_a_bar(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    run(0.2)
+    assert "\r" in sys.stderr.getvalue()
+    assert "20/20" in sys.stderr.getvalue()
