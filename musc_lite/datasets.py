@@ -10,12 +10,14 @@ loader warns and goes on.
 import csv
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from musc_lite.errors import DataNotFoundError, ImageReadError
 from musc_lite.folders import (
@@ -24,17 +26,19 @@ from musc_lite.folders import (
     entries,
     existing_folder,
     find_images,
+    mask_names,
     match_masks,
     natural_key,
     subfolders,
 )
-from musc_lite.images import SKIP_HINT, ImageSet
+from musc_lite.images import SKIP_HINT, ImageSet, read_image
 from musc_lite.published import TEST_IMAGES
 
 __all__ = ["load_btad", "load_folder", "load_magnetic_tile", "load_mvtec", "load_visa"]
 
 NORMAL_FOLDERS = {"good", "ok", "normal"}
 MVTEC_FOLDERS = ("test", "ground_truth")
+JPEG = (".jpg", ".jpeg")
 MAGNETIC_TILE_FOLDERS = tuple(TEST_IMAGES["magnetic tiles"])
 
 
@@ -46,7 +50,8 @@ def load_folder(path: str | PathLike, on_error: str = "raise") -> ImageSet:
     path : str or Path
         Any folder of PNG, JPEG, BMP, TIFF or WebP files. Hidden files and folders are ignored. If it has a
         subfolder ``test``, it is read as a category of MVTec AD: images from ``test`` alone, masks from
-        ``ground_truth``.
+        ``ground_truth``. Magnetic tiles in their authors' layout, all or one folder of them, are read as
+        `load_magnetic_tile` does.
     on_error : {"raise", "skip"}
         What to do about files that cannot be used: raise when they are read, or leave them out now.
 
@@ -84,6 +89,10 @@ def load_folder(path: str | PathLike, on_error: str = "raise") -> ImageSet:
     mask_folders = subfolders(root, "ground_truth", "masks")
     image_folder = next(iter(subfolders(root, "test")), root)
     paths, unsupported = find_images(image_folder, leave_out=mask_folders)
+    if _are_tiles(root, paths):
+        return _tiles(root, paths, unsupported, on_error)
+    if not mask_folders and (text := _masks_among(root, paths)):
+        warnings.warn(text, stacklevel=2)
     relative = [file.relative_to(image_folder) for file in paths]
 
     normal = [any(part.lower() in NORMAL_FOLDERS for part in file.parts) for file in relative]
@@ -186,16 +195,60 @@ def load_magnetic_tile(root: str | PathLike, on_error: str = "raise") -> ImageSe
     root = existing_folder(root)
     files, unsupported = find_images(root)
     files = [file for file in files if file.parent.parent.name in MAGNETIC_TILE_FOLDERS]
-    paths = [file for file in files if file.suffix.lower() in (".jpg", ".jpeg")]
-    if not paths:
+    if not any(file.suffix.lower() in JPEG for file in files):
         layout = ", ".join(f"{name}/Imgs/*.jpg" for name in MAGNETIC_TILE_FOLDERS)
         raise DataNotFoundError(f"no images in {root}: it must hold at least one of {layout}")
-    masks = match_masks(paths, root, [file for file in files if file.suffix.lower() == ".png"], root)
-    labels = [int(file.parent.parent.name != "MT_Free") for file in paths]
-    images = _image_set(root, paths, labels, masks, unsupported, on_error)
+    images = _tiles(root, files, unsupported, on_error)
     folders = np.array([file.parent.parent.name for file in images.sources])
     _compare_counts("magnetic tiles", root, {name: images.labels[folders == name] for name in MAGNETIC_TILE_FOLDERS})
     return images
+
+
+def _are_tiles(root: Path, files: Sequence[Path]) -> bool:
+    """Whether all files lie in MT_.../Imgs, as magnetic tiles do; the root may be one of these folders."""
+    folders = {_whole(root, file).parent for file in files}
+    return any(file.suffix.lower() in JPEG for file in files) and all(
+        folder.name == "Imgs" and folder.parent.name in MAGNETIC_TILE_FOLDERS for folder in folders
+    )
+
+
+def _whole(root: Path, file: Path) -> Path:
+    """Give the file's path with all folders above the root, which may have been given as `.`."""
+    return root.resolve() / file.relative_to(root)
+
+
+def _tiles(root: Path, files: Sequence[Path], unsupported: Skipped, on_error: str) -> ImageSet:
+    """Load magnetic tiles: .jpg files are images, .png files beside them their masks."""
+    paths = [file for file in files if file.suffix.lower() in JPEG]
+    masks = [file for file in files if file.suffix.lower() == ".png"]
+    matched = match_masks(paths, root, masks, root) if masks else None
+    labels = [int(_whole(root, file).parent.parent.name != "MT_Free") for file in paths]
+    return _image_set(root, paths, labels, matched, unsupported, on_error)
+
+
+def _masks_among(root: Path, files: Sequence[Path], at_most: int = 5) -> str:
+    """Say that masks seem to lie among the images, if so: names tell which files may be, a few are looked at."""
+    pairs = mask_names(files)
+    for pair in pairs[:: max(1, len(pairs) // at_most)][:at_most]:
+        with suppress(ImageReadError):
+            mask_like = [file for file in pair if _has_two_values(file)]
+            if len(mask_like) != 1:  # two formats of one photo, or a folder of pictures in black and white
+                continue
+            mask, photo = sorted(pair, key=mask_like.__contains__, reverse=True)
+            return (
+                f"{root}: {len(pairs)} files are named like masks of the images beside them, and "
+                f"{mask.relative_to(root).as_posix()} beside {photo.relative_to(root).as_posix()} looks like a mask. "
+                f"All of them are ranked as photos: move them to a folder masks/ or ground_truth/ in {root}"
+            )
+    return ""
+
+
+def _has_two_values(path: Path) -> bool:
+    """Whether nearly all pixels are nearly the darkest or the brightest there are, as in a mask, even an empty one."""
+    gray = np.asarray(read_image(path).convert("L").resize((256, 256), Image.Resampling.NEAREST)).astype(int)
+    low, high = gray.min(), gray.max()
+    near = max(8, (high - low) // 8)  # soft edges, and what JPEG leaves around them
+    return np.mean((gray <= low + near) | (gray >= high - near)) > 0.9
 
 
 def _load_category(root: Path, category: str, on_error: str, or_else: str = "") -> ImageSet:

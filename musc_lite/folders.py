@@ -7,13 +7,23 @@ from pathlib import Path
 
 from musc_lite.errors import DataNotFoundError
 
-__all__ = ["EXTENSIONS", "Skipped", "entries", "existing_folder", "find_images", "match_masks", "subfolders"]
+__all__ = [
+    "EXTENSIONS",
+    "Skipped",
+    "entries",
+    "existing_folder",
+    "find_images",
+    "mask_names",
+    "match_masks",
+    "subfolders",
+]
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 # Pictures that a user would miss without a word about them; texts and tables beside the images are expected.
 CAMERA_RAW = (".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf")
 UNSUPPORTED = (".heic", ".heif", ".avif", ".gif", ".jp2", ".jxl", ".psd", ".ppm", ".pgm", ".tga", *CAMERA_RAW)
 MASK_ENDING = re.compile("[_-]mask[_-]?[0-9]*$")
+MASK_LIKE_ENDING = re.compile("[_-](mask|gt|label|seg)[_-]?[0-9]*$")  # said of files that nobody called masks
 
 Skipped = list[tuple[Path, str]]
 
@@ -97,6 +107,24 @@ def match_masks(
                 found[owner].append(mask)
                 break
     return [found[name] if len(found[name]) > 1 else next(iter(found[name]), None) for name in names]
+
+
+def mask_names(images: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """Pair the images of which one, by its name, may be the other's mask: same folder, same name but for its ending.
+
+    Examples
+    --------
+    >>> mask_names([Path("1.jpg"), Path("1.png"), Path("2_mask.png"), Path("2.png"), Path("3_mask.png")])
+    [(...Path('1.jpg'), ...Path('1.png')), (...Path('2.png'), ...Path('2_mask.png'))]
+    """
+    by_name: dict[tuple[Path, str], list[Path]] = {}
+    for file in images:
+        by_name.setdefault((file.parent, MASK_LIKE_ENDING.sub("", file.stem.casefold())), []).append(file)
+    pairs = []
+    for alike in by_name.values():
+        first, *others = sorted(alike, key=lambda file: len(file.stem))  # the shortest name is the photo's, if any is
+        pairs += [(first, other) for other in others]
+    return pairs
 
 
 def _name(path: Path) -> str:

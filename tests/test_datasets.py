@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from musc_lite import images as images_module
 from musc_lite.datasets import load_btad, load_folder, load_magnetic_tile, load_mvtec, load_visa
 from musc_lite.errors import DataNotFoundError, ImageReadError
 from musc_lite.folders import natural_key
@@ -211,6 +212,125 @@ def test_mask_of_another_size(mvtec):
     images = load_mvtec(mvtec, "bottle", on_error="skip")
     assert images.labels.tolist() == images.masks(8).any(axis=(1, 2)).tolist() == [0, 0, 1, 1]
     assert "001_mask.png has 8 x 9" in images.skipped[0][1]
+
+
+# ---- masks among the images
+
+
+def write_photo(root, *names, size=(24, 16), bits=False):
+    """Write pictures of random pixels, or of two values; those are 24 x 16 pixels."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        numbers = np.random.default_rng(len(name))
+        pixels = numbers.integers(0, 256, size[::-1], dtype=np.uint8)
+        if bits:
+            pixels = np.kron(np.array([[0, 1, 0], [0, 0, 1]]), np.ones((8, 8))).astype(np.uint8) * 255
+        Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def tiles(tmp_path):
+    """Magnetic tiles in the layout of their authors: 2 free of defects, 1 with a blowhole."""
+    write(tmp_path, *[f"tiles/MT_Free/Imgs/{i}.jpg" for i in (2, 10)], "tiles/MT_Blowhole/Imgs/1.jpg", value=90)
+    write_mask(tmp_path, *[f"tiles/MT_Free/Imgs/{i}.png" for i in (2, 10)], marked=False)
+    write_mask(tmp_path, "tiles/MT_Blowhole/Imgs/1.png")
+    return tmp_path / "tiles"
+
+
+def test_load_folder_reads_magnetic_tiles_as_their_loader_does(tiles):
+    with warnings.catch_warnings(action="error"):  # nobody said that it is the whole data set
+        images = load_folder(tiles)
+    expected = load_magnetic_tile(tiles)
+    assert images.names == expected.names == ["MT_Blowhole/Imgs/1.jpg", "MT_Free/Imgs/2.jpg", "MT_Free/Imgs/10.jpg"]
+    assert images.labels.tolist() == expected.labels.tolist() == [1, 0, 0]
+    np.testing.assert_array_equal(images.masks(8), expected.masks(8))
+
+
+@pytest.mark.parametrize("folder", ["MT_Blowhole", "MT_Blowhole/Imgs"])
+def test_one_folder_of_magnetic_tiles_has_no_masks_among_its_images(tiles, folder, monkeypatch):
+    for root in (tiles / folder, Path()):
+        monkeypatch.chdir(tiles / folder)
+        images = load_folder(root)
+        assert [Path(name).name for name in images.names] == ["1.jpg"]
+        assert images.labels.tolist() == [1]
+        assert images.masks(8).sum() == 1
+
+
+def test_magnetic_tiles_without_masks_are_images(tiles):
+    for mask in tiles.rglob("*.png"):
+        mask.unlink()
+    images = load_folder(tiles)
+    assert images.labels.tolist() == [1, 0, 0]
+    assert images.masks(8) is None
+
+
+def test_magnetic_tiles_among_other_images_are_no_layout_of_their_own(tiles):
+    write_photo(tiles, "mine/a.png")
+    write_photo(tiles, "MT_Blowhole/Imgs/1.jpg")
+    with pytest.warns(
+        UserWarning, match=r"3 files .* and MT_Blowhole/Imgs/1\.png beside MT_Blowhole/Imgs/1\.jpg looks"
+    ):
+        images = load_folder(tiles)
+    assert len(images) == 7
+
+
+@pytest.mark.parametrize("ending", [".png", "_mask.png", "-mask1.bmp", "_gt.png"])
+def test_masks_ranked_as_photos_are_warned_of(tmp_path, ending):
+    write_photo(tmp_path, *[f"day 1/{i}.jpg" for i in range(6)])
+    write_photo(tmp_path, *[f"day 1/{i}{ending}" for i in range(4)], bits=True)
+    expected = rf"4 files are named like masks.* and day 1/0{ending} beside day 1/0\.jpg looks.*move them to .*masks/"
+    with pytest.warns(UserWarning, match=expected) as caught:
+        images = load_folder(tmp_path)
+    assert len(images) == 10
+    assert caught[0].filename == __file__
+
+
+def test_masks_with_soft_edges_or_noise_are_warned_of(tmp_path):
+    write_photo(tmp_path, "a.png", size=(64, 64))
+    mask = Image.new("L", (32, 32))
+    mask.paste(255, (8, 8, 20, 24))
+    mask.resize((64, 64), Image.Resampling.BILINEAR).save(tmp_path / "a_mask.jpg", quality=80)
+    with pytest.warns(UserWarning, match=r"a_mask\.jpg beside a\.png looks like a mask"):
+        load_folder(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("1.jpg", "1.png"), ("1.png", "1_mask.png"), ("x/1.png", "y/1.png")])
+@pytest.mark.parametrize("bits", [True, False])
+def test_pairs_of_the_same_kind_are_no_masks(tmp_path, names, bits):
+    """The same photo in two formats; two scans in black and white; one name in two folders."""
+    write_photo(tmp_path, *names, bits=bits)
+    with warnings.catch_warnings(action="error"):
+        load_folder(tmp_path)
+
+
+def test_photos_with_the_names_of_masks_are_no_masks(tmp_path):
+    write_photo(tmp_path, *[f"face{end}" for end in (".jpg", ".png", "_mask.png", "_mask1.png")])
+    (tmp_path / "broken.jpg").write_text("no image")
+    write_photo(tmp_path, "broken.png", bits=True)
+    with warnings.catch_warnings(action="error"):
+        load_folder(tmp_path)
+
+
+def test_a_black_and_white_picture_by_itself_is_no_mask(tmp_path):
+    write_photo(tmp_path, "a.png", "b_mask.png", bits=True)
+    write_photo(tmp_path, "c.png")
+    with warnings.catch_warnings(action="error"):
+        load_folder(tmp_path)
+
+
+def test_looking_for_masks_reads_few_files(tmp_path, monkeypatch):
+    write_photo(tmp_path, "0.jpg")
+    write_photo(tmp_path, "0.png", bits=True)
+    for i in range(1, 60):
+        for ending in (".jpg", ".png"):
+            (tmp_path / f"{i}{ending}").hardlink_to(tmp_path / f"0{ending}")
+    read = []
+    decode = images_module._decode
+    monkeypatch.setattr(images_module, "_decode", lambda *arguments: read.append(1) or decode(*arguments))
+    with pytest.warns(UserWarning, match="60 files are named like masks"):
+        load_folder(tmp_path)
+    assert len(read) <= 10
 
 
 # ---- files that cannot be used
