@@ -32,17 +32,17 @@ from musc_lite.folders import (
     subfolders,
 )
 from musc_lite.images import SKIP_HINT, ImageSet, read_image
+from musc_lite.labels import BY_MASKS, LABELS, NORMAL_FOLDERS, folder_labels, labeling
 from musc_lite.published import TEST_IMAGES
 
 __all__ = ["load_btad", "load_folder", "load_magnetic_tile", "load_mvtec", "load_visa"]
 
-NORMAL_FOLDERS = {"good", "ok", "normal"}
 MVTEC_FOLDERS = ("test", "ground_truth")
 JPEG = (".jpg", ".jpeg")
 MAGNETIC_TILE_FOLDERS = tuple(TEST_IMAGES["magnetic tiles"])
 
 
-def load_folder(path: str | PathLike, on_error: str = "raise") -> ImageSet:
+def load_folder(path: str | PathLike, on_error: str = "raise", labels: str = "auto") -> ImageSet:
     """Load the images of a folder and its subfolders, in natural order (img2 before img10).
 
     Parameters
@@ -54,11 +54,17 @@ def load_folder(path: str | PathLike, on_error: str = "raise") -> ImageSet:
         `load_magnetic_tile` does.
     on_error : {"raise", "skip"}
         What to do about files that cannot be used: raise when they are read, or leave them out now.
+    labels : {"auto", "none", "folder"}
+        "auto" takes labels only where the layout is certain; "folder" counts all images outside of a subfolder
+        ``good`` (or ``ok``, ``normal``) as defective; "none" takes neither labels nor masks.
 
     Returns
     -------
     ImageSet
-        Labels: if there is a subfolder ``good`` (or ``ok``, ``normal``), its images are 0 and all others 1.
+        `.labeling` says in one line how the labels were understood. By "auto" images in a subfolder ``good`` (or
+        ``ok``, ``normal``) are 0 and all others 1 where these lie in folders called ``bad``, ``defective``, ``ng``,
+        ``ko``, ``anomaly`` and so on, in MVTec AD's layout (``test/good`` beside other folders in ``test``), in
+        that of the magnetic tiles, and where there are masks.
         Masks: from ``ground_truth`` or ``masks`` directly in the folder, at the image's own relative path
         (for ``images/a.jpg`` also without ``images/``) with any image extension, with or without ``_mask``.
         Several masks of one image are united: ``a_mask.png`` and ``a_mask_1.png``, or all in a folder ``a``.
@@ -67,7 +73,7 @@ def load_folder(path: str | PathLike, on_error: str = "raise") -> ImageSet:
     Raises
     ------
     DataNotFoundError
-        When there is no such folder, or no images in it.
+        When there is no such folder, or no images in it, or no ``good`` for "folder".
     ImageReadError
         When a defective image has no mask although others have, or a folder has an image's name.
 
@@ -76,13 +82,17 @@ def load_folder(path: str | PathLike, on_error: str = "raise") -> ImageSet:
     >>> import tempfile
     >>> from PIL import Image
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     for name in ("good/2.png", "good/10.png", "scratch/1.png"):
+    ...     for name in ("good/2.png", "good/10.png", "bad/1.png"):
     ...         Path(folder, name).parent.mkdir(exist_ok=True)
     ...         Image.new("L", (8, 8)).save(Path(folder, name))
     ...     images = load_folder(folder)
     >>> images.names, images.labels
-    (['good/2.png', 'good/10.png', 'scratch/1.png'], array([0, 0, 1]))
+    (['bad/1.png', 'good/2.png', 'good/10.png'], array([1, 0, 0]))
+    >>> images.labeling
+    'labels: 2 normal in good/, 1 defective in bad/ (by folder names)'
     """
+    if labels not in LABELS:
+        raise ValueError(f"labels must be 'auto', 'none' or 'folder', got {labels!r}")
     root = existing_folder(path)
     if categories := [e.name for e in entries(root) if e.is_dir() and len(subfolders(e, *MVTEC_FOLDERS)) == 2]:
         raise DataNotFoundError(f"{root} holds categories: give one, such as {root / categories[0]}")
@@ -90,17 +100,17 @@ def load_folder(path: str | PathLike, on_error: str = "raise") -> ImageSet:
     image_folder = next(iter(subfolders(root, "test")), root)
     paths, unsupported = find_images(image_folder, leave_out=mask_folders)
     if _are_tiles(root, paths):
-        return _tiles(root, paths, unsupported, on_error)
+        return _tiles(root, paths, unsupported, on_error, labels)
     if not mask_folders and (text := _masks_among(root, paths)):
         warnings.warn(text, stacklevel=2)
     relative = [file.relative_to(image_folder) for file in paths]
 
-    normal = [any(part.lower() in NORMAL_FOLDERS for part in file.parts) for file in relative]
-    labels = [int(not is_normal) for is_normal in normal] if any(normal) else None
-    masks = None
-    if mask_folders:
+    in_test, masks = image_folder != root, None
+    kinds, how = folder_labels(relative, labels, in_test=in_test, with_masks=bool(mask_folders))
+    if mask_folders and labels != "none":
         masks = match_masks(paths, image_folder, find_images(mask_folders[0])[0], mask_folders[0])
-    return _image_set(root, paths, labels, masks, unsupported, on_error)
+        how = BY_MASKS if kinds is None else how
+    return _image_set(root, paths, kinds, masks, unsupported, on_error, how)
 
 
 def load_mvtec(root: str | PathLike, category: str, on_error: str = "raise") -> ImageSet:
@@ -198,7 +208,7 @@ def load_magnetic_tile(root: str | PathLike, on_error: str = "raise") -> ImageSe
     if not any(file.suffix.lower() in JPEG for file in files):
         layout = ", ".join(f"{name}/Imgs/*.jpg" for name in MAGNETIC_TILE_FOLDERS)
         raise DataNotFoundError(f"no images in {root}: it must hold at least one of {layout}")
-    images = _tiles(root, files, unsupported, on_error)
+    images = _tiles(root, files, unsupported, on_error, "folder")
     folders = np.array([file.parent.parent.name for file in images.sources])
     _compare_counts("magnetic tiles", root, {name: images.labels[folders == name] for name in MAGNETIC_TILE_FOLDERS})
     return images
@@ -217,13 +227,15 @@ def _whole(root: Path, file: Path) -> Path:
     return root.resolve() / file.relative_to(root)
 
 
-def _tiles(root: Path, files: Sequence[Path], unsupported: Skipped, on_error: str) -> ImageSet:
+def _tiles(root: Path, files: Sequence[Path], unsupported: Skipped, on_error: str, labels: str) -> ImageSet:
     """Load magnetic tiles: .jpg files are images, .png files beside them their masks."""
     paths = [file for file in files if file.suffix.lower() in JPEG]
     masks = [file for file in files if file.suffix.lower() == ".png"]
+    if labels == "none":
+        return _image_set(root, paths, None, None, unsupported, on_error, folder_labels(paths, labels)[1])
+    kinds = [int(_whole(root, file).parent.parent.name != "MT_Free") for file in paths]
     matched = match_masks(paths, root, masks, root) if masks else None
-    labels = [int(_whole(root, file).parent.parent.name != "MT_Free") for file in paths]
-    return _image_set(root, paths, labels, matched, unsupported, on_error)
+    return _image_set(root, paths, kinds, matched, unsupported, on_error, "layout of the magnetic tiles")
 
 
 def _masks_among(root: Path, files: Sequence[Path], at_most: int = 5) -> str:
@@ -255,7 +267,9 @@ def _load_category(root: Path, category: str, on_error: str, or_else: str = "") 
     """Load ``<category>/test`` with its masks, or say which categories there are."""
     categories = [child.name for child in entries(root) if child.is_dir() and subfolders(child, "test")]
     _check_category(root, category, categories, f"none: each must hold a folder 'test'{or_else}")
-    return load_folder(root / category, on_error)
+    test = subfolders(root / category, "test")[0]
+    # What lies in `test` of a data set is labeled, whatever its folders are called.
+    return load_folder(root / category, on_error, "folder" if subfolders(test, *NORMAL_FOLDERS) else "auto")
 
 
 def _check_category(root: Path, category: str, categories: Sequence[str], if_none: str) -> None:
@@ -280,7 +294,9 @@ def _load_visa_table(root: Path, table: Path, category: str, on_error: str) -> I
     files.sort(key=lambda file: natural_key(file[0]))
     paths, masks, labels = (list(column) for column in zip(*files, strict=True))
     masks = [mask if mask and mask.exists() else None for mask in masks]
-    return _image_set(root, paths, [int(label != "normal") for label in labels], masks, [], on_error)
+    return _image_set(
+        root, paths, [int(label != "normal") for label in labels], masks, [], on_error, f"by {table.name}"
+    )
 
 
 def _compare_counts(data_set: str, root: str | PathLike, labels: Mapping[str, np.ndarray | None]) -> None:
@@ -310,8 +326,9 @@ def _image_set(
     masks: list[Path | list[Path] | None] | None,
     unsupported: Skipped,
     on_error: str,
+    how: str,
 ) -> ImageSet:
-    """Make the set after the checks that all loaders share."""
+    """Make the set after the checks that all loaders share; `how` says where its labels are from."""
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
     names = [path.relative_to(root).as_posix() for path in paths]
@@ -328,6 +345,7 @@ def _image_set(
         raise DataNotFoundError(f"no images in {root} (looked for {' '.join(EXTENSIONS)}){why}")
     if labels is None and masks is not None:
         images.labels = np.array([int(images.mask(i).any()) for i in range(len(images))])
+    images.labeling = how if images.labels is None else labeling(images.labels, how, images.names)
     return images
 
 

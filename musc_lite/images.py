@@ -33,6 +33,7 @@ import tifffile
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from musc_lite.errors import ImageReadError
+from musc_lite.labels import BY_MASKS, labeling
 
 __all__ = ["ImageSet", "from_arrays", "read_image", "read_mask"]
 
@@ -71,6 +72,8 @@ class ImageSet:
         One for each image; the files of a list are united; None where a normal image has no mask.
     skipped : list of (Path, str)
         Files that a loader left out, with the reason.
+    labeling : str
+        One line on how the labels were understood, and how many there were when the set was made.
 
     Examples
     --------
@@ -88,6 +91,7 @@ class ImageSet:
     labels: np.ndarray | None = None
     mask_sources: Sequence[Path | list[Path] | np.ndarray | None] | None = None
     skipped: list[tuple[Path, str]] = field(default_factory=list)
+    labeling: str = ""
 
     def __post_init__(self):
         if self.labels is not None:
@@ -121,7 +125,7 @@ class ImageSet:
         Parameters
         ----------
         index : slice, ints or (N,) bools
-            As in NumPy. `skipped` is kept whole: it tells of the folder, not of the subset.
+            As in NumPy. `skipped` and `labeling` are kept whole: they tell of the folder, not of the subset.
         """
         chosen = np.arange(len(self))[index if isinstance(index, slice) else list(index)]
         columns = {name: getattr(self, name) for name in ("sources", "names", "labels", "mask_sources")}
@@ -238,9 +242,11 @@ def from_arrays(
         raise ValueError("no images: the list is empty")
     names = [f"image_{i:03d}" for i in range(len(images))] if names is None else [str(name) for name in names]
     labels = None if labels is None else _checked_labels(labels)
-    if masks is None:
-        return ImageSet(images, names, labels)
-    return _with_checked_masks(ImageSet(images, names, labels, _each("mask", _checked_mask, masks)))
+    how = BY_MASKS if labels is None else "as given"
+    images = ImageSet(images, names, labels)
+    if masks is not None:
+        images = _with_checked_masks(replace(images, mask_sources=_each("mask", _checked_mask, masks)))
+    return images if images.labels is None else replace(images, labeling=labeling(images.labels, how))
 
 
 def read_image(path: str | PathLike) -> Image.Image:

@@ -74,8 +74,8 @@ def test_cheaper_scoring_is_told_to_the_detector(folder, tmp_path):
 def test_labels_of_a_good_folder_give_metrics(tmp_path):
     images = planted_textures("brick", n_images=8, n_defective=2, image_size=112)
     for name, image, label in zip(images.names, images, images.labels, strict=True):
-        (tmp_path / "set" / ("scratched" if label else "good")).mkdir(parents=True, exist_ok=True)
-        image.save(tmp_path / "set" / ("scratched" if label else "good") / f"{name}.png")
+        (tmp_path / "set" / ("bad" if label else "good")).mkdir(parents=True, exist_ok=True)
+        image.save(tmp_path / "set" / ("bad" if label else "good") / f"{name}.png")
     done = run("score", tmp_path / "set", "-o", tmp_path / "out", *FAST)
     assert done.exit_code == 0, done.output
     with open(tmp_path / "out" / "scores.csv", newline="") as file:

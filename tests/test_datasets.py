@@ -1,5 +1,6 @@
 import csv
 import os
+import re
 import warnings
 from functools import partial
 from pathlib import Path
@@ -121,12 +122,115 @@ def test_formats_that_are_not_supported_are_listed(tmp_path, on_error):
 # ---- labels
 
 
+@pytest.mark.parametrize("labels", ["auto", "folder"])
 @pytest.mark.parametrize("good", ["good", "OK", "Normal"])
-def test_a_good_folder_gives_labels(tmp_path, good):
-    write(tmp_path, f"{good}/1.png", f"{good}/day2/2.png", "crack/1.png", "hole/1.png", "loose.png")
-    images = load_folder(tmp_path)
+@pytest.mark.parametrize("bad", ["bad", "NG", "Defective", "not_ok", "anomalies"])
+def test_folders_of_known_words_give_labels(tmp_path, good, bad, labels):
+    write(tmp_path, f"{good}/1.png", f"{good}/day2/2.png", f"{bad}/1.png", f"{bad}/hole/1.png", f"line 2/{bad}/1.png")
+    images = load_folder(tmp_path, labels=labels)
     normal = {name for name, label in zip(images.names, images.labels, strict=True) if label == 0}
     assert normal == {f"{good}/1.png", f"{good}/day2/2.png"}
+    assert images.labeling.startswith(f"labels: 2 normal in {good}/ and {good}/day2/, 3 defective in 3 folders (")
+
+
+@pytest.mark.parametrize(
+    ("others", "beside"),
+    [
+        (["Monday/1.png"], "Monday/"),
+        (["crack/1.png", "bad/1.png", "hole/2.png"], "crack/ and hole/"),
+        (["a/1.png", "b/1.png", "c/1.png", "d/1.png"], "a/, b/ and 2 more folders"),
+        (["1.png", "2.png"], "images in no folder"),
+        (["good/bad/1.png"], "good/bad/"),
+        (["line 2/1.png"], "line 2/"),
+    ],
+)
+def test_what_stands_beside_good_is_not_guessed(tmp_path, others, beside):
+    write(tmp_path, "good/2.png", "good/3.png", *others)
+    images = load_folder(tmp_path)
+    assert images.labels is None
+    assert images.labeling == (
+        f"labels: none taken; good/ stands beside {beside}, which may hold anything: "
+        "labels='folder' (--labels folder) counts all images outside good/ as defective"
+    )
+
+
+def test_labels_by_folders_as_asked_for(tmp_path):
+    write(tmp_path, "good/1.png", "crack/1.png", "crack/good.png", "loose.png")
+    images = load_folder(tmp_path, labels="folder")
+    assert dict(zip(images.names, images.labels, strict=True)) == {
+        "good/1.png": 0,
+        "crack/1.png": 1,
+        "crack/good.png": 1,
+        "loose.png": 1,
+    }
+    assert images.labeling == "labels: 1 normal in good/, 3 defective in crack/ and no folder (by labels='folder')"
+
+
+def test_labels_by_folders_need_a_folder(tmp_path):
+    write(tmp_path, "crack/1.png", "good.png")
+    with pytest.raises(DataNotFoundError, match=r"labels='folder' \(--labels folder\) needs a folder named good, ok"):
+        load_folder(tmp_path, labels="folder")
+
+
+def test_no_labels_as_asked_for(mvtec, tiles):
+    for root in (mvtec / "bottle", tiles):
+        images = load_folder(root, labels="none")
+        assert images.labels is None
+        assert images.masks(8) is None
+        assert images.names == load_folder(root).names, "masks are kept out of the images all the same"
+        assert images.labeling == "labels: none, as asked for (labels='none')"
+
+
+def test_labels_of_another_kind(tmp_path):
+    with pytest.raises(ValueError, match="labels must be 'auto', 'none' or 'folder', got 'good'"):
+        load_folder(tmp_path, labels="good")
+
+
+def test_the_test_folder_of_mvtec_is_certain_only_in_its_layout(tmp_path):
+    write(tmp_path, "test/good/0.png", "test/scratch/0.png")
+    images = load_folder(tmp_path)
+    assert images.labels.tolist() == [0, 1]
+    assert images.labeling == "labels: 1 normal in test/good/, 1 defective in test/scratch/ (layout of MVTec AD)"
+    write(tmp_path, "test/loose.png")
+    images = load_folder(tmp_path)
+    assert images.labels is None
+    assert "good/ stands beside images in no folder" in images.labeling
+    write(tmp_path, "nested/test/Monday/good/0.png", "nested/test/Tuesday/0.png")
+    assert load_folder(tmp_path / "nested").labels is None
+
+
+def test_the_loader_of_mvtec_takes_the_labels_of_its_layout_even_where_files_lie_loose(mvtec):
+    write(mvtec, "bottle/test/loose.png")
+    write_mask(mvtec, "bottle/ground_truth/loose.png")
+    assert load_mvtec(mvtec, "bottle").labels.tolist() == [0, 0, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (lambda root: write(root, "a.png"), "labels: none (no folder good/, no masks)"),
+        (lambda root: write(root, "good/1.png", "good/2.png"), "labels: 2 normal in good/ (by folder names)"),
+        (
+            lambda root: write(root, "b.png") or write_mask(root, "masks/b.png"),
+            "labels: 1 defective in no folder (where a mask marks anything)",
+        ),
+        (
+            lambda root: write(root, "ok/a.png", "x/b.png") or write_mask(root, "masks/x/b.png"),
+            "labels: 1 normal in ok/, 1 defective in x/ (by folder names, with masks)",
+        ),
+    ],
+)
+def test_one_line_says_how_labels_were_understood(tmp_path, make, line):
+    make(tmp_path)
+    images = load_folder(tmp_path)
+    assert images.labeling == line
+    assert images.subset([0]).labeling == line
+
+
+def test_the_line_counts_what_was_kept(mvtec):
+    damage(mvtec / "bottle/test/scratch/001.png")
+    images = load_mvtec(mvtec, "bottle", on_error="skip")
+    assert images.labeling == "labels: 2 normal in test/good/, 2 defective in test/scratch/ (layout of MVTec AD)"
 
 
 def test_only_good_images_are_all_zeros(tmp_path):
@@ -591,6 +695,7 @@ def test_each_layout_as_it_is_found_in_the_wild(layout):
     images = load()
     assert images.names == list(files)
     assert images.labels.tolist() == [int(bool(masks)) for masks in files.values()]
+    assert re.match("labels: [0-9]+ normal in .*, [0-9]+ defective in .* [(].+[)]$", images.labeling)
     np.testing.assert_array_equal(images.masks(8), masks)
     assert images.skipped == []
     assert all(image.size == (8, 8) for image in images)

@@ -538,6 +538,15 @@ def test_labels_masks_and_names_that_do_not_fit(options, message):
         from_arrays([GRAY, GRAY], **options)
 
 
+def test_from_arrays_says_where_labels_are_from():
+    assert from_arrays([GRAY, GRAY, GRAY], labels=[0, 1, 0]).labeling == "labels: 2 normal, 1 defective (as given)"
+    assert from_arrays([GRAY, GRAY], masks=[None, DOT]).labeling == (
+        "labels: 1 normal, 1 defective (where a mask marks anything)"
+    )
+    assert from_arrays([GRAY]).labeling == ""
+    assert ImageSet([], []).labeling == ""
+
+
 def test_labels_from_masks():
     masks = [None, DOT, DOT.astype(np.uint8) * 3, np.zeros((5, 7), np.uint8), torch.tensor(DOT)]
     images = from_arrays([GRAY] * 5, masks=masks)
