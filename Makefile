@@ -62,7 +62,7 @@ $(READY): pyproject.toml constraints.txt
 		|| { echo "musc_lite needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
-	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[lab,test,book,cluster]' \
-		|| $(BIN)/python -m pip install --constraint constraints.txt --editable '.[lab,test,book,cluster]'
+	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[lab,test,book,cluster,heic]' \
+		|| $(BIN)/python -m pip install --constraint constraints.txt --editable '.[lab,test,book,cluster,heic]'
 	$(BIN)/python data_scripts/get_weights.py
 	@touch $@

@@ -2,9 +2,9 @@
 
 All loaders look at names first and read pixels later. With ``on_error="raise"`` (the default) a damaged
 file raises when it is read; with ``on_error="skip"`` each file is decoded once at load, and the bad ones are
-left out and listed in ``.skipped``. Files in formats that are not supported, such as HEIC, are listed there
-in both cases. Where a category of a published data set holds other numbers of images than published, its
-loader warns and goes on.
+left out and listed in ``.skipped``. Files in formats that are not supported, videos, and files of which only
+the first page is read are listed there in both cases; `left_out` sums them up in one line. Where a category
+of a published data set holds other numbers of images than published, its loader warns and goes on.
 """
 
 import csv
@@ -21,7 +21,7 @@ from PIL import Image
 
 from musc_lite.errors import DataNotFoundError, ImageReadError
 from musc_lite.folders import (
-    EXTENSIONS,
+    PAGED,
     Skipped,
     entries,
     existing_folder,
@@ -29,13 +29,15 @@ from musc_lite.folders import (
     mask_names,
     match_masks,
     natural_key,
+    readable,
     subfolders,
+    summarize,
 )
-from musc_lite.images import SKIP_HINT, ImageSet, read_image
+from musc_lite.images import SKIP_HINT, ImageSet, count_pages, read_image
 from musc_lite.labels import BY_MASKS, LABELS, NORMAL_FOLDERS, folder_labels, labeling
 from musc_lite.published import TEST_IMAGES
 
-__all__ = ["load_btad", "load_folder", "load_magnetic_tile", "load_mvtec", "load_visa"]
+__all__ = ["left_out", "load_btad", "load_folder", "load_magnetic_tile", "load_mvtec", "load_visa"]
 
 MVTEC_FOLDERS = ("test", "ground_truth")
 JPEG = (".jpg", ".jpeg")
@@ -48,10 +50,10 @@ def load_folder(path: str | PathLike, on_error: str = "raise", labels: str = "au
     Parameters
     ----------
     path : str or Path
-        Any folder of PNG, JPEG, BMP, TIFF or WebP files. Hidden files and folders are ignored. If it has a
-        subfolder ``test``, it is read as a category of MVTec AD: images from ``test`` alone, masks from
-        ``ground_truth``. Magnetic tiles in their authors' layout, all or one folder of them, are read as
-        `load_magnetic_tile` does.
+        Any folder of PNG, JPEG, BMP, TIFF, WebP or (with the extra ``heic``) HEIC files. Hidden files and
+        folders are ignored. If it has a subfolder ``test``, it is read as a category of MVTec AD: images from
+        ``test`` alone, masks from ``ground_truth``. Magnetic tiles in their authors' layout, all or one folder
+        of them, are read as `load_magnetic_tile` does.
     on_error : {"raise", "skip"}
         What to do about files that cannot be used: raise when they are read, or leave them out now.
     labels : {"auto", "none", "folder"}
@@ -111,6 +113,14 @@ def load_folder(path: str | PathLike, on_error: str = "raise", labels: str = "au
         masks = match_masks(paths, image_folder, find_images(mask_folders[0])[0], mask_folders[0])
         how = BY_MASKS if kinds is None else how
     return _image_set(root, paths, kinds, masks, unsupported, on_error, how)
+
+
+def left_out(images: ImageSet) -> str:
+    """Say in one line what a loader left out, with counts and what to do, such as "left out 2 files: 2 videos (...)".
+
+    Files of which all but the first page are left out come last; "" where nothing is left out.
+    """
+    return summarize(images.skipped)
 
 
 def load_mvtec(root: str | PathLike, category: str, on_error: str = "raise") -> ImageSet:
@@ -339,14 +349,21 @@ def _image_set(
         raise ImageReadError(
             f"{root}: {_summary(skipped)}; correct this, or leave such files out (on_error='skip', --on-error skip)"
         )
-    images = replace(images.subset([not trouble for trouble in troubles]), skipped=unsupported + skipped)
+    images = images.subset([not trouble for trouble in troubles])
+    images = replace(images, skipped=unsupported + skipped + _further_pages(images.sources))
     if not len(images):
         why = f"; left out: {_summary(images.skipped)}" if images.skipped else ""
-        raise DataNotFoundError(f"no images in {root} (looked for {' '.join(EXTENSIONS)}){why}")
+        raise DataNotFoundError(f"no images in {root} (looked for {' '.join(readable())}){why}")
     if labels is None and masks is not None:
         images.labels = np.array([int(images.mask(i).any()) for i in range(len(images))])
     images.labeling = how if images.labels is None else labeling(images.labels, how, images.names)
     return images
+
+
+def _further_pages(paths: Sequence[Path]) -> Skipped:
+    """List files of several pages; only of formats that often have some, because each file is opened."""
+    counted = [(path, count_pages(path)) for path in paths if path.suffix.lower() in (".tif", ".tiff", ".webp")]
+    return [(path, f"{PAGED}{n} is read; save the others as files of their own") for path, n in counted if n > 1]
 
 
 def _trouble(images: ImageSet, i: int, decode: bool) -> str | None:

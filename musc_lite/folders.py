@@ -1,7 +1,9 @@
 """What a folder holds: image files in natural order, and which masks belong to which image."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 
@@ -9,19 +11,34 @@ from musc_lite.errors import DataNotFoundError
 
 __all__ = [
     "EXTENSIONS",
+    "PAGED",
     "Skipped",
     "entries",
     "existing_folder",
     "find_images",
     "mask_names",
     "match_masks",
+    "readable",
     "subfolders",
+    "summarize",
 ]
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+HEIC = (".heic", ".heif", ".hif")  # photos of telephones and some cameras
+VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 # Pictures that a user would miss without a word about them; texts and tables beside the images are expected.
 CAMERA_RAW = (".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf")
-UNSUPPORTED = (".heic", ".heif", ".avif", ".gif", ".jp2", ".jxl", ".psd", ".ppm", ".pgm", ".tga", *CAMERA_RAW)
+UNSUPPORTED = (".avif", ".gif", ".jp2", ".jxl", ".psd", ".ppm", ".pgm", ".tga", *CAMERA_RAW)
+SEEN = {*EXTENSIONS, *HEIC, *VIDEOS, *UNSUPPORTED}
+PAGED = "page 1 of "  # how the reason begins why further pages are left out
+# How other reasons begin, what such files are called in one line, what to do about them.
+GROUPS = (
+    ("a HEIC photo", "{n} x ENDING", "pip install 'musc-lite[heic]' reads them"),
+    ("format not supported", "{n} x ENDING", "convert to .png"),
+    ("a video", "{n} video{s}", "take frames out"),
+    ("it has no mask", "{n} without a mask", "add it, or rename the folder of masks to load all without"),
+    ("", "{n} unreadable", "repair or remove"),
+)
 MASK_ENDING = re.compile("[_-]mask[_-]?[0-9]*$")
 MASK_LIKE_ENDING = re.compile("[_-](mask|gt|label|seg)[_-]?[0-9]*$")  # said of files that nobody called masks
 
@@ -54,14 +71,54 @@ def subfolders(folder: Path, *names: str) -> list[Path]:
 
 
 def find_images(folder: Path, leave_out: Sequence[Path] = ()) -> tuple[list[Path], Skipped]:
-    """Find all image files in natural order, and those in formats that are not supported."""
+    """Find all image files in natural order, and those that a user would miss: in other formats, and videos."""
     found = sorted(_walk(folder, leave_out, set()), key=lambda file: natural_key(file.relative_to(folder)))
-    unsupported = [file for file in found if file.suffix.lower() in UNSUPPORTED]
-    advice = f"convert it to one of {' '.join(EXTENSIONS)}"
+    endings = readable()
     return (
-        [file for file in found if file.suffix.lower() in EXTENSIONS],
-        [(file, f"format not supported: {file.suffix.lower()}; {advice}") for file in unsupported],
+        [file for file in found if file.suffix.lower() in endings],
+        [(file, why_left_out(file)) for file in found if file.suffix.lower() not in endings],
     )
+
+
+def readable() -> tuple[str, ...]:
+    """Give the endings of the image files that can be read here."""
+    return EXTENSIONS + (HEIC if find_spec("pillow_heif") else ())
+
+
+def why_left_out(file: Path) -> str:
+    """Say why a file that cannot be read here is left out, as far as its ending tells."""
+    suffix = file.suffix.lower()
+    if suffix in HEIC:
+        return "a HEIC photo: pip install 'musc-lite[heic]' reads it"
+    if suffix in VIDEOS:
+        return "a video: take frames out of it, for instance with ffmpeg -i VIDEO -vf fps=1 frame_%04d.png"
+    return f"format not supported: {suffix}; convert it to one of {' '.join(EXTENSIONS)}"
+
+
+def summarize(skipped: Skipped) -> str:
+    """Say in one line what was left out, grouped by reason; "" where nothing was.
+
+    Examples
+    --------
+    >>> summarize([(file, why_left_out(file)) for file in (Path("a.gif"), Path("b.mov"), Path("c.gif"))])
+    'left out 3 files: 2 x .gif (convert to .png), 1 video (take frames out)'
+    """
+    n_paged = sum(reason.startswith(PAGED) for _, reason in skipped)
+    groups = Counter(_group(path, reason) for path, reason in skipped if not reason.startswith(PAGED))
+    texts = [f"{words.format(n=n, s='s' * (n > 1))} ({advice})" for (words, advice), n in groups.items()]
+    parts = [f"{_files(groups.total())}: {', '.join(texts)}"] if groups else []
+    if n_paged:
+        parts.append(f"all but the first page of {_files(n_paged)} (save the others as files of their own)")
+    return f"left out {'; and '.join(parts)}" if parts else ""
+
+
+def _group(path: Path, reason: str) -> tuple[str, str]:
+    words, advice = next((words, advice) for start, words, advice in GROUPS if reason.startswith(start))
+    return words.replace("ENDING", path.suffix.lower()), advice
+
+
+def _files(n: int) -> str:
+    return f"{n} file{'s' * (n > 1)}"
 
 
 def _walk(folder: Path, leave_out: Sequence[Path], seen: set[Path]) -> Iterator[Path]:
@@ -72,7 +129,7 @@ def _walk(folder: Path, leave_out: Sequence[Path], seen: set[Path]) -> Iterator[
     for entry in entries(folder):
         if entry.is_dir() and entry.suffix.lower() not in EXTENSIONS:
             yield from _walk(entry, leave_out, seen)
-        elif entry.suffix.lower() in EXTENSIONS + UNSUPPORTED:
+        elif entry.suffix.lower() in SEEN:
             yield entry
 
 

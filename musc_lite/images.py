@@ -5,7 +5,8 @@ Whatever goes in, 8-bit RGB comes out:
 - 16 bits are scaled (65535 -> 255), never clipped; floats must lie in 0..1
 - transparent pixels are laid over white; CMYK, palette and gray become RGB
 - the camera's EXIF rotation is applied, to masks too
-- of a file with several frames or pages, the first is read
+- of a file with several frames or pages, the first is read; `count_pages` tells how many there are
+- HEIC photos of telephones are read where pillow-heif is installed (``pip install 'musc-lite[heic]'``)
 - an image of more pixels than ``PIL.Image.MAX_IMAGE_PIXELS`` (89 million) is refused, and one that would take more
   memory than 10 bytes for each of them (0.9 GB): a WebP of 56 million pixels, a TIFF of doubles of 28 million
 
@@ -35,7 +36,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from musc_lite.errors import ImageReadError
 from musc_lite.labels import BY_MASKS, labeling
 
-__all__ = ["ImageSet", "from_arrays", "read_image", "read_mask"]
+__all__ = ["ImageSet", "count_pages", "from_arrays", "read_image", "read_mask"]
 
 T = TypeVar("T")
 # Closed on purpose: asked without a list, Pillow would hand an EPS named x.png to Ghostscript.
@@ -44,6 +45,7 @@ TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MAX_BYTES_PER_PIXEL = 10  # of PIL.Image.MAX_IMAGE_PIXELS: what decoding and converting may take
 MAX_PARTS = 100_000  # chunks of a PNG, segments of a JPEG, strips of a TIFF: each takes some microseconds
 MAX_TAGS, MAX_TAG_BYTES = 4_096, 500_000_000
+MAX_PAGES = 10_000  # are counted
 MAX_SCANNED = 2_000_000_000  # pixels times scans of a progressive JPEG
 MAX_RUN_LENGTH_PIXELS = 16_000_000  # Pillow decodes such a BMP byte by byte in Python
 TIFF_COMPRESSIONS = (1, 5, 8, 32773, 32946)  # none, LZW, deflate, PackBits, deflate's old number
@@ -71,7 +73,7 @@ class ImageSet:
     mask_sources : list of Path, list of Path, (H, W) bool array or None, optional
         One for each image; the files of a list are united; None where a normal image has no mask.
     skipped : list of (Path, str)
-        Files that a loader left out, with the reason.
+        Files that a loader left out, with the reason; and those of which it left out all but the first page.
     labeling : str
         One line on how the labels were understood, and how many there were when the set was made.
 
@@ -255,7 +257,7 @@ def read_image(path: str | PathLike) -> Image.Image:
     Raises
     ------
     ImageReadError
-        When the file cannot be read whole as a PNG, JPEG, BMP, TIFF or WebP image.
+        When the file cannot be read whole as a PNG, JPEG, BMP, TIFF, WebP or HEIC image.
     """
     return _read(path, lambda file: _to_rgb(_decode(file)))
 
@@ -264,10 +266,24 @@ def read_mask(path: str | PathLike) -> np.ndarray:
     """Read one mask file: (H, W) bool, True where it is defective.
 
     Small numbers, such as 0 and 1 or the indices of a palette, count where they are not zero. A gray mask that
-    reaches the upper half of its range counts there only: its edges are soft. So does a JPEG, whose compression
+    reaches the upper half of its range counts there only: its edges are soft. So does a JPEG or HEIC, whose compression
     leaves noise around zero. Alpha does not count. Raises as `read_image` does.
     """
     return _read(path, lambda file: _to_mask(_decode(file)))
+
+
+def count_pages(path: str | PathLike) -> int:
+    """Count the pages of a TIFF or the frames of a WebP by their headers; 1 for all others, and for what is damaged.
+
+    Copies of a page in a smaller size do not count.
+    """
+    with suppress(OSError), Path(path).open("rb") as file:
+        start = file.read(12)
+        if start[:4] in TIFF_STARTS:
+            return max(1, _tiff_pages(file))
+        if start[:4] == b"RIFF" and start[8:] == b"WEBP":
+            return max(1, _webp_frames(file))
+    return 1
 
 
 # ---- from a file to pixels
@@ -306,15 +322,17 @@ def _reason(error: Exception) -> str:
 
 def _decode(file: BinaryIO) -> Image.Image | np.ndarray:
     """Decode the first frame: a loaded image, or an array where only tifffile reads it right."""
-    start = file.read(4)
-    if start in TIFF_STARTS:
+    start = file.read(12)
+    if start[:4] in TIFF_STARTS:
         return _decode_tiff(file)
+    if start[4:8] == b"ftyp":
+        return _decode_heic(file)
     n_scans, n_bytes = 1, 0
-    if start == b"\x89PNG":
+    if start[:4] == b"\x89PNG":
         n_bytes = _png_bytes_beside_pixels(file)
     elif start[:2] == b"\xff\xd8":
         n_scans, n_bytes = _jpeg_scans(file)
-    elif start == b"RIFF":  # a WebP, which Pillow reads whole
+    elif start[:4] == b"RIFF":  # a WebP, which Pillow reads whole
         n_bytes = 2 * _size(file)
     return _decode_with_pillow(file, n_scans, n_bytes)
 
@@ -368,6 +386,52 @@ def _jpeg_scans(file: BinaryIO) -> tuple[int, int]:
     raise ValueError(f"it has more than {MAX_PARTS:,} segments: save it anew")
 
 
+def _webp_frames(file: BinaryIO) -> int:
+    """Count the frames of an animated WebP; a still one has none."""
+    n_frames = 0
+    for _ in range(MAX_PAGES):
+        head = file.read(8)
+        if len(head) < 8:
+            break
+        n_frames += head[:4] == b"ANMF"
+        length = int.from_bytes(head[4:], "little")
+        file.seek(length + length % 2, os.SEEK_CUR)
+    return n_frames
+
+
+def _decode_heic(file: BinaryIO) -> Image.Image:
+    """Decode with libheif, which turns it upright, and refuses pictures larger than their header says."""
+    try:
+        from pillow_heif import HeifImageFile  # not registered with Pillow: Image.open stays as it is everywhere else
+    except ImportError as error:
+        raise ValueError("it is a HEIC photo: pip install 'musc-lite[heic]' reads it") from error
+    _check_memory(2 * _size(file))  # it is read whole
+    _check_boxes(file)
+    file.seek(0)
+    image = HeifImageFile(file)
+    n_pixels = _check_pixel_count(*image.size)
+    _check_memory(12 * n_pixels + 2 * _size(file))
+    image.load()
+    return image
+
+
+def _check_boxes(file: BinaryIO) -> None:
+    """Refuse a HEIC that was cut short: libheif would fill tiles that are missing with gray, without a word."""
+    at, needed = 0, {b"meta", b"mdat"}
+    for _ in range(MAX_PARTS):
+        file.seek(at)
+        head = file.read(16)
+        length = int.from_bytes(head[:4], "big")
+        length = int.from_bytes(head[8:], "big") if length == 1 else length
+        at += max(8, length)
+        if at > _size(file) and (needed or head[4:8] in (b"meta", b"mdat")):
+            raise ValueError("it is truncated: parts of it are missing")
+        if at >= _size(file) or length == 0:  # 0: up to the end; behind what is needed anything may follow
+            return
+        needed.discard(head[4:8])
+    raise ValueError(f"it has more than {MAX_PARTS:,} parts: save it anew")
+
+
 def _decode_tiff(file: BinaryIO) -> Image.Image | np.ndarray:
     _check_tags(file)
     file.seek(0)
@@ -391,13 +455,38 @@ def _decode_tiff(file: BinaryIO) -> Image.Image | np.ndarray:
         return np.subtract(np.iinfo(pixels.dtype).max, pixels, out=pixels) if page.photometric == 0 else pixels
 
 
-def _check_tags(file: BinaryIO) -> None:
-    """Refuse a TIFF whose tags alone would fill the memory: both readers take them whole, numbers as Python's."""
+def _tiff_pages(file: BinaryIO) -> int:
+    """Count a TIFF's pages from directory to directory; those that hold a page once more, but smaller, do not count."""
+    order, wide, n_head, step, at = _tiff_head(file)
+    n_pages, seen = 0, set()
+    while at and at not in seen and len(seen) < MAX_PAGES:
+        seen.add(at)
+        file.seek(at)
+        n_tags = int.from_bytes(file.read(n_head), order)
+        tags = file.read(min(n_tags, MAX_TAGS) * step)
+        if not tags or n_tags > MAX_TAGS:
+            break
+        kinds = [
+            tags[i + 4 + wide :] for i in range(0, len(tags), step) if int.from_bytes(tags[i : i + 2], order) == 254
+        ]
+        n_pages += not (kinds and int.from_bytes(kinds[0][:4], order) & 1)  # NewSubfileType: reduced
+        at = int.from_bytes(file.read(wide), order)
+    return n_pages
+
+
+def _tiff_head(file: BinaryIO) -> tuple[str, int, int, int, int]:
+    """Give byte order, bytes of an offset, of a number of tags and of a tag, and where the first directory is."""
     file.seek(0)
     head = file.read(16)
     order = "little" if head[:1] == b"I" else "big"
     wide, n_head, step = (8, 8, 20) if b"+" in head[:4] else (4, 2, 12)  # BigTIFF, TIFF
-    file.seek(int.from_bytes(head[wide : 2 * wide], order))
+    return order, wide, n_head, step, int.from_bytes(head[wide : 2 * wide], order)
+
+
+def _check_tags(file: BinaryIO) -> None:
+    """Refuse a TIFF whose tags alone would fill the memory: both readers take them whole, numbers as Python's."""
+    order, wide, n_head, step, at = _tiff_head(file)
+    file.seek(at)
     n_tags = int.from_bytes(file.read(n_head), order)
     if n_tags > MAX_TAGS:
         raise ValueError(f"it has more than {MAX_TAGS:,} tags: save it anew")
@@ -474,7 +563,8 @@ def _over_white(image: Image.Image) -> Image.Image:
 
 
 def _to_mask(image: Image.Image | np.ndarray) -> np.ndarray:
-    is_jpeg, is_palette = getattr(image, "format", None) in ("JPEG", "MPO"), getattr(image, "mode", None) == "P"
+    is_lossy = getattr(image, "format", None) in ("JPEG", "MPO", "HEIF")
+    is_palette = getattr(image, "mode", None) == "P"
     if isinstance(image, Image.Image):
         image = _upright(image)
         image = image.convert("RGB") if image.mode in ("CMYK", "YCbCr", "LAB", "HSV") else image
@@ -482,7 +572,7 @@ def _to_mask(image: Image.Image | np.ndarray) -> np.ndarray:
         image = _by_bands(_largest_channel, image)
     pixels = _narrow(image)
     half = np.iinfo(pixels.dtype).max // 2 if pixels.dtype.kind == "u" else 0
-    has_soft_edges = is_jpeg or (not is_palette and pixels.max() > half)
+    has_soft_edges = is_lossy or (not is_palette and pixels.max() > half)
     return pixels > (half if has_soft_edges else 0)
 
 

@@ -1,20 +1,23 @@
 import csv
 import os
 import re
+import sys
 import warnings
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from musc_lite import images as images_module
-from musc_lite.datasets import load_btad, load_folder, load_magnetic_tile, load_mvtec, load_visa
+from musc_lite.datasets import left_out, load_btad, load_folder, load_magnetic_tile, load_mvtec, load_visa
 from musc_lite.errors import DataNotFoundError, ImageReadError
 from musc_lite.folders import natural_key
+from musc_lite.images import from_arrays
 from musc_lite.published import TEST_IMAGES
 
 # Data sets made small here hold fewer images than published.
@@ -28,7 +31,9 @@ def write(root, *names, value=0, size=(8, 8)):
     for name in names:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        kind = "PNG" if path.suffix.lower() in (".heic", ".gif") else None  # such content is never looked at
+        kind = (
+            "PNG" if path.suffix.lower() in (".heic", ".gif", ".psd", ".heif", ".hif") else None
+        )  # such content is never looked at
         Image.new("L", size, value).save(path, kind)
 
 
@@ -112,11 +117,73 @@ def test_links_are_followed_once(tmp_path):
 
 @pytest.mark.parametrize("on_error", ["raise", "skip"])
 def test_formats_that_are_not_supported_are_listed(tmp_path, on_error):
-    write(tmp_path, "IMG_1.JPG", "IMG_2.HEIC", "anim.gif")
+    write(tmp_path, "IMG_1.JPG", "anim.gif")
+    (tmp_path / "IMG_3.MOV").write_bytes(b"a film")
     images = load_folder(tmp_path, on_error)
     assert images.names == ["IMG_1.JPG"]
-    assert [path.name for path, _ in images.skipped] == ["anim.gif", "IMG_2.HEIC"]
-    assert all("format not supported" in reason and ".png" in reason for _, reason in images.skipped)
+    reasons = {path.name: reason for path, reason in images.skipped}
+    assert list(reasons) == ["anim.gif", "IMG_3.MOV"]
+    assert reasons["anim.gif"].startswith("format not supported: .gif; convert it to one of .png")
+    assert reasons["IMG_3.MOV"].startswith("a video: take frames out of it, for instance with ffmpeg")
+
+
+def write_heic(root, *names):
+    for name in names:
+        pillow_heif.from_pillow(Image.new("RGB", (64, 48), "red")).save(root / name)
+
+
+def test_photos_of_telephones_are_images(tmp_path):
+    write_heic(tmp_path, "IMG_2.HEIC", "IMG_3.heif", "CANON.HIF")
+    images = load_folder(tmp_path, "skip")
+    assert images.names == ["CANON.HIF", "IMG_2.HEIC", "IMG_3.heif"]
+    assert images.skipped == []
+    np.testing.assert_allclose(images[1].getpixel((5, 5)), (255, 0, 0), atol=5)
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+def test_without_its_package_heic_is_left_out_with_the_command_that_gets_it(tmp_path, on_error, monkeypatch):
+    write_heic(tmp_path, "IMG_2.HEIC", "IMG_3.heic")
+    write(tmp_path, "a.png")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # what Python finds where it is not installed
+    images = load_folder(tmp_path, on_error)
+    assert images.names == ["a.png"]
+    assert [reason for _, reason in images.skipped] == ["a HEIC photo: pip install 'musc-lite[heic]' reads it"] * 2
+    assert left_out(images) == "left out 2 files: 2 x .heic (pip install 'musc-lite[heic]' reads them)"
+
+
+def write_pages(path, n):
+    pages = [Image.new("RGB", (8, 8), (60 * i, 0, 0)) for i in range(n)]
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+def test_further_pages_are_said(tmp_path, on_error):
+    write_pages(tmp_path / "scan.tif", 5)
+    write_pages(tmp_path / "film.webp", 3)
+    write_pages(tmp_path / "one.tiff", 1)
+    images = load_folder(tmp_path, on_error)
+    assert images.names == ["film.webp", "one.tiff", "scan.tif"]
+    assert images.skipped == [
+        (tmp_path / "film.webp", "page 1 of 3 is read; save the others as files of their own"),
+        (tmp_path / "scan.tif", "page 1 of 5 is read; save the others as files of their own"),
+    ]
+    assert left_out(images) == "left out all but the first page of 2 files (save the others as files of their own)"
+
+
+def test_one_line_says_what_was_left_out(tmp_path):
+    write(tmp_path, "a.png", "b.png", "c.png", "d.gif", "e.GIF", "f.psd", "masks/a.png", "masks/c.png")
+    damage(tmp_path / "c.png")
+    write_pages(tmp_path / "a.tif", 4)
+    write(tmp_path, "masks/a.tif")
+    for name in ("1.mov", "2.mp4"):
+        (tmp_path / name).write_bytes(b"a film")
+    assert left_out(load_folder(tmp_path, "skip")) == (
+        "left out 7 files: 2 videos (take frames out), 2 x .gif (convert to .png), 1 x .psd (convert to .png), "
+        "1 without a mask (add it, or rename the folder of masks to load all without), 1 unreadable (repair or "
+        "remove); and all but the first page of 1 file (save the others as files of their own)"
+    )
+    assert left_out(load_folder(tmp_path / "masks")) == ""
+    assert left_out(from_arrays([np.zeros((8, 8))])) == ""
 
 
 # ---- labels
@@ -466,7 +533,7 @@ def test_skip_leaves_out_what_is_bad_and_keeps_the_rest_together(mvtec):
     (test / "good/x.png").mkdir()
     (test / "good/text.jpg").write_text("no image")
     (test / "good/dangling.png").symlink_to(test / "nowhere.png")
-    write(mvtec, "bottle/test/good/phone.heic")
+    write(mvtec, "bottle/test/good/phone.gif")
     images = load_mvtec(mvtec, "bottle", on_error="skip")
     assert images.names == ["test/good/001.png", "test/scratch/001.png"]
     assert images.labels.tolist() == [0, 1]
@@ -475,7 +542,7 @@ def test_skip_leaves_out_what_is_bad_and_keeps_the_rest_together(mvtec):
     reasons = {path.relative_to(test).as_posix(): reason for path, reason in images.skipped}
     assert set(reasons) == {
         *("scratch/000.png", "scratch/002.png", "good/000.png", "good/x.png", "good/text.jpg"),
-        *("good/dangling.png", "good/phone.heic"),
+        *("good/dangling.png", "good/phone.gif"),
     }
     assert "0 bytes" in reasons["good/000.png"]
     assert "folder" in reasons["good/x.png"]
@@ -503,8 +570,8 @@ def test_folder_without_images(tmp_path, on_error):
     with pytest.raises(DataNotFoundError, match=r"no images in .*\.png .jpg") as caught:
         load_folder(tmp_path, on_error)
     assert str(tmp_path) in str(caught.value)
-    write(tmp_path, "a.heic")
-    with pytest.raises(DataNotFoundError, match=r"no images in .*a\.heic: format not supported"):
+    write(tmp_path, "a.gif")
+    with pytest.raises(DataNotFoundError, match=r"no images in .*a\.gif: format not supported"):
         load_folder(tmp_path, on_error)
 
 

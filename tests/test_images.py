@@ -1,11 +1,13 @@
 import hashlib
 import os
 import pickle
+import sys
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 import tifffile
 import torch
@@ -16,14 +18,14 @@ from PIL import Image
 
 from musc_lite import images as images_module
 from musc_lite.errors import ImageReadError
-from musc_lite.images import ImageSet, from_arrays, read_image, read_mask
+from musc_lite.images import ImageSet, count_pages, from_arrays, read_image, read_mask
 
 RNG = np.random.default_rng(0)
 GRAY = RNG.integers(0, 256, (5, 7), dtype=np.uint8)
 COLOR = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
 GRAY16 = np.array([[0, 257, 40000], [65535, 128, 129]], dtype=np.uint16)
 GRAY16_AS_8 = np.array([[0, 1, 156], [255, 0, 1]], dtype=np.uint8)  # round(value / 257)
-EXTENSIONS = ["png", "jpg", "bmp", "tif", "webp"]
+EXTENSIONS = ["png", "jpg", "bmp", "tif", "webp", "heic"]
 PHOTOMETRIC = {2: "minisblack", 3: "rgb"}
 TURN_RIGHT = 6  # EXIF: turn the stored image 90 degrees clockwise to see it upright
 
@@ -39,7 +41,10 @@ def stacked(gray):
 
 def encoded(extension, array=COLOR, **options):
     stream = BytesIO()
-    Image.fromarray(array).save(stream, {"jpg": "jpeg", "tif": "tiff"}.get(extension, extension), **options)
+    if extension == "heic":
+        pillow_heif.from_pillow(Image.fromarray(array)).save(stream, **options)
+    else:
+        Image.fromarray(array).save(stream, {"jpg": "jpeg", "tif": "tiff"}.get(extension, extension), **options)
     return stream.getvalue()
 
 
@@ -208,6 +213,62 @@ def test_phone_photo_that_holds_several_pictures(tmp_path):
     frames = [Image.new("RGB", (16, 16), color) for color in ("red", "blue")]
     frames[0].save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=frames[1:])
     np.testing.assert_allclose(read_image(tmp_path / "a.jpg").getpixel((0, 0)), (255, 0, 0), atol=3)
+
+
+def heic(image, **options):
+    stream = BytesIO()
+    pillow_heif.from_pillow(image).save(stream, **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("name", ["IMG_1.HEIC", "sent.jpg"])  # some programs only rename it
+def test_photos_of_telephones(tmp_path, name):
+    smooth = np.add.outer(np.arange(48), np.arange(64)).astype(np.uint8)
+    path = save(
+        tmp_path / name, heic(Image.fromarray(np.stack([smooth, smooth[::-1], 2 * smooth], axis=2)), quality=90)
+    )
+    expected = np.stack([smooth, smooth[::-1], 2 * smooth], axis=2).astype(int)
+    np.testing.assert_allclose(pixels(read_image(path)), expected, atol=12)
+    np.testing.assert_array_equal(read_mask(path), pixels(read_image(path)).max(axis=2) > 127)
+
+
+def test_heic_of_other_kinds(tmp_path):
+    flat = Image.new("RGBA", (64, 48), (255, 0, 0, 0))
+    np.testing.assert_allclose(pixels(read_image(save(tmp_path / "a.heic", heic(flat)))), 255, atol=3)
+    deep = pillow_heif.from_bytes("RGB;16", (64, 48), np.full((48, 64, 3), 40_000, np.uint16).tobytes())
+    deep.save(tmp_path / "deep.heic")
+    np.testing.assert_allclose(pixels(read_image(tmp_path / "deep.heic")), 156, atol=3)
+    tiles = heic(Image.fromarray(np.full((700, 900, 3), 77, np.uint8)), tile_size=256)
+    np.testing.assert_allclose(pixels(read_image(save(tmp_path / "tiles.heic", tiles))), 77, atol=3)
+
+
+@pytest.mark.parametrize("turned", [True, False])
+def test_heic_is_turned_upright_once(tmp_path, turned):
+    """Telephones write the rotation twice, for the decoder (irot) and as EXIF, which by itself says nothing."""
+    stored = np.zeros((64, 128, 3), np.uint8)
+    stored[:32] = 255
+    exif = Image.Exif()
+    exif[274] = TURN_RIGHT
+    file, stream = pillow_heif.from_bytes("RGB", (128, 64), stored.tobytes()), BytesIO()
+    file.info["exif"] = exif.tobytes()
+    file.save(stream)
+    data = bytearray(stream.getvalue())
+    assert b"Exif" in data
+    if not turned:
+        data[data.index(b"irot") + 4] = 0  # quarters of a turn
+    upright = pixels(read_image(save(tmp_path / "a.heic", data)))
+    assert upright.shape[:2] == ((128, 64) if turned else (64, 128))
+    bright = upright[:, 40:] if turned else upright[:24]
+    dark = upright[:, :24] if turned else upright[40:]
+    assert bright.min() > 200
+    assert dark.max() < 50
+
+
+def test_of_several_heic_pictures_the_primary_one_is_read(tmp_path):
+    both = pillow_heif.from_pillow(Image.new("RGB", (64, 48), "red"))
+    both.add_from_pillow(Image.new("RGB", (48, 64), "blue"))
+    both.save(tmp_path / "a.heic", primary_index=1)
+    np.testing.assert_allclose(read_image(tmp_path / "a.heic").getpixel((0, 0)), (0, 0, 255), atol=5)
 
 
 # ---- reading: what cannot be used
@@ -714,6 +775,100 @@ def test_more_memory_than_the_limit_is_told_in_mb(tmp_path, monkeypatch):
     assert_refused(path, r"takes 4 MB of memory, more than 10 bytes for each of PIL.Image.MAX_IMAGE_PIXELS = 300,000")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     assert read_image(path).size == (500, 500)
+
+
+def heic_that_says(size, width, height):
+    """Write a HEIC of one color whose header gives another size."""
+    data = bytearray(heic(Image.new("RGB", size, (9, 99, 199))))
+    at = data.index(b"ispe") + 8
+    data[at : at + 8] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    return bytes(data)
+
+
+def test_heic_larger_than_the_limit_is_refused_by_its_header(tmp_path, monkeypatch):
+    path = save(tmp_path / "a.heic", heic_that_says((64, 64), 20_000, 20_000))
+    assert_refused(path, "more pixels than PIL.Image.MAX_IMAGE_PIXELS")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 6_000)
+    path = save(tmp_path / "b.heic", heic(Image.new("RGB", (72, 80))))
+    assert_refused(path, "takes 0 MB of memory, more than 10 bytes for each")
+
+
+def test_heic_larger_than_it_says_is_refused(tmp_path):
+    assert_refused(save(tmp_path / "a.heic", heic_that_says((2_000, 2_000), 64, 64)), "cannot be read")
+
+
+@pytest.mark.skipif(not hasattr(os, "truncate"), reason="needs files with holes")
+def test_a_heic_larger_than_memory_is_refused_unread(tmp_path):
+    path = save(tmp_path / "a.heic", heic(Image.new("RGB", (64, 48))))
+    os.truncate(path, 40 * 10**9)
+    assert_refused(path, "reading it takes 80,000 MB of memory")
+
+
+@pytest.mark.parametrize("n_bytes", [-1, -9, -2_000, -9_000, "before mdat"])
+def test_a_heic_of_tiles_that_is_cut_short_is_refused(tmp_path, n_bytes):
+    """Of the tiles that are missing libheif says nothing: they would be gray."""
+    data = heic(Image.fromarray(RNG.integers(0, 256, (300, 300, 3), dtype=np.uint8)), tile_size=128)
+    whole = save(tmp_path / "whole.heic", data)
+    assert read_image(whole).size == (300, 300)
+    cut = data[: data.index(b"mdat") - 4] if n_bytes == "before mdat" else data[:n_bytes]
+    assert_refused(save(tmp_path / "cut.heic", cut), "cannot be read")
+
+
+@pytest.mark.parametrize("behind", [b"\0\0\0\x10mpvd" + bytes(8), b"SEFT" * 9, bytes(20), b"\0"])
+def test_what_a_telephone_writes_behind_a_heic_does_not_matter(tmp_path, behind):
+    path = save(tmp_path / "a.heic", heic(Image.new("RGB", (300, 300), "red"), tile_size=128) + behind)
+    np.testing.assert_allclose(pixels(read_image(path)), np.full((300, 300, 3), (255, 0, 0)), atol=5)
+
+
+def test_a_film_behind_the_name_of_a_photo(tmp_path):
+    assert_refused(save(tmp_path / "a.heic", b"\0\0\0\x18ftypmp42" + bytes(200)), "cannot be read")
+
+
+def test_heic_without_its_package(tmp_path, monkeypatch):
+    path = save(tmp_path / "a.heic", encoded("heic"))
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # what Python finds where it is not installed
+    assert_refused(path, r"it is a HEIC photo: pip install 'musc-lite\[heic\]' reads it")
+
+
+def test_reading_heic_leaves_pillow_as_it_is(tmp_path):
+    read_image(save(tmp_path / "a.heic", encoded("heic")))
+    assert "HEIF" not in Image.OPEN
+
+
+# ---- pages
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+@pytest.mark.parametrize("kind", ["tif", "big tif", "tif by Pillow", "webp"])
+def test_pages_are_counted(tmp_path, n, kind):
+    path = tmp_path / ("a.webp" if kind == "webp" else "a.tif")
+    frames = [Image.new("RGB", (16, 16), (50 * i, 0, 0)) for i in range(n)]
+    if kind in ("tif", "big tif"):
+        with tifffile.TiffWriter(path, bigtiff=kind == "big tif", byteorder=">" if kind == "big tif" else "<") as file:
+            for frame in frames:
+                file.write(np.asarray(frame), photometric="rgb")
+    else:
+        frames[0].save(path, save_all=True, append_images=frames[1:])
+    assert count_pages(path) == n
+
+
+def test_smaller_copies_are_no_pages(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for step in (1, 2, 4):
+            file.write(np.zeros((64 // step, 64 // step), np.uint8), subfiletype=1 if step > 1 else 0)
+        file.write(np.zeros((64, 64), np.uint8))
+    assert count_pages(tmp_path / "a.tif") == 2
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"II*\0", b"II*\0\x08\0\0\0", b"II*\0\x08\0\0\0\0\0\x08\0\0\0", b"RIFF\xff\0\0\0WEBPVP8X", b"text" * 9],
+)
+@pytest.mark.timeout(20)
+def test_pages_of_damaged_files_are_counted_as_one(tmp_path, data):
+    """A directory that leads back to itself does not hold forever."""
+    assert count_pages(save(tmp_path / "a.tif", data)) == 1
+    assert count_pages(tmp_path / "gone.tif") == 1
 
 
 def test_files_are_read_only_when_asked_for(tmp_path):
