@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
+import psutil  # ipykernel brings it
 import pytest
 from jupyter_client import BlockingKernelClient
 
@@ -306,12 +307,66 @@ def test_course_notebook_follows_a_slider(lab, page, name, explorer, words):
     assert page.outside == []
 
 
+@contextmanager
+def app_served(tmp_path, folder=NOTEBOOKS / "app"):
+    """Serve the app as `make app` does."""
+    (tmp_path / "runtime").mkdir()
+    environment = os.environ | {"JUPYTER_PATH": ".", "IPYTHONDIR": str(tmp_path / "ipython")}
+    command = ["voila", "app.ipynb", f"--Voila.connection_dir_root={tmp_path / 'runtime'}"]
+    with served(command, tmp_path, environment, folder) as url:
+        yield url
+
+
 @pytest.fixture
 def app(tmp_path):
-    """Serve the app as `make app` does."""
-    environment = os.environ | {"JUPYTER_PATH": ".", "IPYTHONDIR": str(tmp_path / "ipython")}
-    with served(["voila", "app.ipynb"], tmp_path, environment, NOTEBOOKS / "app") as url:
+    with app_served(tmp_path) as url:
         yield url
+
+
+def kernels(tmp_path):
+    """Find the processes of the kernels of the app that was served with this folder."""
+    commands = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+    of_app = [command for command in commands if any(str(tmp_path / "runtime") in word for word in command)]
+    return [command for command in of_app if "ipykernel_launcher" in command]
+
+
+def test_closed_page_ends_its_kernel_also_while_it_loads_or_runs(app, page, tmp_path):
+    page.goto(app, wait_until="commit", timeout=60_000)
+    wait_for(lambda: kernels(tmp_path), 60)
+    page.wait_for_function("document.body?.textContent.includes('press Run')", timeout=60_000)  # the kernel is starting
+    page.goto("about:blank")
+    wait_for(lambda: not kernels(tmp_path), 20)
+    page.goto(app, timeout=120_000)
+    run = page.get_by_role("button", name="Run")
+    run.wait_for(timeout=60_000)
+    page.get_by_label("image size").select_option("448 pixels: smaller defects")
+    run.click()
+    page.get_by_text("extracting features").wait_for(timeout=60_000)
+    assert len(kernels(tmp_path)) == 1
+    assert page.errors == []
+    page.close(run_before_unload=True)
+    wait_for(lambda: not kernels(tmp_path), 20)
+
+
+def test_busy_kernel_of_a_lost_browser_is_ended_and_one_with_an_open_page_is_not(page, tmp_path):
+    folder = shutil.copytree(NOTEBOOKS / "app", tmp_path / "app")
+    settings = json.loads((folder / "voila.json").read_text())
+    for name, seconds in (("cull_idle_timeout", 6), ("cull_interval", 1)):
+        assert settings["MappingKernelManager"][name] >= 60  # time enough to load the app
+        settings["MappingKernelManager"][name] = seconds
+    (folder / "voila.json").write_text(json.dumps(settings))
+    notebook = nbformat.read(folder / "app.ipynb", as_version=4)  # a long run that says nothing, quick to load
+    notebook.cells[-1].source = "import time, ipywidgets\nrun = ipywidgets.Button(description='Run')\n"
+    notebook.cells[-1].source += "run.on_click(lambda _: (setattr(run, 'description', 'busy'), time.sleep(90)))\nrun"
+    nbformat.write(notebook, folder / "app.ipynb")
+    with app_served(tmp_path, folder) as url:
+        page.goto(url, timeout=60_000)
+        page.get_by_role("button", name="Run").click(timeout=60_000)
+        page.get_by_role("button", name="busy").wait_for()
+        time.sleep(10)
+        assert len(kernels(tmp_path)) == 1
+        page.close()  # without telling the page, as when a browser crashes
+        wait_for(lambda: not kernels(tmp_path), 25)
 
 
 def test_app_scores_a_folder_without_code(app, page, tmp_path):
@@ -341,3 +396,6 @@ def test_app_scores_a_folder_without_code(app, page, tmp_path):
     keep(page, "app")
     assert page.errors == []
     assert page.outside == []
+    assert len(kernels(tmp_path)) == 1
+    page.close(run_before_unload=True)
+    wait_for(lambda: not kernels(tmp_path), 20)
