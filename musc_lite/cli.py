@@ -4,7 +4,8 @@ import csv
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,10 @@ import typer
 
 from musc_lite.errors import MuScError
 
+START = time.perf_counter()
 LARGEST_OVERLAY = 1024  # pixels along the longer side
+MAP_ENDING = ".jpg"  # a PNG of a photo takes 40 times as long to write, and 4 times the room
+LONG = 60  # seconds: what takes longer is announced
 
 app = typer.Typer(
     name="musc-lite",
@@ -78,9 +82,15 @@ def _settings(layers, image_size, r, interval, windows, references, n_components
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
-    """Print the project's own errors as one message: exit code 1, interrupted 130."""
+    """Print the project's own errors as one message: exit code 1, interrupted 130; its warnings as one line each."""
+
+    def one_line(message, *_, **__) -> None:
+        print(f"musc-lite: warning: {message}", file=sys.stderr, flush=True)
+
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = one_line
+            yield
     except (MuScError, ValueError, OSError) as error:
         print(f"musc-lite: error: {error}", file=sys.stderr)
         raise typer.Exit(1) from error
@@ -108,7 +118,6 @@ def demo(
         from musc_lite.report import Result, evaluate_detector, write_report
         from musc_lite.textures import PHOTOS, planted_textures
 
-        start = time.perf_counter()
         backbone = load_backbone(EMBEDDED)
         results = []
         for name in PHOTOS:
@@ -116,8 +125,8 @@ def demo(
             detector = MuSc(backbone, cache_dir=output / "features").fit(images)
             results.append(Result(name, images, detector, evaluate_detector(detector, images)))
         report = write_report(output / "report.html", results, title="MuSc on planted-defect textures", max_images=24)
-        _print_table(results)
-        print(f"{time.perf_counter() - start:.0f} s in all. Look at {report}")
+        _print_table(results, [result.detector.seconds_ for result in results])
+        print(f"{time.perf_counter() - START:.0f} s in all. Look at {report}")
 
 
 @app.command(
@@ -127,9 +136,7 @@ def demo(
     "`musc-lite score bottle/ -o out/bottle --backbone ViT-L-14-336 --image-size 518`"
 )
 def score(
-    folder: Annotated[
-        Path, typer.Argument(help="Images in any layout; a subfolder good/ gives labels, masks are found.")
-    ],
+    photos: Annotated[list[Path], typer.Argument(help="A folder of images in any layout; or several, or image files.")],
     output: Output,
     backbone: BackboneName = "dinov2_vits14",
     layers: Layers = None,
@@ -142,44 +149,63 @@ def score(
     window: Window = None,
     max_memory: Memory = None,
     contamination: Annotated[str, typer.Option(help="auto, or the expected share of defective images.")] = "auto",
+    labels: Annotated[
+        str, typer.Option(help="auto: where the layout is certain; folder: all outside of good/ is defective; none.")
+    ] = "auto",
     on_error: Annotated[str, typer.Option(help="What to do with an unreadable image: raise or skip.")] = "raise",
     batch_size: BatchSize = 8,
     device: Device = None,
 ) -> None:
     """Score the images of a folder by each other.
 
-    Writes scores.csv, report.html, maps/ (each image with its anomaly map) and maps.npz to the output folder.
+    Writes scores.csv, report.html, maps/ (each image with its anomaly map) and maps.npz to the output folder. Several
+    folders and files are one batch.
     Features are kept in OUTPUT/features: interrupted and started again, it goes on where it was.
     """
     with _plain_errors():
-        if output.resolve().is_relative_to(folder.resolve()):
-            raise ValueError(f"the output folder {output} lies inside of {folder}: its pictures would be scored too")
-        from musc_lite.datasets import load_folder
-        from musc_lite.detector import MuSc
-        from musc_lite.report import Result, evaluate_detector, write_report
+        from musc_lite.datasets import left_out, load_folder
+        from musc_lite.parameters import check_parameters
 
-        images = load_folder(folder, on_error=on_error)
+        # What needs no torch comes first: its import takes seconds, a slip of the pen is known at once.
+        settings = _settings(layers, image_size, r, interval, windows, references, n_components, window, max_memory)
+        settings["contamination"] = _contamination(contamination)
+        checked = ("r", "interval", "windows", "max_memory", "contamination")
+        check_parameters(**{name: settings[name] for name in checked if name in settings})
+        for folder in photos:
+            if output.resolve().is_relative_to(folder.resolve()):
+                raise ValueError(
+                    f"the output folder {output} lies inside of {folder}: its pictures would be scored too"
+                )
+        images = load_folder(photos if len(photos) > 1 else photos[0], on_error=on_error, labels=labels)
+        print(f"{len(images)} images; {images.labeling}", flush=True)
         for path, reason in images.skipped:
             print(f"musc-lite: left out {path}: {reason}", file=sys.stderr)
         images.masks(8)  # a mask that does not fit is said now, not after the long work
         _make_folder(output)
-        detector = MuSc(
-            backbone,
-            contamination=_contamination(contamination),
-            batch_size=batch_size,
-            device=device,
-            cache_dir=output / "features",
-            **_settings(layers, image_size, r, interval, windows, references, n_components, window, max_memory),
-        ).fit(images)
-        result = Result(folder.resolve().name, images, detector, evaluate_detector(detector, images))
+
+        from musc_lite.backbones import load_backbone
+        from musc_lite.detector import MuSc
+        from musc_lite.report import Result, evaluate_detector, write_report
+        from musc_lite.thresholds import in_words
+
+        loaded = load_backbone(backbone, device=device)
+        detector = MuSc(loaded, **settings, batch_size=batch_size, cache_dir=output / "features")
+        _say_cost(detector, len(images))
+        seconds = {"start": time.perf_counter() - START}
+        detector.fit(images)
+        written = time.perf_counter()
+        name = photos[0].resolve().name if len(photos) == 1 else f"{len(photos)} folders and files"
+        result = Result(name, images, detector, evaluate_detector(detector, images))
         _write_scores(output / "scores.csv", result)
         _write_maps(output, result)
         report = write_report(output / "report.html", [result], title=f"MuSc on {result.name}")
-        _print_table([result])
-        outliers = int((detector.image_scores_ > detector.threshold_).sum())
-        print(f"{outliers} of {len(images)} images are outliers. Look at {report}")
-        if len(images) < 10:
-            print("With fewer than 10 images trust the ranking, not the threshold.")
+        seconds |= detector.seconds_ | {"writing": time.perf_counter() - written}
+        _print_table([result], [seconds])
+        for sentence in in_words(detector.image_scores_, detector.threshold_, images.names, images.labels):
+            print(sentence)
+        print(f"{time.perf_counter() - START:.0f} s in all. Look at {report}")
+        if images.skipped:
+            print(f"Not seen: {left_out(images)}")
 
 
 @app.command(
@@ -263,6 +289,13 @@ def weights(
             print(f"{load_backbone(name)} is ready")
 
 
+def _say_cost(detector, n_images: int) -> None:
+    """Say before long work how long it takes."""
+    cost = detector.cost(n_images)
+    if cost.extraction_seconds + cost.scoring_seconds > LONG:
+        print(f"This takes {cost}. Features that are kept from an earlier run take no time.", flush=True)
+
+
 def _make_folder(output: Path) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -275,14 +308,18 @@ def _make_folder(output: Path) -> None:
 def _write_scores(path: Path, result) -> None:
     from musc_lite.files import atomic_path
 
-    images, scores = result.images, result.detector.image_scores_
+    images, scores, copy_of = result.images, result.detector.image_scores_, result.detector.copy_of_
+    has_copies = any(copy_of != range(len(images)))
     ranked = sorted(range(len(images)), key=lambda i: -scores[i])
     with atomic_path(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["image", "score", "rank", "outlier"] + ["label"] * (images.labels is not None))
+        more = ["label"] * (images.labels is not None) + ["copy_of"] * has_copies
+        writer.writerow(["image", "score", "rank", "outlier", *more])
         for rank, i in enumerate(ranked, start=1):
             row = [images.names[i], f"{scores[i]:.6f}", rank, int(scores[i] > result.detector.threshold_)]
-            writer.writerow(row if images.labels is None else [*row, images.labels[i]])
+            row += [] if images.labels is None else [images.labels[i]]
+            row += [images.names[copy_of[i]] if copy_of[i] != i else ""] if has_copies else []
+            writer.writerow(row)
 
 
 def _write_maps(output: Path, result) -> None:
@@ -298,11 +335,11 @@ def _write_maps(output: Path, result) -> None:
         np.savez_compressed(file, maps=maps, names=np.array(names))
     low, high = color_range(maps)
     for i, name in enumerate(names):
-        path = output / "maps" / f"{name}.png"  # a.jpg and a.png of one folder stay apart
+        path = output / "maps" / f"{name}{MAP_ENDING}"  # a.jpg and a.png of one folder stay apart
         path.parent.mkdir(parents=True, exist_ok=True)
         image = result.images[i]
         image.thumbnail((LARGEST_OVERLAY, LARGEST_OVERLAY))
-        Image.fromarray(overlay(image, maps[i], low, high)).save(path)
+        Image.fromarray(overlay(image, maps[i], low, high)).save(path, quality=90)
 
 
 def _remove_earlier_maps(output: Path) -> None:
@@ -312,23 +349,25 @@ def _remove_earlier_maps(output: Path) -> None:
     folder = (output / "maps").resolve()
     with suppress(OSError, ValueError, KeyError, BadZipFile), np.load(output / "maps.npz") as earlier:
         for name in earlier["names"]:
-            picture = (folder / f"{name}.png").resolve()
+            picture = (folder / f"{name}{MAP_ENDING}").resolve()
             if picture.is_relative_to(folder):  # the list is a file that anybody may have written
                 picture.unlink(missing_ok=True)
 
 
-def _print_table(results) -> None:
+def _print_table(results, seconds: Sequence[dict[str, float]]) -> None:
+    """Print metrics, as far as there are any, and the seconds of each stage."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("data set", "images", "image AUROC", "pixel AUROC", "AUPRO", box=None, header_style="bold")
-    for stage in results[0].detector.seconds_:
+    metrics = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
+    known = [name for name in metrics if any(getattr(r.metrics, name) == getattr(r.metrics, name) for r in results)]
+    table = Table("data set", "images", *(metrics[name] for name in known), box=None, header_style="bold")
+    for stage in seconds[0]:
         table.add_column(f"{stage} (s)", justify="right")
-    for result in results:
-        m = result.metrics
-        numbers = [f"{value:.3f}" if value == value else "–" for value in (m.image_auroc, m.pixel_auroc, m.aupro)]
-        seconds = [f"{value:.1f}" for value in result.detector.seconds_.values()]
-        table.add_row(result.name, str(len(result.images)), *numbers, *seconds)
+    for result, stages in zip(results, seconds, strict=True):
+        values = [getattr(result.metrics, name) for name in known]
+        numbers = [f"{value:.3f}" if value == value else "–" for value in values]
+        table.add_row(result.name, str(len(result.images)), *numbers, *(f"{s:.1f}" for s in stages.values()))
     Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 

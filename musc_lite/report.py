@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from musc_lite.datasets import left_out
 from musc_lite.detector import MuSc, Scores
 from musc_lite.files import atomic_path
 from musc_lite.images import ImageSet
@@ -189,6 +190,7 @@ def _section(result: Result, metric_names: Sequence[str], max_images: int) -> di
         "name": result.name,
         "n_images": len(images),
         "n_compared": len(detector.names_) if result.is_new else None,
+        "data_notes": [note for note in (images.labeling, left_out(images)) if note],
         "sentences": in_words(scores, threshold, images.names, images.labels, n_fitted=len(detector.names_)),
         "metrics_row": ["–" if np.isnan(value) else f"{value:.3f}" for value in metrics],
         "seconds_row": [f"{seconds:.1f}" for seconds in detector.seconds_.values()],

@@ -1,5 +1,6 @@
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -43,9 +44,14 @@ def test_score_writes_everything(folder, tmp_path):
     with np.load(tmp_path / "out" / "maps.npz") as maps:
         assert maps["maps"].shape == (8, 112, 112)
         assert set(maps["names"]) == {row["image"] for row in rows}
-    assert (tmp_path / "out" / "maps" / "line 2" / "7.png.png").exists()
+    assert (tmp_path / "out" / "maps" / "line 2" / "7.png.jpg").exists()
     assert (tmp_path / "out" / "report.html").stat().st_mode & 0o044  # others may read it, as any file
-    assert "images are outliers" in done.output
+    assert "stand" in done.output  # out, or none does
+    assert "trust the ranking, not the threshold" in done.output
+    for stage in ("start (s)", "features (s)", "mutual scoring (s)", "maps (s)", "re-scoring (s)", "writing (s)"):
+        assert stage in done.output
+    assert "s in all. Look at" in done.output
+    assert "AUROC" not in done.output  # no labels, no metrics
 
 
 def test_the_same_run_writes_the_same_bytes(folder, tmp_path):
@@ -112,7 +118,7 @@ def test_pictures_of_an_earlier_run_do_not_stay(folder, tmp_path):
     assert run("score", folder, "-o", tmp_path / "out", *FAST).exit_code == 0
     (folder / "0.png").unlink()
     assert run("score", folder, "-o", tmp_path / "out", *FAST).exit_code == 0
-    assert len(list((tmp_path / "out" / "maps").rglob("*.png"))) == 7
+    assert len(list((tmp_path / "out" / "maps").rglob("*.jpg"))) == 7
 
 
 def test_a_foreign_list_of_maps_removes_nothing_else(folder, tmp_path):
@@ -188,3 +194,98 @@ def test_demo(tmp_path):
     assert done.exit_code == 0, done.output
     assert all(name in done.output for name in ("brick", "grass", "gravel", "AUPRO", "features (s)"))
     assert (tmp_path / "report.html").exists()
+
+
+def test_what_stands_out_is_named(folder, tmp_path):
+    """It said "0 of 30 images are outliers" where eight were defective, and no name."""
+    done = run("score", folder, "-o", tmp_path / "out", *FAST, "--contamination", "0.0001")
+    assert done.exit_code == 0, done.output
+    detector = MuSc(image_size=112, r=(1,), layers=(5, 8)).fit(folder)
+    first = detector.names_[detector.image_scores_.argmax()]
+    assert f"1 of 8 images stand out: {first}. Those below the threshold" in done.output
+    assert "not proven good" in done.output
+
+
+def test_labels_are_understood_aloud(tmp_path):
+    """Unlabeled photos beside good/ became "defective", and an AUROC was printed as a fact."""
+    images = planted_textures("brick", n_images=6, n_defective=2, image_size=112)
+    for name, image, label in zip(images.names, images, images.labels, strict=True):
+        (tmp_path / "days" / ("Monday" if label else "good")).mkdir(parents=True, exist_ok=True)
+        image.save(tmp_path / "days" / ("Monday" if label else "good") / f"{name}.png")
+    guessed = run("score", tmp_path / "days", "-o", tmp_path / "out", *FAST)
+    assert guessed.exit_code == 0, guessed.output
+    assert "none taken" in guessed.output
+    assert "AUROC" not in guessed.output
+    told = run("score", tmp_path / "days", "-o", tmp_path / "out", *FAST, "--labels", "folder")
+    assert "4 normal in good/, 2 defective in Monday/" in told.output
+    assert "image AUROC" in told.output
+    assert "By the labels, the threshold" in told.output
+    assert "4 normal in good/, 2 defective in Monday/" in (tmp_path / "out" / "report.html").read_text()
+    assert run("score", tmp_path / "days", "-o", tmp_path / "out", "--labels", "maybe").exit_code == 1
+
+
+def test_what_was_left_out_is_said_last_and_in_the_report(folder, tmp_path):
+    (folder / "film.mp4").write_bytes(b"0")
+    done = run("score", folder, "-o", tmp_path / "out", *FAST)
+    assert done.exit_code == 0, done.output
+    assert "1 video" in done.stdout.splitlines()[-1]
+    assert "1 video" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_several_folders_and_files_are_one_batch(folder, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    for i in (0, 1):
+        (folder / f"{i}.png").rename(other / f"{i}.png")
+    files = sorted((folder / "line 2").glob("*.png"))
+    done = run("score", *sorted(folder.glob("*.png")), *files, other, "-o", tmp_path / "out", *FAST)
+    assert done.exit_code == 0, done.output
+    with open(tmp_path / "out" / "scores.csv", newline="") as file:
+        names = {row["image"] for row in csv.DictReader(file)}
+    assert len(names) == 8
+    assert {"other/0.png", "photos/2.png", "photos/line 2/7.png"} < names
+
+
+def test_copies_are_named(folder, tmp_path):
+    (folder / "again.png").write_bytes((folder / "3.png").read_bytes())
+    done = run("score", folder, "-o", tmp_path / "out", *FAST)
+    assert done.exit_code == 0, done.output
+    assert "warning: 1 images are copies of others, byte for byte: again.png (of 3.png)" in done.stderr
+    with open(tmp_path / "out" / "scores.csv", newline="") as file:
+        rows = {row["image"]: row for row in csv.DictReader(file)}
+    assert rows["again.png"]["copy_of"] == "3.png"
+    assert rows["again.png"]["score"] == rows["3.png"]["score"]
+    assert rows["0.png"]["copy_of"] == ""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["missing"], "there is no folder"),
+        (["photos", "--r", "2"], "odd"),
+        (["photos", "--r", "one"], "--r takes numbers"),
+        (["photos", "--interval", "0.5,0.1"], "two shares"),
+        (["photos", "--windows", "0"], "at least 1"),
+        (["photos", "--contamination", "0.9"], "contamination must be"),
+        (["photos", "--max-memory", "much"], "a memory budget is"),
+        (["photos", "--on-error", "maybe"], "on_error"),
+        (["photos", "-o", "photos/out"], "lies inside of"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_slip_of_the_pen_is_reported_before_torch_is_imported(folder, wrong, message):
+    """It took 11 seconds."""
+    code = "import sys; from musc_lite.cli import app; app(standalone_mode=False)"
+    check = "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); " + code
+    arguments = [sys.executable, "-c", check, "score", *wrong] + ["-o", "out"] * ("-o" not in wrong)
+    done = subprocess.run(arguments, cwd=folder.parent, capture_output=True, text=True, timeout=60)
+    assert message in done.stderr
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_long_work_is_announced(folder, tmp_path, monkeypatch):
+    done = run("score", folder, "-o", tmp_path / "out", *FAST)
+    assert "This takes about" not in done.output
+    monkeypatch.setattr("musc_lite.cli.LONG", 0.0)
+    done = run("score", folder, "-o", tmp_path / "out", *FAST)
+    assert re.search(r"This takes about \d+ s for features and \d+ s for mutual scoring", done.output)
