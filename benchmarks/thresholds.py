@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 
 import musc_lite
+from musc_lite.mutual_scoring import interval_bounds
 from musc_lite.nearest import nearest_of_pairs
 from musc_lite.textures import PHOTOS
-from musc_lite.thresholds import _count_upper_group, _lower_half_limit, count_outliers
+from musc_lite.thresholds import _count_upper_group, _lower_half_limit, count_outliers, largest_step
 
 SHARES = (0.0, 0.05, 0.2, 0.5)
 LARGEST = 60  # images of a batch
@@ -46,7 +47,7 @@ RULES: dict[str, Callable[[np.ndarray], int]] = {
     "lower half": lambda scores: int((scores > _lower_half_limit(scores)).sum()),
     "mixture": _count_upper_group,
     "shipped: the larger": count_outliers,
-    "largest gap": lambda scores: musc_lite.thresholds.largest_step(scores).n_above,
+    "largest gap": lambda scores: largest_step(scores).n_above,
     "Otsu": otsu,
 }
 
@@ -62,7 +63,7 @@ def distances(images: musc_lite.ImageSet, backbone: musc_lite.Backbone, image_si
 def score(nearest: Tensor, class_tokens: Tensor, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Score a batch of the images, as `MuSc` does: before and after re-scoring."""
     among = nearest[:, batch][:, :, batch].float()  # (L, n, n, M); an image is infinitely far from itself
-    first, last = musc_lite.mutual_scoring.interval_bounds(len(batch) - 1, (0.0, 0.3))
+    first, last = interval_bounds(len(batch) - 1, (0.0, 0.3))
     patch_scores = among.topk(last, dim=2, largest=False, sorted=True).values[:, :, first:].mean(dim=(0, 2))  # (n, M)
     side = round(patch_scores.shape[1] ** 0.5)
     before = musc_lite.image_scores_from_maps(musc_lite.upsample_maps(patch_scores, (side, side), 14 * side))

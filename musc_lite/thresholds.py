@@ -16,8 +16,8 @@ LEAST_FOR_MIXTURE = 20  # images: two normal distributions have five parameters
 FEW = 10  # images: with fewer, the spread of the scores is a guess
 CLEAR_STEP = 2  # times the next largest
 NOT_AN_ALL_CLEAR = (
-    "No image stands out. That is no all-clear: where many images are defective, a threshold that is drawn from the "
-    "scores alone lies above them all"
+    "No image stands out. That is no all-clear: where many images are defective, or defects are faint, a threshold "
+    "that is drawn from the scores alone can lie above them all"
 )
 
 
