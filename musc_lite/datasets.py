@@ -8,10 +8,11 @@ of a published data set holds other numbers of images than published, its loader
 """
 
 import csv
+import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
@@ -32,6 +33,7 @@ from musc_lite.folders import (
     readable,
     subfolders,
     summarize,
+    why_left_out,
 )
 from musc_lite.images import SKIP_HINT, ImageSet, count_pages, read_image
 from musc_lite.labels import BY_MASKS, LABELS, NORMAL_FOLDERS, folder_labels, labeling
@@ -44,16 +46,32 @@ JPEG = (".jpg", ".jpeg")
 MAGNETIC_TILE_FOLDERS = tuple(TEST_IMAGES["magnetic tiles"])
 
 
-def load_folder(path: str | PathLike, on_error: str = "raise", labels: str = "auto") -> ImageSet:
-    """Load the images of a folder and its subfolders, in natural order (img2 before img10).
+@dataclass(frozen=True)
+class _Found:
+    """What a loader found by names, before anything is read."""
+
+    where: str  # for messages
+    paths: list[Path]
+    names: list[str]
+    unsupported: Skipped
+    labels: list[int] | None
+    how: str  # as `folder_labels` gives it
+    masks: list[Path | list[Path] | None] | None = None
+
+
+def load_folder(
+    path: str | PathLike | Iterable[str | PathLike], on_error: str = "raise", labels: str = "auto"
+) -> ImageSet:
+    """Load the images of a folder and its subfolders, in natural order (img2 before img10); or of several.
 
     Parameters
     ----------
-    path : str or Path
+    path : str or Path, or several
         Any folder of PNG, JPEG, BMP, TIFF, WebP or (with the extra ``heic``) HEIC files. Hidden files and
         folders are ignored. If it has a subfolder ``test``, it is read as a category of MVTec AD: images from
         ``test`` alone, masks from ``ground_truth``. Magnetic tiles in their authors' layout, all or one folder
-        of them, are read as `load_magnetic_tile` does.
+        of them, are read as `load_magnetic_tile` does. A list may hold folders and image files: each file counts
+        once, names begin below the folder that holds all of them, and masks are left aside.
     on_error : {"raise", "skip"}
         What to do about files that cannot be used: raise when they are read, or leave them out now.
     labels : {"auto", "none", "folder"}
@@ -95,24 +113,79 @@ def load_folder(path: str | PathLike, on_error: str = "raise", labels: str = "au
     """
     if labels not in LABELS:
         raise ValueError(f"labels must be 'auto', 'none' or 'folder', got {labels!r}")
-    root = existing_folder(path)
+    paths = [path] if isinstance(path, str | PathLike) else list(path)
+    if isinstance(path, str | PathLike) or (len(paths) == 1 and Path(paths[0]).expanduser().is_dir()):
+        found = _one_folder(existing_folder(paths[0]), labels)
+    else:
+        found = _several([Path(one).expanduser() for one in paths], labels, on_error)
+    if text := _masks_among(found):
+        warnings.warn(text, stacklevel=2)
+    return _image_set(found, on_error)
+
+
+def _one_folder(root: Path, labels: str) -> _Found:
+    """Find images, labels and masks of one folder."""
     if categories := [e.name for e in entries(root) if e.is_dir() and len(subfolders(e, *MVTEC_FOLDERS)) == 2]:
         raise DataNotFoundError(f"{root} holds categories: give one, such as {root / categories[0]}")
     mask_folders = subfolders(root, "ground_truth", "masks")
     image_folder = next(iter(subfolders(root, "test")), root)
     paths, unsupported = find_images(image_folder, leave_out=mask_folders)
     if _are_tiles(root, paths):
-        return _tiles(root, paths, unsupported, on_error, labels)
-    if not mask_folders and (text := _masks_among(root, paths)):
-        warnings.warn(text, stacklevel=2)
-    relative = [file.relative_to(image_folder) for file in paths]
+        return _tiles(root, paths, unsupported, labels)
+    in_folder = [file.relative_to(image_folder) for file in paths]
+    in_test, with_masks = image_folder != root, bool(mask_folders)
+    kinds, how = folder_labels(in_folder, labels, in_test=in_test, with_masks=with_masks)
+    found = _Found(str(root), paths, _names(root, paths), unsupported, kinds, how)
+    if not with_masks or labels == "none":
+        return found
+    masks = match_masks(paths, image_folder, find_images(mask_folders[0])[0], mask_folders[0])
+    return replace(found, masks=masks, how=BY_MASKS if kinds is None else how)
 
-    in_test, masks = image_folder != root, None
-    kinds, how = folder_labels(relative, labels, in_test=in_test, with_masks=bool(mask_folders))
-    if mask_folders and labels != "none":
-        masks = match_masks(paths, image_folder, find_images(mask_folders[0])[0], mask_folders[0])
-        how = BY_MASKS if kinds is None else how
-    return _image_set(root, paths, kinds, masks, unsupported, on_error, how)
+
+def _several(given: Sequence[Path], labels: str, on_error: str) -> _Found:
+    """Find the images of several folders and files: each once, named from the folder that holds all of them."""
+    if not given:
+        raise DataNotFoundError("no paths were given: give at least one folder or image file")
+    found: dict[Path, Path] = {}
+    unsupported: Skipped = []
+    for path in given:
+        if path.is_dir():
+            inside = _one_folder(path, "none")
+            files, others = inside.paths, inside.unsupported
+        elif not path.exists():
+            raise DataNotFoundError(f"there is no file or folder {path}: check the spelling (from here, {Path.cwd()})")
+        elif path.suffix.lower() in readable():
+            files, others = [path], []
+        elif on_error == "raise":
+            raise ImageReadError(f"{path}: {why_left_out(path)}{SKIP_HINT}")
+        else:
+            files, others = [], [(path, why_left_out(path))]
+        unsupported += others
+        for file in files:
+            found.setdefault(file.resolve(), file)
+    named = sorted(_named(given, list(found.values())), key=lambda pair: natural_key(pair[0]))
+    kinds, how = folder_labels([name for name, _ in named], labels)
+    return _Found(
+        where=" and ".join(map(str, given)) if len(given) < 4 else f"{given[0]} and {len(given) - 1} other paths",
+        paths=[file for _, file in named],
+        names=[name.as_posix() for name, _ in named],
+        unsupported=list(dict.fromkeys(unsupported)),
+        labels=kinds,
+        how=how,
+    )
+
+
+def _named(given: Sequence[Path], files: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """Pair each file with its path below the folder that holds all that was given, links not followed."""
+    try:
+        top = os.path.commonpath([Path(os.path.abspath(path)).parent for path in given])
+    except ValueError:  # several drives of Windows
+        return [(Path(os.path.abspath(file)), file) for file in files]
+    return [(Path(os.path.abspath(file)).relative_to(top), file) for file in files]
+
+
+def _names(root: Path, files: Iterable[Path]) -> list[str]:
+    return [file.relative_to(root).as_posix() for file in files]
 
 
 def left_out(images: ImageSet) -> str:
@@ -218,7 +291,7 @@ def load_magnetic_tile(root: str | PathLike, on_error: str = "raise") -> ImageSe
     if not any(file.suffix.lower() in JPEG for file in files):
         layout = ", ".join(f"{name}/Imgs/*.jpg" for name in MAGNETIC_TILE_FOLDERS)
         raise DataNotFoundError(f"no images in {root}: it must hold at least one of {layout}")
-    images = _tiles(root, files, unsupported, on_error, "folder")
+    images = _image_set(_tiles(root, files, unsupported, "folder"), on_error)
     folders = np.array([file.parent.parent.name for file in images.sources])
     _compare_counts("magnetic tiles", root, {name: images.labels[folders == name] for name in MAGNETIC_TILE_FOLDERS})
     return images
@@ -237,30 +310,31 @@ def _whole(root: Path, file: Path) -> Path:
     return root.resolve() / file.relative_to(root)
 
 
-def _tiles(root: Path, files: Sequence[Path], unsupported: Skipped, on_error: str, labels: str) -> ImageSet:
-    """Load magnetic tiles: .jpg files are images, .png files beside them their masks."""
+def _tiles(root: Path, files: Sequence[Path], unsupported: Skipped, labels: str) -> _Found:
+    """Take magnetic tiles: .jpg files are images, .png files beside them their masks."""
     paths = [file for file in files if file.suffix.lower() in JPEG]
     masks = [file for file in files if file.suffix.lower() == ".png"]
+    kinds, how = [int(_whole(root, file).parent.parent.name != "MT_Free") for file in paths], "layout of magnetic tiles"
     if labels == "none":
-        return _image_set(root, paths, None, None, unsupported, on_error, folder_labels(paths, labels)[1])
-    kinds = [int(_whole(root, file).parent.parent.name != "MT_Free") for file in paths]
-    matched = match_masks(paths, root, masks, root) if masks else None
-    return _image_set(root, paths, kinds, matched, unsupported, on_error, "layout of the magnetic tiles")
+        kinds, how = folder_labels(paths, labels)
+    matched = match_masks(paths, root, masks, root) if masks and labels != "none" else None
+    return _Found(str(root), paths, _names(root, paths), unsupported, kinds, how, matched)
 
 
-def _masks_among(root: Path, files: Sequence[Path], at_most: int = 5) -> str:
+def _masks_among(found: _Found, at_most: int = 3) -> str:
     """Say that masks seem to lie among the images, if so: names tell which files may be, a few are looked at."""
-    pairs = mask_names(files)
+    pairs = mask_names(found.paths)
     for pair in pairs[:: max(1, len(pairs) // at_most)][:at_most]:
         with suppress(ImageReadError):
             mask_like = [file for file in pair if _has_two_values(file)]
             if len(mask_like) != 1:  # two formats of one photo, or a folder of pictures in black and white
                 continue
-            mask, photo = sorted(pair, key=mask_like.__contains__, reverse=True)
+            names = dict(zip(found.paths, found.names, strict=True))
+            mask, photo = (names[file] for file in sorted(pair, key=mask_like.__contains__, reverse=True))
             return (
-                f"{root}: {len(pairs)} files are named like masks of the images beside them, and "
-                f"{mask.relative_to(root).as_posix()} beside {photo.relative_to(root).as_posix()} looks like a mask. "
-                f"All of them are ranked as photos: move them to a folder masks/ or ground_truth/ in {root}"
+                f"{found.where}: {len(pairs)} files are named like masks of the images beside them, and {mask} beside "
+                f"{photo} looks like a mask. All of them are ranked as photos: move them to a folder masks/ or "
+                "ground_truth/, which stands in the folder that is given"
             )
     return ""
 
@@ -304,9 +378,8 @@ def _load_visa_table(root: Path, table: Path, category: str, on_error: str) -> I
     files.sort(key=lambda file: natural_key(file[0]))
     paths, masks, labels = (list(column) for column in zip(*files, strict=True))
     masks = [mask if mask and mask.exists() else None for mask in masks]
-    return _image_set(
-        root, paths, [int(label != "normal") for label in labels], masks, [], on_error, f"by {table.name}"
-    )
+    kinds = [int(label != "normal") for label in labels]
+    return _image_set(_Found(str(root), paths, _names(root, paths), [], kinds, f"by {table.name}", masks), on_error)
 
 
 def _compare_counts(data_set: str, root: str | PathLike, labels: Mapping[str, np.ndarray | None]) -> None:
@@ -329,34 +402,26 @@ def _in_words(counts: tuple[int, int]) -> str:
     return " and ".join(kinds) or "no"
 
 
-def _image_set(
-    root: Path,
-    paths: list[Path],
-    labels: list[int] | None,
-    masks: list[Path | list[Path] | None] | None,
-    unsupported: Skipped,
-    on_error: str,
-    how: str,
-) -> ImageSet:
-    """Make the set after the checks that all loaders share; `how` says where its labels are from."""
+def _image_set(found: _Found, on_error: str) -> ImageSet:
+    """Make the set after the checks that all loaders share."""
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
-    names = [path.relative_to(root).as_posix() for path in paths]
-    images = ImageSet(paths, names, labels, masks, unsupported)
+    images = ImageSet(found.paths, found.names, found.labels, found.masks, found.unsupported)
     troubles = [_trouble(images, i, decode=on_error == "skip") for i in range(len(images))]
-    skipped = [(path, trouble) for path, trouble in zip(paths, troubles, strict=True) if trouble]
+    skipped = [(path, trouble) for path, trouble in zip(found.paths, troubles, strict=True) if trouble]
     if skipped and on_error == "raise":
         raise ImageReadError(
-            f"{root}: {_summary(skipped)}; correct this, or leave such files out (on_error='skip', --on-error skip)"
+            f"{found.where}: {_summary(skipped)}; correct this, or leave such files out (on_error='skip', "
+            "--on-error skip)"
         )
     images = images.subset([not trouble for trouble in troubles])
-    images = replace(images, skipped=unsupported + skipped + _further_pages(images.sources))
+    images = replace(images, skipped=found.unsupported + skipped + _further_pages(images.sources))
     if not len(images):
         why = f"; left out: {_summary(images.skipped)}" if images.skipped else ""
-        raise DataNotFoundError(f"no images in {root} (looked for {' '.join(readable())}){why}")
-    if labels is None and masks is not None:
+        raise DataNotFoundError(f"no images in {found.where} (looked for {' '.join(readable())}){why}")
+    if found.labels is None and found.masks is not None:
         images.labels = np.array([int(images.mask(i).any()) for i in range(len(images))])
-    images.labeling = how if images.labels is None else labeling(images.labels, how, images.names)
+    images.labeling = found.how if images.labels is None else labeling(images.labels, found.how, images.names)
     return images
 
 

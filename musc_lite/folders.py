@@ -18,9 +18,11 @@ __all__ = [
     "find_images",
     "mask_names",
     "match_masks",
+    "natural_key",
     "readable",
     "subfolders",
     "summarize",
+    "why_left_out",
 ]
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")

@@ -600,6 +600,108 @@ def test_folder_without_permission(tmp_path):
         (tmp_path / "closed").chmod(0o755)
 
 
+# ---- several folders and files
+
+
+@pytest.fixture
+def several(tmp_path, monkeypatch):
+    write(tmp_path, "a/1.png", "a/10.png", "a/2.png", "b/1.png", "b/c/1.png", "3.jpg", "d/4.bmp")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["a", "b"], ["a/1.png", "a/2.png", "a/10.png", "b/1.png", "b/c/1.png"]),
+        (["b", "a"], ["a/1.png", "a/2.png", "a/10.png", "b/1.png", "b/c/1.png"]),
+        (["a/10.png", "a/2.png"], ["2.png", "10.png"]),
+        (["a/2.png"], ["2.png"]),
+        (["3.jpg", "b/c"], ["3.jpg", "b/c/1.png"]),
+        (["a", "a/1.png", "./a/../a/2.png", "a"], ["a/1.png", "a/2.png", "a/10.png"]),
+        (["a/1.png", "b/1.png"], ["a/1.png", "b/1.png"]),
+        (["b", "b/c"], ["b/1.png", "b/c/1.png"]),
+        ([".", "a"], None),
+    ],
+)
+@pytest.mark.parametrize("kind", [str, Path, lambda path: Path.cwd() / path])
+def test_several_folders_and_files(several, paths, names, kind):
+    images = load_folder([kind(path) for path in paths])
+    names = names or [f"{several.name}/{name}" for name in load_folder(several).names]
+    assert images.names == names
+    assert len(list(images)) == len(names)
+    assert images.labels is None
+    assert len(load_folder(iter(paths))) == len(names)
+
+
+def test_a_list_of_one_folder_is_that_folder(mvtec, tiles):
+    for root in (mvtec / "bottle", tiles):
+        one, listed = load_folder(root), load_folder([root])
+        assert (listed.names, listed.labeling) == (one.names, one.labeling)
+        np.testing.assert_array_equal(listed.masks(8), one.masks(8))
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink") or os.name == "nt", reason="links need rights on Windows")
+def test_a_file_and_a_link_to_it_count_once(several):
+    (several / "b/again.png").symlink_to(several / "a/1.png")
+    assert load_folder(["a/1.png", "b/again.png", "b/1.png"]).names == ["a/1.png", "b/1.png"]
+
+
+def test_masks_of_several_folders_are_no_images(mvtec, tiles):
+    images = load_folder([mvtec / "bottle", tiles])
+    assert {Path(name).suffix for name in images.names} == {".png", ".jpg"}
+    assert len(images) == 5 + 3
+    assert images.names[0] == "mvtec/bottle/test/good/000.png"
+    assert images.masks(8) is None
+
+
+@pytest.mark.parametrize(
+    ("paths", "labels", "expected"),
+    [
+        (["good", "bad"], "auto", [1, 1, 0]),
+        (["good", "hole"], "auto", None),
+        (["good", "hole"], "folder", [0, 1]),
+        (["good", "bad"], "none", None),
+        (["good/1.png", "hole/1.png"], "folder", [0, 1]),
+    ],
+)
+def test_labels_of_several_folders_come_from_their_names(tmp_path, paths, labels, expected):
+    write(tmp_path, "good/1.png", "bad/1.png", "bad/2.png", "hole/1.png")
+    images = load_folder([tmp_path / path for path in paths], labels=labels)
+    assert (images.labels if expected is None else images.labels.tolist()) == expected
+    assert images.labeling.startswith("labels: ")
+
+
+def test_several_paths_of_which_one_cannot_be_used(several):
+    (several / "notes.txt").write_text("no image")
+    (several / "film.mp4").write_bytes(b"a film")
+    write(several, "x.gif")
+    for path, error, message in [
+        ("gone.png", DataNotFoundError, r"there is no file or folder gone\.png: check the spelling \(from here, "),
+        ("notes.txt", ImageReadError, r"notes\.txt: format not supported: \.txt; convert"),
+        ("film.mp4", ImageReadError, r"film\.mp4: a video: take frames"),
+        ("x.gif", ImageReadError, r"x\.gif: format not supported: \.gif"),
+    ]:
+        with pytest.raises(error, match=message):
+            load_folder(["a", path])
+    images = load_folder(["a", "film.mp4", "notes.txt"], on_error="skip")
+    assert len(images) == 3
+    assert [path.name for path, _ in images.skipped] == ["film.mp4", "notes.txt"]
+    with pytest.raises(DataNotFoundError, match="no paths were given"):
+        load_folder([])
+    (several / "d/4.bmp").unlink()
+    with pytest.raises(DataNotFoundError, match=r"no images in d and x\.gif .*left out: x\.gif: format"):
+        load_folder(["d", "x.gif"], on_error="skip")
+
+
+def test_masks_among_several_paths_are_warned_of(tmp_path):
+    write_photo(tmp_path, "a/1.jpg", "b/1.jpg")
+    write_photo(tmp_path, "a/1.png", bits=True)
+    with pytest.warns(UserWarning, match=r"a/1\.png beside a/1\.jpg looks like a mask") as caught:
+        load_folder([tmp_path / "a", tmp_path / "b/1.jpg"])
+    assert caught[0].filename == __file__
+
+
 # ---- data sets
 
 
