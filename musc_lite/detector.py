@@ -3,7 +3,7 @@
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
@@ -44,7 +44,7 @@ __all__ = ["MuSc", "Scores"]
 
 SAVED_ARRAYS = ("patch_scores_", "anomaly_maps_", "map_scores_", "image_scores_")
 
-Images = ImageSet | str | Path | Sequence
+Images = ImageSet | str | Path | Iterable
 
 
 @dataclass(frozen=True)
@@ -688,15 +688,19 @@ class MuSc(OutlierMixin, BaseEstimator):
 
 
 def as_image_set(images: Images) -> ImageSet:
-    """Take an ImageSet as it is, a path as a folder or a file, a list as paths of files or as images."""
+    """Take an ImageSet as it is, a path as a folder or a file, several as paths of both, or as images."""
     if isinstance(images, ImageSet):
         return images
     if isinstance(images, str | Path) and not Path(images).is_file():
         return load_folder(images)
-    paths = [images] if isinstance(images, str | Path) else images
-    if isinstance(paths, Sequence) and paths and all(isinstance(path, str | Path) for path in paths):
-        return ImageSet([Path(path) for path in paths], [str(path) for path in paths])
-    return from_arrays(images)
+    items = [images] if isinstance(images, str | Path) else images
+    if isinstance(items, Iterable) and not isinstance(items, dict) and not hasattr(items, "ndim"):
+        items = list(items)  # a generator gives them once only
+        if items and all(isinstance(item, str | Path) for item in items):
+            if any(Path(item).is_dir() for item in items):
+                return load_folder(items)
+            return ImageSet([Path(item) for item in items], [str(item) for item in items])
+    return from_arrays(items)
 
 
 def _mask_as_json(source: object, tensors: dict[str, Tensor]) -> object:

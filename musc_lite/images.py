@@ -213,7 +213,7 @@ def from_arrays(
 
     Parameters
     ----------
-    arrays : list of images, or one 4-D batch
+    arrays : images one by one, such as a list or a generator, or one 4-D batch
         NumPy (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); torch (H, W), (1, H, W) or (3, H, W); or PIL images.
         uint8, uint16 (0..65535), bool, or float in 0..1; tensors before normalization.
     labels : (N,) of 0 and 1, optional
@@ -668,7 +668,14 @@ def _each(what: str, convert: Callable[[Any], T], items: Iterable[Any]) -> list[
 def _item_to_rgb(item: Any) -> Image.Image:
     if isinstance(item, Image.Image):
         return _to_rgb(item)
+    if isinstance(item, str | PathLike):
+        raise ValueError(f"{str(item)!r} is a path, not an image: load_folder([{str(item)!r}, ...]) reads files")
+    if isinstance(item, dict) or (isinstance(item, tuple | list) and any(hasattr(part, "shape") for part in item)):
+        pairs = "such as (image for image, label in dataset)"
+        raise ValueError(f"a {type(item).__name__} is not an image: give the images alone, {pairs}")
     pixels = _to_numpy(item)
+    if pixels.ndim == 4:
+        raise ValueError(f"shape {pixels.shape} is a batch's: give (image for batch in batches for image in batch)")
     if _is_tensor(item) and pixels.ndim == 3:
         pixels = np.moveaxis(pixels, 0, -1)
     return _to_rgb(pixels)

@@ -17,6 +17,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from musc_lite import images as images_module
+from musc_lite.detector import as_image_set
 from musc_lite.errors import ImageReadError
 from musc_lite.images import ImageSet, count_pages, from_arrays, read_image, read_mask
 
@@ -541,8 +542,12 @@ def test_a_batch_is_a_list_of_images(batch):
         (np.zeros((5, 7), np.int64), "dtype int64"),
         (np.zeros((5, 7), object), "dtype object"),
         (np.zeros((5, 7), complex), "dtype complex"),
-        (torch.zeros(4, 5, 7, 3), r"shape"),
-        ("photo.png", "shape"),
+        (torch.zeros(4, 5, 7, 3), r"shape \(4, 5, 7, 3\) .* batch .*for image in batch"),
+        ("photo.png", r"'photo\.png' is a path.*load_folder\(\['photo\.png', \.\.\.\]\)"),
+        (Path("photo.png"), "'photo.png' is a path"),
+        ((GRAY, 1), r"a tuple is not an image: .*for image, label in"),
+        ([torch.zeros(3, 5, 7), 1], r"a list is not an image"),
+        ({"image": GRAY}, r"a dict is not an image"),
         (None, "shape"),
     ],
 )
@@ -557,6 +562,36 @@ def test_wrong_arrays_are_named(item, message):
 def test_one_thing_is_not_a_list(given_as):
     with pytest.raises(ValueError, match="list of images or one 4-D batch"):
         from_arrays(given_as)
+
+
+@pytest.mark.parametrize("lazy", [iter, lambda items: (item for item in items), lambda items: map(np.asarray, items)])
+def test_images_may_come_one_by_one(lazy):
+    for take in (from_arrays, as_image_set):
+        images = take(lazy([COLOR, 255 - COLOR]))
+        np.testing.assert_array_equal(pixels(images[1]), 255 - COLOR)
+        assert images.names == ["image_000", "image_001"]
+
+
+@pytest.mark.parametrize("lazy", [iter, set, lambda items: map(Path, items)])
+def test_paths_may_come_one_by_one(tmp_path, lazy):
+    paths = [str(save(tmp_path / f"{i}.png", encoded("png"))) for i in range(3)]
+    images = as_image_set(lazy(paths))
+    assert sorted(images.names) == paths
+    np.testing.assert_array_equal(pixels(images[2]), COLOR)
+
+
+def test_folders_may_stand_in_a_list_of_paths(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        save(tmp_path / name / "1.png", encoded("png"))
+    last = save(tmp_path / "2.png", encoded("png"))
+    assert as_image_set([tmp_path / "b", tmp_path / "a", last]).names == ["2.png", "a/1.png", "b/1.png"]
+
+
+@pytest.mark.parametrize("given_as", [5, None, COLOR.astype(object), {"a": COLOR}, object()])
+def test_other_things_are_no_images(given_as):
+    with pytest.raises(ValueError, match="list of images or one 4-D batch"):
+        as_image_set(given_as)
 
 
 @pytest.mark.parametrize("empty", [[], np.zeros((0, 5, 7, 3))])
