@@ -341,7 +341,9 @@ def _masks_among(found: _Found, at_most: int = 3) -> str:
 
 def _has_two_values(path: Path) -> bool:
     """Whether nearly all pixels are nearly the darkest or the brightest there are, as in a mask, even an empty one."""
-    gray = np.asarray(read_image(path).convert("L").resize((256, 256), Image.Resampling.NEAREST)).astype(int)
+    gray = np.asarray(read_image(path, at_least=256).convert("L").resize((256, 256), Image.Resampling.NEAREST)).astype(
+        int
+    )
     low, high = gray.min(), gray.max()
     near = max(8, (high - low) // 8)  # soft edges, and what JPEG leaves around them
     return np.mean((gray <= low + near) | (gray >= high - near)) > 0.9

@@ -272,6 +272,21 @@ def test_of_several_heic_pictures_the_primary_one_is_read(tmp_path):
     np.testing.assert_allclose(read_image(tmp_path / "a.heic").getpixel((0, 0)), (0, 0, 255), atol=5)
 
 
+@pytest.mark.parametrize(
+    ("at_least", "size"), [(None, (600, 400)), (600, (600, 400)), (150, (300, 200)), (9, (75, 50))]
+)
+def test_large_jpegs_may_be_read_smaller(tmp_path, at_least, size):
+    smooth = Image.fromarray(COLOR).resize((600, 400), Image.Resampling.BICUBIC)
+    for mode in ("RGB", "L", "CMYK"):
+        smooth.convert(mode).save(tmp_path / "a.jpg", quality=95)
+        small = read_image(tmp_path / "a.jpg", at_least)
+        assert small.size == size
+        whole = read_image(tmp_path / "a.jpg").resize(size, Image.Resampling.BOX)
+        np.testing.assert_allclose(pixels(small).astype(int), pixels(whole), atol=12)
+    smooth.save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png", at_least).size == (600, 400)
+
+
 # ---- reading: what cannot be used
 
 

@@ -183,7 +183,7 @@ def test_a_saved_detector_that_makes_no_sense_is_refused_or_loaded(saved, backbo
 
 
 def test_images_and_masks(evil, mark, tmp_path):
-    for ending in ("png", "tif", "npy", "jpg"):
+    for ending in ("png", "tif", "npy", "jpg", "heic"):
         path = tmp_path / f"a.{ending}"
         path.write_bytes(evil)
         for read in (read_image, read_mask):

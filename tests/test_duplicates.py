@@ -1,0 +1,155 @@
+"""Copies and nearly equal photos are found, and photos that only look alike are not."""
+
+import time
+from io import BytesIO
+
+import numpy as np
+import pytest
+from conftest import SHARED
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from musc_lite import from_arrays, load_folder, planted_textures
+from musc_lite.duplicates import duplicate_groups, near_duplicates
+from musc_lite.errors import ImageReadError
+from musc_lite.images import ImageSet
+
+
+@pytest.fixture(scope="module")
+def photos():
+    """Twelve pictures of 3 textures, 160 x 160 pixels."""
+    return [image for name in ("brick", "grass", "gravel") for image in planted_textures(name, 4, 1, image_size=160)]
+
+
+def as_jpeg(image, **options):
+    stream = BytesIO()
+    image.save(stream, "JPEG", **options)
+    return Image.open(stream).convert("RGB")
+
+
+COPIES = {
+    "saved again": lambda image: as_jpeg(image, quality=70),
+    "half the size": lambda image: image.resize((image.width // 2, image.height // 2)),
+    "half the size, saved again": lambda image: as_jpeg(
+        image.resize((image.width // 2, image.height // 2)), quality=70
+    ),
+    "brighter": lambda image: image.point(lambda value: min(255, value * 1.05)),
+    "darker by half": lambda image: image.point(lambda value: value * 0.5),
+    "gray": lambda image: image.convert("L").convert("RGB"),
+}
+OTHERS = {
+    "moved": lambda image: image.transform(image.size, Image.Transform.AFFINE, (1, 0, 5, 0, 1, 5)),
+    "mirrored": lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+    "turned": lambda image: image.rotate(90),
+}
+
+
+@pytest.mark.parametrize("copy", COPIES)
+def test_copies_are_near_duplicates(photos, copy):
+    n = len(photos)
+    images = from_arrays([*photos, *map(COPIES[copy], photos)])
+    assert near_duplicates(images) == [(i, i + n) for i in range(n)]
+
+
+@pytest.mark.parametrize("change", OTHERS)
+def test_other_pictures_of_the_same_are_none(photos, change):
+    assert near_duplicates(from_arrays([*photos, *map(OTHERS[change], photos)])) == []
+
+
+def fixed_camera(n, seed):
+    """Photograph n boards from one place: the same parts, each a little moved, with noise; all look alike."""
+    numbers = np.random.default_rng(seed)
+    parts = [(*numbers.integers(10, 170, 2), *numbers.integers(8, 40, 2), numbers.integers(0, 255)) for _ in range(40)]
+    photos = []
+    for _ in range(n):
+        board = np.full((200, 200), 60.0)
+        for top, left, height, width, value in parts:
+            top, left = top + numbers.integers(-2, 3), left + numbers.integers(-2, 3)
+            board[max(0, top) : top + height, max(0, left) : left + width] = value
+        photos.append(np.clip(board + numbers.normal(0, 6, board.shape), 0, 255).astype(np.uint8))
+    return photos
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=15, deadline=None)
+def test_photos_by_a_fixed_camera_are_told_apart_from_copies(seed):
+    boards = fixed_camera(6, seed)
+    copies = [np.asarray(as_jpeg(Image.fromarray(board), quality=70)) for board in boards]
+    assert near_duplicates(from_arrays([*boards, *copies])) == [(i, i + 6) for i in range(6)]
+
+
+def test_pictures_without_anything_on_them_are_no_duplicates():
+    numbers = np.random.default_rng(0)
+    flat = [np.full((64, 64), value, np.uint8) for value in (0, 0, 90, 255)]
+    noise = [numbers.integers(99, 102, (64, 64), dtype=np.uint8) for _ in range(3)]
+    assert near_duplicates(from_arrays([*flat, *noise])) == []
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=12))
+@settings(max_examples=30, deadline=None)
+def test_groups_are_those_of_equal_images(kinds):
+    images = from_arrays([np.full((4, 6), 40 * kind, np.uint8) for kind in kinds])
+    expected = [[i for i, k in enumerate(kinds) if k == kind] for kind in dict.fromkeys(kinds)]
+    assert duplicate_groups(images) == [group for group in expected if len(group) > 1]
+
+
+def test_groups_of_files(tmp_path, photos):
+    for name, image in zip(("a", "b", "c"), [photos[0], photos[0], photos[1]], strict=True):
+        image.save(tmp_path / f"{name}.png")
+        image.save(tmp_path / f"{name}.jpg")
+    images = load_folder(tmp_path)
+    names = [[images.names[i] for i in group] for group in duplicate_groups(images)]
+    assert names == [["a.jpg", "b.jpg"], ["a.png", "b.png"]]
+    pairs = [(images.names[i], images.names[j]) for i, j in near_duplicates(images)]
+    assert ("a.jpg", "a.png") in pairs
+    assert ("c.jpg", "c.png") in pairs
+    assert all(("c" in first) == ("c" in second) for first, second in pairs)
+
+
+def test_only_files_of_one_size_are_read_whole(tmp_path, monkeypatch):
+    paths = []
+    for i, data in enumerate((b"one", b"three", b"one", b"seven and more")):
+        paths.append(tmp_path / f"{i}.png")
+        paths[-1].write_bytes(data)
+    read = []
+    monkeypatch.setattr(ImageSet, "digest", lambda self, i, digest=ImageSet.digest: read.append(i) or digest(self, i))
+    assert duplicate_groups(ImageSet(paths, list("abcd"))) == [[0, 2]]
+    assert read == [0, 2]
+
+
+def test_files_that_are_gone(tmp_path):
+    images = ImageSet([tmp_path / "a.png", tmp_path / "b.png"], ["a", "b"])
+    for find in (duplicate_groups, near_duplicates):
+        with pytest.raises(ImageReadError, match=r"a\.png cannot be read: No such file"):
+            find(images)
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_few_images(n):
+    images = ImageSet([Image.new("RGB", (8, 8))] * n, ["a"] * n)
+    assert duplicate_groups(images) == near_duplicates(images) == []
+
+
+def test_large_photos_are_read_small(tmp_path):
+    """A thousand photos of a telephone would otherwise take minutes."""
+    numbers = np.random.default_rng(0)
+    photo = Image.fromarray(numbers.integers(0, 256, (60, 80, 3), dtype=np.uint8)).resize((4_000, 3_000))
+    photo.save(tmp_path / "a.jpg", quality=90)
+    photo.resize((1_000, 750)).save(tmp_path / "b.jpg")
+    images = load_folder(tmp_path)
+    start = time.perf_counter()
+    whole = images[0]
+    seconds = time.perf_counter() - start
+    start = time.perf_counter()
+    assert near_duplicates(images) == [(0, 1)]
+    assert time.perf_counter() - start < seconds
+    assert whole.size == (4_000, 3_000)
+
+
+@pytest.mark.parametrize("name", ["board/test", "toy/test"])
+def test_real_photos_that_look_alike_are_no_duplicates(name):
+    folder = SHARED / "data" / name
+    if not folder.is_dir():
+        pytest.skip(f"shared/data/{name} is not there")
+    assert near_duplicates(load_folder(folder)) == []
