@@ -82,8 +82,11 @@ def test_photos_by_a_fixed_camera_are_told_apart_from_copies(seed):
 def test_pictures_without_anything_on_them_are_no_duplicates():
     numbers = np.random.default_rng(0)
     flat = [np.full((64, 64), value, np.uint8) for value in (0, 0, 90, 255)]
+    shade = [
+        np.rint(np.linspace(low, low + 0.9, 64)).astype(np.uint8) * np.ones((64, 1), np.uint8) for low in (90, 120)
+    ]
     noise = [numbers.integers(99, 102, (64, 64), dtype=np.uint8) for _ in range(3)]
-    assert near_duplicates(from_arrays([*flat, *noise])) == []
+    assert near_duplicates(from_arrays([*flat, *shade, *noise])) == []
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=12))
