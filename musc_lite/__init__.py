@@ -29,7 +29,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "images": ["ImageSet", "from_arrays"],
         "datasets": ["load_btad", "load_folder", "load_magnetic_tile", "load_mvtec", "load_visa"],
-        "duplicates": ["duplicate_groups", "near_duplicates"],
+        "duplicates": ["near_duplicates"],
         "textures": ["planted_textures"],
         "backbones": ["Backbone", "load_backbone"],
         "features": ["Features", "extract_features"],

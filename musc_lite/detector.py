@@ -21,6 +21,7 @@ from musc_lite.aggregation import aggregate
 from musc_lite.backbones import Backbone, load_backbone
 from musc_lite.cost import Cost, Plan, plan_memory, seconds_per_image, seconds_per_pair
 from musc_lite.datasets import load_folder
+from musc_lite.duplicates import near_duplicates
 from musc_lite.errors import DataNotFoundError
 from musc_lite.features import Features, extract_features
 from musc_lite.files import make_folder, read_tensors, write_tensors
@@ -228,7 +229,8 @@ class MuSc(OutlierMixin, BaseEstimator):
         self._digests = set(digests)
         first: dict[str, int] = {}
         self.copy_of_ = np.array([first.setdefault(digest, i) for i, digest in enumerate(digests)])
-        self._warn_of_copies()
+        self._refuse_nothing_but_copies()
+        self._warn_of_duplicates()
         self.backbone_ = self._load_backbone()
         self.r_ = tuple(self.backbone_.default_r if self.r is None else self.r)
         references = self._references()
@@ -513,22 +515,34 @@ class MuSc(OutlierMixin, BaseEstimator):
         choose_references(len(self.names_), chosen)  # says what is wrong with them
         return sorted(set(np.searchsorted(self._originals, self.copy_of_[chosen]).tolist()))
 
-    def _warn_of_copies(self) -> None:
-        """Say which images are copies; refuse a batch of nothing but copies."""
-        copies = np.flatnonzero(self.copy_of_ != np.arange(len(self.copy_of_)))
-        if not len(copies):
-            return
+    def _refuse_nothing_but_copies(self) -> None:
         if len(self._originals) < 2:
             raise ValueError(
                 f"all {len(self.names_)} images are copies of {self.names_[0]}: give at least 2 different ones"
             )
-        pairs = [f"{self.names_[i]} (of {self.names_[self.copy_of_[i]]})" for i in copies[:5]]
-        more = f" and {len(copies) - 5} more" if len(copies) > 5 else ""
-        warnings.warn(
-            f"{len(copies)} images are copies of others, byte for byte: {', '.join(pairs)}{more}; each is scored once, "
-            "so that a defect does not hide behind its own copy",
-            stacklevel=3,
-        )
+
+    def _warn_of_duplicates(self) -> None:
+        """Name the images that are there twice: byte for byte, or saved again."""
+        copies = [(self.copy_of_[i], i) for i in np.flatnonzero(self.copy_of_ != np.arange(len(self.copy_of_)))]
+        if copies:
+            warnings.warn(
+                f"{len(copies)} images are copies of others, byte for byte: {self._pairs(copies)}; each is scored "
+                "once, so that a defect does not hide behind its own copy",
+                stacklevel=3,
+            )
+        pairs = near_duplicates(self.images_.subset(self._originals))
+        if pairs:
+            alike = [(self._originals[i], self._originals[j]) for i, j in pairs]
+            warnings.warn(
+                f"{len(alike)} pairs of images are nearly the same: {self._pairs(alike)}; a defect in both finds "
+                "itself in the other and passes for normal: keep one of each",
+                stacklevel=3,
+            )
+
+    def _pairs(self, pairs: Sequence[tuple[int, int]]) -> str:
+        """Write the first pairs as "b.jpg (of a.jpg), ... and 7 more"."""
+        shown = ", ".join(f"{self.names_[j]} (of {self.names_[i]})" for i, j in pairs[:5])
+        return shown + (f" and {len(pairs) - 5} more" if len(pairs) > 5 else "")
 
     def cost(self, n_images: int) -> Cost:
         """Estimate what fitting so many images takes, from about a second of work.

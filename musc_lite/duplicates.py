@@ -11,8 +11,9 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from musc_lite.images import ImageSet, read_image
+from musc_lite.progress import progress_bar
 
-__all__ = ["duplicate_groups", "near_duplicates"]
+__all__ = ["near_duplicates"]
 
 # Photos by a fixed camera all look alike, so it is fine structure that is compared, what is left without blur. On 40
 # photos of boards and 59 of toys no two come above 0.95; saved again, smaller or brighter, none below 0.99.
@@ -21,31 +22,6 @@ BLUR = 2.0  # pixels
 LIMIT = 0.97  # correlation
 LEAST_CONTRAST = 0.25  # gray levels: below, it is compression and noise that would be compared
 BLOCK = 512  # images at a time
-
-
-def duplicate_groups(images: ImageSet) -> list[list[int]]:
-    """Find images that are equal to the last bit, as files where they are files.
-
-    Returns
-    -------
-    list of lists of int
-        Groups of at least two indices, in order. Only files of equal length are read.
-
-    Examples
-    --------
-    >>> from musc_lite import from_arrays
-    >>> duplicate_groups(from_arrays([np.eye(4), np.ones((4, 4)), np.eye(4)]))
-    [[0, 2]]
-    """
-    by_size: dict[object, list[int]] = {}
-    for i, source in enumerate(images.sources):
-        size = source.size if isinstance(source, Image.Image) else source.exists() and source.stat().st_size
-        by_size.setdefault(size, []).append(i)
-    groups: dict[str, list[int]] = {}
-    for alike in by_size.values():
-        for i in alike if len(alike) > 1 else ():
-            groups.setdefault(images.digest(i), []).append(i)
-    return sorted(group for group in groups.values() if len(group) > 1)
 
 
 def near_duplicates(images: ImageSet) -> list[tuple[int, int]]:
@@ -57,7 +33,7 @@ def near_duplicates(images: ImageSet) -> list[tuple[int, int]]:
     Returns
     -------
     list of (int, int)
-        Indices i < j, in order; pairs of `duplicate_groups` are among them.
+        Indices i < j, in order; pairs of equal images are among them.
 
     Examples
     --------
@@ -67,7 +43,7 @@ def near_duplicates(images: ImageSet) -> list[tuple[int, int]]:
     [(0, 2)]
     """
     fine = np.zeros((len(images), SIDE * SIDE), np.float32)
-    for i in range(len(images)):
+    for i in progress_bar(range(len(images)), desc="looking for near duplicates", unit="image", leave=False):
         fine[i] = _fine_structure(images.sources[i])
     pairs = []
     for start in range(0, len(images), BLOCK):

@@ -1,4 +1,5 @@
 import re
+import warnings
 from contextlib import suppress
 from dataclasses import replace
 
@@ -139,6 +140,18 @@ def test_without_copies_each_image_is_there_once(backbone, images, with_copies):
     assert len(reduced.images_) == len(reduced.features_) == 8
     np.testing.assert_allclose(reduced.image_scores_, once.image_scores_, atol=1e-5)
     np.testing.assert_allclose(reduced.aggregated_tokens(0, 1), once.aggregated_tokens(0, 1), atol=1e-5)
+
+
+def test_a_photo_saved_again_is_warned_of(backbone, images):
+    photos = [np.asarray(image) for image in images]
+    photos.append(np.asarray(images[2].resize((56, 56))))
+    batch = from_arrays(photos, names=[*images.names, "sent by mail"])
+    settings = {"layers": [5], "r": (1,), "image_size": 112}
+    with pytest.warns(UserWarning, match=r"1 pairs .* nearly the same: sent by mail \(of gravel_002_scratch\)"):
+        MuSc(backbone, **settings).fit(batch)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        MuSc(backbone, **settings).fit(images)
 
 
 def test_nothing_but_copies_cannot_be_scored(backbone):

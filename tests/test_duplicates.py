@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from musc_lite import from_arrays, load_folder, planted_textures
-from musc_lite.duplicates import duplicate_groups, near_duplicates
+from musc_lite.duplicates import near_duplicates
 from musc_lite.errors import ImageReadError
 from musc_lite.images import ImageSet
 
@@ -89,49 +89,27 @@ def test_pictures_without_anything_on_them_are_no_duplicates():
     assert near_duplicates(from_arrays([*flat, *shade, *noise])) == []
 
 
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=12))
-@settings(max_examples=30, deadline=None)
-def test_groups_are_those_of_equal_images(kinds):
-    images = from_arrays([np.full((4, 6), 40 * kind, np.uint8) for kind in kinds])
-    expected = [[i for i, k in enumerate(kinds) if k == kind] for kind in dict.fromkeys(kinds)]
-    assert duplicate_groups(images) == [group for group in expected if len(group) > 1]
-
-
-def test_groups_of_files(tmp_path, photos):
+def test_pairs_of_files(tmp_path, photos):
     for name, image in zip(("a", "b", "c"), [photos[0], photos[0], photos[1]], strict=True):
         image.save(tmp_path / f"{name}.png")
         image.save(tmp_path / f"{name}.jpg")
     images = load_folder(tmp_path)
-    names = [[images.names[i] for i in group] for group in duplicate_groups(images)]
-    assert names == [["a.jpg", "b.jpg"], ["a.png", "b.png"]]
     pairs = [(images.names[i], images.names[j]) for i, j in near_duplicates(images)]
     assert ("a.jpg", "a.png") in pairs
     assert ("c.jpg", "c.png") in pairs
     assert all(("c" in first) == ("c" in second) for first, second in pairs)
 
 
-def test_only_files_of_one_size_are_read_whole(tmp_path, monkeypatch):
-    paths = []
-    for i, data in enumerate((b"one", b"three", b"one", b"seven and more")):
-        paths.append(tmp_path / f"{i}.png")
-        paths[-1].write_bytes(data)
-    read = []
-    monkeypatch.setattr(ImageSet, "digest", lambda self, i, digest=ImageSet.digest: read.append(i) or digest(self, i))
-    assert duplicate_groups(ImageSet(paths, list("abcd"))) == [[0, 2]]
-    assert read == [0, 2]
-
-
 def test_files_that_are_gone(tmp_path):
     images = ImageSet([tmp_path / "a.png", tmp_path / "b.png"], ["a", "b"])
-    for find in (duplicate_groups, near_duplicates):
-        with pytest.raises(ImageReadError, match=r"a\.png cannot be read: No such file"):
-            find(images)
+    with pytest.raises(ImageReadError, match=r"a\.png cannot be read: No such file"):
+        near_duplicates(images)
 
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_few_images(n):
     images = ImageSet([Image.new("RGB", (8, 8))] * n, ["a"] * n)
-    assert duplicate_groups(images) == near_duplicates(images) == []
+    assert near_duplicates(images) == []
 
 
 def test_large_photos_are_read_small(tmp_path):
