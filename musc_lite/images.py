@@ -283,7 +283,10 @@ def count_pages(path: str | PathLike) -> int:
 
     Copies of a page in a smaller size do not count.
     """
-    with suppress(OSError), Path(path).open("rb") as file:
+    path = Path(path)
+    if not path.is_file():  # a named pipe would not answer
+        return 1
+    with suppress(OSError), path.open("rb") as file:
         start = file.read(12)
         if start[:4] in TIFF_STARTS:
             return max(1, _tiff_pages(file))
@@ -467,17 +470,15 @@ def _tiff_pages(file: BinaryIO) -> int:
     """Count a TIFF's pages from directory to directory; those that hold a page once more, but smaller, do not count."""
     order, wide, n_head, step, at = _tiff_head(file)
     n_pages, seen = 0, set()
-    while at and at not in seen and len(seen) < MAX_PAGES:
+    while 0 < at < _size(file) and at not in seen and len(seen) < MAX_PAGES:
         seen.add(at)
         file.seek(at)
         n_tags = int.from_bytes(file.read(n_head), order)
         tags = file.read(min(n_tags, MAX_TAGS) * step)
         if not tags or n_tags > MAX_TAGS:
             break
-        kinds = [
-            tags[i + 4 + wide :] for i in range(0, len(tags), step) if int.from_bytes(tags[i : i + 2], order) == 254
-        ]
-        n_pages += not (kinds and int.from_bytes(kinds[0][:4], order) & 1)  # NewSubfileType: reduced
+        is_first = int.from_bytes(tags[:2], order) == 254  # NewSubfileType, the lowest of the common tags
+        n_pages += not (is_first and int.from_bytes(tags[4 + wide : 8 + wide], order) & 1)  # reduced in size
         at = int.from_bytes(file.read(wide), order)
     return n_pages
 
@@ -678,7 +679,9 @@ def _item_to_rgb(item: Any) -> Image.Image:
         return _to_rgb(item)
     if isinstance(item, str | PathLike):
         raise ValueError(f"{str(item)!r} is a path, not an image: load_folder([{str(item)!r}, ...]) reads files")
-    if isinstance(item, dict) or (isinstance(item, tuple | list) and any(hasattr(part, "shape") for part in item)):
+    if isinstance(item, dict) or (
+        isinstance(item, tuple | list) and any(isinstance(part, Image.Image) or hasattr(part, "shape") for part in item)
+    ):
         pairs = "such as (image for image, label in dataset)"
         raise ValueError(f"a {type(item).__name__} is not an image: give the images alone, {pairs}")
     pixels = _to_numpy(item)

@@ -563,6 +563,7 @@ def test_a_batch_is_a_list_of_images(batch):
         ((GRAY, 1), r"a tuple is not an image: .*for image, label in"),
         ([torch.zeros(3, 5, 7), 1], r"a list is not an image"),
         ({"image": GRAY}, r"a dict is not an image"),
+        ((Image.fromarray(GRAY), 1), r"a tuple is not an image"),
         (None, "shape"),
     ],
 )
@@ -910,15 +911,25 @@ def test_smaller_copies_are_no_pages(tmp_path):
     assert count_pages(tmp_path / "a.tif") == 2
 
 
+TURNS_BACK = b"II*\0\x08\0\0\0" + b"\1\0" + bytes(12) + b"\x08\0\0\0"
+FAR_AWAY = b"II+\0\x08\0\0\0" + b"\xff" * 8  # a BigTIFF
+
+
 @pytest.mark.parametrize(
-    "data",
-    [b"", b"II*\0", b"II*\0\x08\0\0\0", b"II*\0\x08\0\0\0\0\0\x08\0\0\0", b"RIFF\xff\0\0\0WEBPVP8X", b"text" * 9],
+    "data", [b"", b"II*\0", TURNS_BACK[:8], TURNS_BACK, FAR_AWAY, b"RIFF\xff\0\0\0WEBPVP8X", b"text" * 9]
 )
 @pytest.mark.timeout(20)
 def test_pages_of_damaged_files_are_counted_as_one(tmp_path, data):
     """A directory that leads back to itself does not hold forever."""
     assert count_pages(save(tmp_path / "a.tif", data)) == 1
     assert count_pages(tmp_path / "gone.tif") == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="only Unix has named pipes")
+@pytest.mark.timeout(20)
+def test_pages_of_a_named_pipe_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.tif")
+    assert count_pages(tmp_path / "x.tif") == 1
 
 
 def test_files_are_read_only_when_asked_for(tmp_path):
