@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 import traitlets
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from sklearn.exceptions import NotFittedError
 
@@ -25,6 +27,8 @@ from musc_lite.widgets import (
     SimilarityCounts,
     ThresholdExplorer,
 )
+from musc_lite.widgets.chart import Chart, histogram
+from musc_lite.widgets.similarity_counts import N_BARS, count_edges
 
 EXPLORERS = [
     PatchExplorer,
@@ -153,6 +157,28 @@ class TestSimilarityCounts:
         assert [entry["name"] for entry in explorer._chart.data] == ["normal", "defective"]
         sums = [sum(entry["y"][:-1]) for entry in explorer._chart.data]
         assert sums == pytest.approx([100, 100], abs=0.1)
+
+    @given(largest=st.integers(1, 10**6), counts=st.lists(st.integers(0, 10**6), max_size=20))
+    def test_every_count_lies_in_one_of_a_few_equal_bars(self, largest, counts):
+        edges = count_edges(largest)
+        assert len(edges) - 1 <= N_BARS
+        assert edges[0] == -0.5
+        assert edges[-1] > largest
+        assert np.ptp(np.diff(edges)) == 0
+        assert np.diff(edges)[0] % 1 == 0  # each bar holds as many counts as the next
+        entry = histogram("all", [0, largest, *(count % (largest + 1) for count in counts)], edges, "black")
+        assert sum(entry["y"][:-1]) == pytest.approx(100, abs=0.01)
+
+    def test_batch_of_100_loses_no_patch_that_finds_its_like_everywhere(self, backbone):
+        gray = [np.full((28, 28, 3), 100 + i, np.uint8) for i in range(100)]
+        detector = musc_lite.MuSc(backbone, layers=[5], r=(1,), image_size=28).fit(musc_lite.from_arrays(gray))
+        explorer = SimilarityCounts(detector)
+        explorer.threshold = 2.0
+        assert explorer.counts.min() == 99
+        (entry,) = explorer._chart.data
+        assert [share for share in entry["y"][:-1] if share] == [100]
+        drawn = explorer.draw().axes[2].collections[0].get_paths()[0].vertices[:, 1]
+        assert drawn.max() == pytest.approx(100)
 
     def test_click_says_the_count_of_the_patch(self, detector):
         explorer = SimilarityCounts(detector)
@@ -283,6 +309,13 @@ def test_refuses_an_image_that_is_not_there(kind, detector):
     if explorer.has_trait("image"):
         with pytest.raises(traitlets.TraitError, match="the batch has 7"):
             explorer.image = 7
+
+
+@each_explorer
+def test_bars_of_each_kind_hold_all_of_it(kind, detector):
+    charts = [part for part in vars(kind(detector)).values() if isinstance(part, Chart)]
+    bars = [entry for chart in charts for entry in chart.data if entry["kind"] == "steps"]
+    assert [sum(entry["y"][:-1]) for entry in bars] == pytest.approx([100] * len(bars), abs=0.01)
 
 
 @each_explorer

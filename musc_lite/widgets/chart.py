@@ -48,6 +48,6 @@ def series(name: str, x: ArrayLike, y: ArrayLike, color: str, kind: str = "line"
 
 
 def histogram(name: str, values: ArrayLike, edges: Sequence[float], color: str) -> dict:
-    """Make one entry of a chart: which percentage of the values lies between each two edges."""
+    """Make one entry of a chart: which percentage of all values lies between each two edges."""
     counts, edges = np.histogram(np.asarray(values), edges)
-    return series(name, edges, 100 * np.append(counts, counts[-1]) / max(counts.sum(), 1), color, kind="steps")
+    return series(name, edges, 100 * np.append(counts, counts[-1]) / max(np.size(values), 1), color, kind="steps")

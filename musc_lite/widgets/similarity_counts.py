@@ -1,5 +1,7 @@
 """The key observation of stage 3 under the finger: normal patches find their like in many images, defects in few."""
 
+import math
+
 import ipywidgets
 import numpy as np
 import traitlets
@@ -72,10 +74,14 @@ class SimilarityCounts(FeatureExplorer):
             self._patch_counts[self.features] = similar_patch_counts(self.tokens(*self.features), THRESHOLDS).numpy()
         return self._patch_counts[self.features][..., THRESHOLDS.index(self.threshold)]
 
+    def _largest(self, counts: np.ndarray) -> int:
+        """Give the end of the scale: all other images, or as many similar patches as any patch has."""
+        return len(self.images) - 1 if self.what == "images" else max(int(counts.max()), 1)
+
     def show(self) -> None:
         """Send the counts at this threshold."""
         counts = self.counts
-        largest = max(len(self.images) - 1 if self.what == "images" else counts.max(), 1)
+        largest = self._largest(counts)
         with self._tiles.hold_sync():
             self._tiles.pictures = [self.picture(self.image, PICTURE)]
             layer = colored_layer(counts[self.image], VIRIDIS, 0, largest)
@@ -85,8 +91,7 @@ class SimilarityCounts(FeatureExplorer):
                 {"picture": 0, "title": f"0 (dark) to {largest:,} (yellow)", "layer": layer},
             ]
         with self._chart.hold_sync():
-            edges = np.arange(0, largest + 2, -(-(largest + 1) // N_BARS)) - 0.5
-            self._chart.data = self.histograms(counts, self.defective_patches, edges)
+            self._chart.data = self.histograms(counts, self.defective_patches, count_edges(largest))
             self._chart.xlabel = TITLES[self.what]
             self._chart.label = f"histogram: {TITLES[self.what]} at threshold {self.threshold:.2f}"
         medians = f"median {np.median(counts):,.0f}"
@@ -109,7 +114,23 @@ class SimilarityCounts(FeatureExplorer):
         plot_image(self.images[self.image], mask=self.images.mask(self.image), ax=axes[0])
         plot_patch_map(counts[self.image], self.grid, low=0, label=self.what, cmap="viridis", ax=axes[1])
         defective = None if self.defective_patches is None else self.defective_patches.ravel()
-        plot_histogram(counts.ravel(), defective, xlabel=TITLES[self.what], ax=axes[2])
+        edges = count_edges(self._largest(counts))
+        plot_histogram(counts.ravel(), defective, xlabel=TITLES[self.what], bins=edges, ax=axes[2])
         axes[0].set_title(f"image {self.image}")
         axes[1].set_title(f"closer than {self.threshold:.2f}")
         return figure
+
+
+def count_edges(largest: int) -> np.ndarray:
+    """Give the edges of at most `N_BARS` bars that hold the counts 0 to largest, each bar as many counts as the next.
+
+    Examples
+    --------
+    >>> count_edges(5)
+    array([-0.5,  0.5,  1.5,  2.5,  3.5,  4.5,  5.5])
+    >>> count_edges(99)[[0, 1, -2, -1]]  # three counts a bar; the last holds 99 alone
+    array([ -0.5,   2.5,  98.5, 101.5])
+    """
+    per_bar = math.ceil((largest + 1) / N_BARS)
+    n_bars = math.ceil((largest + 1) / per_bar)
+    return per_bar * np.arange(n_bars + 1) - 0.5
