@@ -198,6 +198,11 @@ def test_every_explorer_shows_and_answers(lab, page):
     assert status.count() == 5
     assert charts.count() == 6
     keep(page, "explorers")
+    on_curves = charts.last.evaluate("""chart => [...chart.querySelectorAll("circle")].map((dot, k) => {
+        const curve = chart.querySelectorAll("path[fill=none]")[k];
+        return curve.isPointInStroke(new DOMPoint(dot.cx.baseVal.value, dot.cy.baseVal.value));
+    })""")
+    assert on_curves == [True, True]
     slider = page.locator(".widget-slider .noUi-handle").first  # the threshold of the counts
     before, said = in_kernel(lab, "e0.threshold"), status.first.inner_text()
     slider.press("ArrowRight")

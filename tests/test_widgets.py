@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from sklearn.exceptions import NotFittedError
+from sklearn.metrics import precision_recall_curve
 
 import musc_lite
 
@@ -29,6 +30,7 @@ from musc_lite.widgets import (
 )
 from musc_lite.widgets.chart import Chart, histogram
 from musc_lite.widgets.similarity_counts import N_BARS, count_edges
+from musc_lite.widgets.threshold import precision_recall_stairs
 
 EXPLORERS = [
     PatchExplorer,
@@ -282,6 +284,47 @@ class TestThresholdExplorer:
 
     def test_begins_at_the_detector_s_threshold(self, detector):
         assert ThresholdExplorer(detector).threshold == pytest.approx(detector.threshold_)
+
+    @given(
+        normal=st.lists(st.integers(0, 60), max_size=300),
+        defective=st.lists(st.integers(0, 60), min_size=1, max_size=120),
+        divisor=st.sampled_from([1.0, 7.0]),
+    )
+    def test_curve_is_scikit_learn_s_full_one_within_half_a_hundredth(self, normal, defective, divisor):
+        normal, defective = np.sort(normal) / divisor, np.sort(defective) / divisor
+        x, y = precision_recall_stairs(normal, defective)
+        truth = np.repeat([0, 1], [len(normal), len(defective)])
+        full = precision_recall_curve(truth, np.concatenate([normal, defective]))[:2]
+        precision, recall = full[0][::-1], full[1][::-1]  # from nothing called to everything
+        assert (np.diff(x) >= 0).all()
+        assert (x[0], x[-1]) == (0, 1)
+        for r in np.concatenate([np.unique(recall)[1:], np.linspace(0.001, 0.999, 50)]):
+            true = precision[np.searchsorted(recall, r)]  # of the highest threshold that finds so much
+            assert abs(y[np.searchsorted(x, r) - 1] - true) < 0.00501
+        for p, r in zip(precision, recall, strict=True):  # the point of every threshold lies on the stairs
+            meets = [y[k] for k in range(len(x) - 1) if x[k] <= r <= x[k + 1]]
+            assert np.min(meets) - 0.00501 <= p <= np.max(meets) + 0.00501
+
+    def test_curve_of_two_million_pixels_is_short(self):
+        rng = np.random.default_rng(0)
+        normal, defective = np.sort(rng.normal(0, 1, 2_000_000)), np.sort(rng.normal(2, 1, 20_000))
+        x, y = precision_recall_stairs(normal, defective)
+        assert len(x) < 1000
+        truth = np.repeat([0, 1], [len(normal), len(defective)])
+        precision, recall, _ = precision_recall_curve(truth, np.concatenate([normal, defective]))
+        for r in (0.001, 0.02, 0.2, 0.5, 0.9, 1.0):
+            assert abs(y[np.searchsorted(x, r) - 1] - precision[recall >= r][-1]) < 0.00501
+
+    def test_dots_of_the_thresholds_lie_on_the_curves(self, detector):
+        explorer = ThresholdExplorer(detector)
+        for quantile in (0.1, 0.5, 0.9, 0.99, 0.999, 1.0):
+            explorer.pixel_threshold = float(np.quantile(detector.anomaly_maps_, quantile))
+            explorer.threshold = float(np.quantile(detector.image_scores_, quantile))
+            curves, dots = explorer._chart.data[:2], explorer._chart.data[2:]
+            for curve, dot in zip(curves, dots, strict=True):
+                x, y, (r,), (p,) = np.array(curve["x"]), curve["y"], dot["x"], dot["y"]
+                meets = [y[k] for k in range(len(x) - 1) if x[k] <= r <= x[k + 1]]
+                assert np.min(meets) - 0.0052 <= p <= np.max(meets) + 0.0052  # the chart's numbers are rounded
 
     def test_works_without_labels(self, detector):
         images = musc_lite.from_arrays([np.asarray(image) for image in detector.images_])

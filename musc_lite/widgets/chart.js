@@ -21,8 +21,7 @@ function ticks(low, high) {
 
 const line = (points) => "M" + points.map((point) => point.join(",")).join("L");
 
-const stairs = ([[x, y], ...rest], bottom) =>
-  `M${x},${bottom}V${y}` + rest.map(([nextX, nextY]) => `H${nextX}V${nextY}`).join("") + `V${bottom}Z`;
+const stairs = ([[x, y], ...rest]) => `M${x},${y}` + rest.map(([nextX, nextY]) => `H${nextX}V${nextY}`).join("");
 
 function render({ model, el }) {
   const svg = make("svg", { role: "img", class: "musc-chart" }, el);
@@ -66,12 +65,12 @@ function render({ model, el }) {
       const points = xData.map((value, k) => [x(value), y(yData[k])]);
       if (kind === "steps") {
         const area = { fill: color, "fill-opacity": 0.35, stroke: color };
-        make("path", { d: stairs(points, bottom), ...area }, svg);
+        make("path", { d: `${stairs([[points[0][0], bottom], ...points])}V${bottom}Z`, ...area }, svg);
       } else if (kind === "points") {
         for (const [cx, cy] of points) make("circle", { cx, cy, r: 2.5, fill: color }, svg);
       } else {
         const stroke = { stroke: color, "stroke-width": 2, "stroke-dasharray": kind === "dashed" ? "5 4" : "none" };
-        make("path", { d: line(points), fill: "none", ...stroke }, svg);
+        make("path", { d: kind === "stairs" ? stairs(points) : line(points), fill: "none", ...stroke }, svg);
       }
       if (!name) continue;
       make("rect", { x: legend, y: 6, width: 10, height: 10, fill: color }, svg);

@@ -42,7 +42,10 @@ class Chart(anywidget.AnyWidget):
 
 
 def series(name: str, x: ArrayLike, y: ArrayLike, color: str, kind: str = "line") -> dict:
-    """Make one entry of a chart: a "line", "points", or a "dashed" line, x and y of the same length."""
+    """Make one entry of a chart, x and y of the same length: a "line", a "dashed" one, "stairs" or "points".
+
+    Each y of stairs holds until the next x; "steps" are stairs with the area below them.
+    """
     x, y = (np.round(np.asarray(values, dtype=float), 4).tolist() for values in (x, y))
     return {"name": name, "x": x, "y": y, "color": color, "kind": kind}
 

@@ -4,7 +4,7 @@ import ipywidgets
 import numpy as np
 import traitlets
 from matplotlib.figure import Figure
-from sklearn.metrics import confusion_matrix, precision_recall_curve
+from sklearn.metrics import confusion_matrix
 
 from musc_lite.detector import MuSc
 from musc_lite.plots import COLORS, LINE_COLORS, plot_image, plot_ranking
@@ -13,8 +13,6 @@ from musc_lite.widgets.explorer import THUMBNAIL, Explorer, row
 from musc_lite.widgets.tiles import Tiles
 
 __all__ = ["ThresholdExplorer"]
-
-CURVE_POINTS = 200
 
 
 class ThresholdExplorer(Explorer):
@@ -55,9 +53,9 @@ class ThresholdExplorer(Explorer):
         self._text, self._tables = ipywidgets.HTML(), ipywidgets.HTML()
         self._curves = []
         if labels is not None and 0 < labels.sum() < len(labels):
-            self._curves.append(_curve("images", labels, scores, LINE_COLORS[0]))
+            self._curves.append(_curve("images", [np.sort(scores[labels == kind]) for kind in (0, 1)], LINE_COLORS[0]))
         if masks is not None and masks.any():
-            self._curves.append(_curve("pixels", masks[:, ::4, ::4], maps[:, ::4, ::4], LINE_COLORS[3]))
+            self._curves.append(_curve("pixels", self._sorted_pixels, LINE_COLORS[3]))
         beside = [self._tables, self._chart] if self._curves else [self._tables]
         gallery = ipywidgets.Box([self._tiles], layout={"max_height": "420px", "overflow": "auto"})
         self.children = (row(*sliders), self._text, row(*beside), gallery)
@@ -122,10 +120,54 @@ class ThresholdExplorer(Explorer):
         return figure
 
 
-def _curve(name: str, truth: np.ndarray, scores: np.ndarray, color: str) -> dict:
-    precision, recall, _ = precision_recall_curve(truth.ravel(), scores.ravel())
-    few = np.unique(np.linspace(0, len(recall) - 1, CURVE_POINTS).astype(int))
-    return series(name, recall[few], precision[few], color)
+def _curve(name: str, by_kind: list[np.ndarray], color: str) -> dict:
+    return series(name, *precision_recall_stairs(*by_kind), color, kind="stairs")
+
+
+def precision_recall_stairs(
+    normal: np.ndarray, defective: np.ndarray, tolerance: float = 0.005
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give precision against recall as few stairs, up to some hundreds for millions of pixels.
+
+    Parameters
+    ----------
+    normal, defective : (n,), (m,)
+        Scores of each kind, sorted upward; at least one of the defective.
+    tolerance : float
+        How far the stairs may lie from the precision of any threshold: by default less than a pixel of a chart.
+
+    Returns
+    -------
+    recall, precision : ndarray (k,)
+        From nothing called defective to everything; each precision holds until the next recall.
+
+    Examples
+    --------
+    >>> recall, precision = precision_recall_stairs(np.array([0.1, 0.3]), np.array([0.2, 0.4]))
+    >>> recall, precision.round(2)  # 0.4 is found first, then 0.3 called falsely, then 0.2 found, then 0.1 called
+    (array([0. , 0.5, 0.5, 1. , 1. ]), array([1.  , 0.5 , 0.67, 0.5 , 0.5 ]))
+    """
+    scores = np.unique(defective)
+    # The precision turns where the threshold passes one of these scores: called is what lies above the threshold.
+    turns = np.sort([np.inf, *scores, *np.nextafter(scores, -np.inf), -np.inf])[::-1]
+    found, false_alarms = (len(values) - np.searchsorted(values, turns, side="right") for values in (defective, normal))
+    called = found + false_alarms
+    recall, precision = found / len(defective), np.where(called > 0, found / np.maximum(called, 1), 1.0)
+    first = _narrow_runs(precision, 2 * tolerance)
+    middle = (np.minimum.reduceat(precision, first) + np.maximum.reduceat(precision, first)) / 2
+    begins = np.append(0.0, recall[first[1:] - 1])
+    return np.append(begins, 1.0), np.append(middle, middle[-1])
+
+
+def _narrow_runs(values: np.ndarray, width: float) -> np.ndarray:
+    """Cut values into the fewest runs that span at most this width; give where each begins."""
+    first, low, high = [0], values[0], values[0]
+    for k, value in enumerate(values.tolist()):
+        low, high = min(low, value), max(high, value)
+        if high - low > width:
+            first.append(k)
+            low = high = value
+    return np.array(first)
 
 
 def _precision_and_recall(table: np.ndarray) -> tuple[float, float]:
