@@ -1,5 +1,6 @@
 """Explorers give the library's answers, refuse bad values, and show a picture where no kernel runs."""
 
+import copy
 import io
 import json
 import subprocess
@@ -282,8 +283,19 @@ class TestThresholdExplorer:
         framed = [tile["picture"] for tile in explorer._tiles.tiles if tile["frame"]]
         assert sorted(framed) == np.flatnonzero(called).tolist()
 
-    def test_begins_at_the_detector_s_threshold(self, detector):
-        assert ThresholdExplorer(detector).threshold == pytest.approx(detector.threshold_)
+    @pytest.mark.parametrize("threshold", [None, 1.75, -0.5], ids=["usual", "above all scores", "below all scores"])
+    def test_begins_at_the_detector_s_threshold(self, detector, threshold):
+        detector = copy.copy(detector)
+        detector.threshold_ = detector.threshold_ if threshold is None else threshold
+        explorer = ThresholdExplorer(detector)
+        slider = explorer.children[0].children[0]
+        assert slider.description == "image threshold"
+        assert explorer.threshold == slider.value == detector.threshold_
+        np.testing.assert_array_equal(explorer.called, detector.image_scores_ > detector.threshold_)
+        for end in (slider.min, slider.max):  # all images are called at one end, none at the other
+            explorer.threshold = end
+            assert explorer.called.all() == (end == slider.min)
+            assert explorer.called.any() == (end == slider.min)
 
     @given(
         normal=st.lists(st.integers(0, 60), max_size=300),

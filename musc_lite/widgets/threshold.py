@@ -41,8 +41,9 @@ class ThresholdExplorer(Explorer):
         masks = self.images.masks(maps.shape[1:])
         self._sorted_pixels = None if masks is None else [np.sort(maps[masks == kind]) for kind in (False, True)]
         sliders = []
+        begin = {"image": float(detector.threshold_), "pixel": float(np.quantile(maps, 0.99))}
         for name, values in (("image", scores), ("pixel", maps)):
-            low, high = float(values.min()), float(values.max())
+            low, high = min(float(values.min()), begin[name]), max(float(values.max()), begin[name])
             step = (high - low) / 200 or 0.01
             slider = ipywidgets.FloatSlider(min=low - step, max=high + step, step=step, readout_format=".3f")
             slider.description, slider.layout.width = f"{name} threshold", "420px"
@@ -59,7 +60,7 @@ class ThresholdExplorer(Explorer):
         beside = [self._tables, self._chart] if self._curves else [self._tables]
         gallery = ipywidgets.Box([self._tiles], layout={"max_height": "420px", "overflow": "auto"})
         self.children = (row(*sliders), self._text, row(*beside), gallery)
-        self.threshold, self.pixel_threshold = float(detector.threshold_), float(np.quantile(maps, 0.99))
+        self.threshold, self.pixel_threshold = begin["image"], begin["pixel"]
         self.bind(threshold=sliders[0], pixel_threshold=sliders[1])
         self.show()
 
