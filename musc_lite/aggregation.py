@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["aggregate", "neighborhood_mean", "normalize_tokens"]
+from musc_lite.threads import on_all_cores
+
+__all__ = ["aggregate", "aggregate_each", "neighborhood_mean", "normalize_tokens"]
 
 
 def as_tokens(tokens: Tensor | np.ndarray, keep_half: bool = False) -> Tensor:
@@ -29,7 +31,7 @@ def as_tokens(tokens: Tensor | np.ndarray, keep_half: bool = False) -> Tensor:
     half = tokens.device.type == "cpu" and tokens.dtype.itemsize < 4
     if not tokens.is_floating_point() or (half and not keep_half):
         tokens = tokens.float()
-    if not all(torch.isfinite(image).all() for image in tokens):
+    if not all(on_all_cores(lambda image: bool(torch.isfinite(image).all()), tokens, tokens.device)):
         raise ValueError("patch tokens hold NaN or infinite values; check the images and the backbone that gave them")
     return tokens
 
@@ -126,3 +128,29 @@ def aggregate(tokens: Tensor | np.ndarray, grid: tuple[int, int], r: int) -> Ten
     True
     """
     return F.normalize(neighborhood_mean(normalize_tokens(tokens), grid, r), dim=-1)
+
+
+def aggregate_each(tokens: Tensor, grid: tuple[int, int], r: int, device: torch.device) -> Tensor:
+    """Apply the whole stage to each image in a thread of its own: memory for the result, and little more.
+
+    Parameters
+    ----------
+    tokens : Tensor (N, M, C)
+    grid, r
+        See `aggregate`.
+    device : torch.device
+        Where the result is to be.
+
+    Returns
+    -------
+    Tensor (N, M, C)
+        What `aggregate` gives, in the tokens' precision; on a GPU in half precision.
+    """
+    aggregated = torch.empty(tokens.shape, dtype=tokens.dtype if device.type == "cpu" else torch.float16, device=device)
+
+    def aggregate_image(i: int) -> None:
+        aggregated[i] = aggregate(tokens[i : i + 1].to(device), grid, r)[0]
+
+    for _ in on_all_cores(aggregate_image, range(len(tokens)), device):
+        pass
+    return aggregated

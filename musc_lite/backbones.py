@@ -11,16 +11,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
+from threading import Lock
 from types import SimpleNamespace
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 
 from musc_lite.errors import WeightsNotFoundError
+from musc_lite.threads import on_all_cores
 from musc_lite.weights import embedded_weights, state_digest
 
 __all__ = ["Backbone", "load_backbone"]
@@ -170,12 +172,58 @@ class Backbone:
         Notes
         -----
         Differs from the reference: DINO patch tokens do not pass the model's final norm, which was trained for
-        the last block only (published code: they do). On a CUDA device the blocks run in half precision.
+        the last block only (published code: they do). On a CUDA device the blocks run in half precision. On a CPU the
+        images go through one by one, each in a thread of its own: no number depends on the other images of the batch.
         """
+
+        @torch.inference_mode()
+        def run(some: Tensor) -> tuple[Tensor, Tensor]:
+            with torch.autocast("cuda", torch.float16, enabled=self.device.type == "cuda"):
+                patch_tokens, class_tokens = self.tokens(some, list(layers))
+            return torch.stack(patch_tokens, dim=1).float(), class_tokens.float()
+
         batch = batch.to(self.device)
-        with torch.autocast("cuda", torch.float16, enabled=self.device.type == "cuda"):
-            patch_tokens, class_tokens = self.tokens(batch, list(layers))
-        return torch.stack(patch_tokens, dim=1).float(), class_tokens.float()
+        parts = batch.split(1) if self.device.type == "cpu" else [batch]
+        patch_tokens, class_tokens = zip(*on_all_cores(run, parts, self.device), strict=True)
+        return torch.cat(patch_tokens), torch.cat(class_tokens)
+
+
+class TimmTokens:
+    """The forward pass of a timm model."""
+
+    def __init__(self, model: nn.Module):
+        self.model = model
+
+    def __call__(self, batch: Tensor, layers: list[int]) -> Tokens:
+        final, blocks = self.model.forward_intermediates(batch, indices=layers, norm=False, output_fmt="NLC")
+        return blocks, final[:, 0]
+
+
+class ClipTokens:
+    """The forward pass of open_clip's image tower, at any image size."""
+
+    def __init__(self, visual: nn.Module):
+        self.visual = visual
+        self._trained_positions = visual.positional_embedding.clone()  # (1 + h w, C) at the training size
+        self._resizing = Lock()  # by the first of several threads
+
+    def __call__(self, batch: Tensor, layers: list[int]) -> Tokens:
+        with self._resizing:
+            self._fit_positions(
+                batch.shape[-2] // self.visual.patch_size[0], batch.shape[-1] // self.visual.patch_size[1]
+            )
+        out = self.visual.forward_intermediates(batch, indices=layers, output_fmt="NLC")
+        return out["image_intermediates"], out["image_features"]
+
+    def _fit_positions(self, h: int, w: int) -> None:
+        """Do what open_clip's force_image_size does, but at any time."""
+        from open_clip.model import resize_pos_embed
+
+        if (h, w) != tuple(self.visual.grid_size):
+            self.visual.grid_size = (h, w)
+            positions = {"visual.positional_embedding": self._trained_positions}
+            resize_pos_embed(positions, SimpleNamespace(visual=self.visual))
+            self.visual.positional_embedding.data = positions["visual.positional_embedding"]
 
 
 def load_backbone(name: str, pretrained: str = "auto", device: str | torch.device | None = None) -> Backbone:
@@ -240,11 +288,6 @@ def _load_timm(name: str, pretrained: str, device: torch.device) -> Backbone:
     if embedded:
         model.load_state_dict(embedded_weights(), strict=True)
     model.requires_grad_(False).eval().to(device)
-
-    def tokens(batch: Tensor, layers: list[int]) -> Tokens:
-        final, blocks = model.forward_intermediates(batch, indices=layers, norm=False, output_fmt="NLC")
-        return blocks, final[:, 0]
-
     config = timm.data.resolve_model_data_config(model)
     patch_size = model.patch_embed.patch_size[0]
     return Backbone(
@@ -261,13 +304,12 @@ def _load_timm(name: str, pretrained: str, device: torch.device) -> Backbone:
         default_image_size=224 if name == EMBEDDED else _published_size(patch_size),
         weights_sha256=state_digest(model.state_dict()),
         device=device,
-        tokens=tokens,
+        tokens=TimmTokens(model),
     )
 
 
 def _load_clip(name: str, pretrained: str, device: torch.device) -> Backbone:
     import open_clip
-    from open_clip.model import resize_pos_embed
 
     clip_name = name.removesuffix(PLAIN_GELU)
     tag = "openai" if pretrained in ("auto", "random") else pretrained
@@ -287,18 +329,6 @@ def _load_clip(name: str, pretrained: str, device: torch.device) -> Backbone:
         ).visual
     preprocessing = open_clip.get_model_preprocess_cfg(SimpleNamespace(visual=visual))
     visual.requires_grad_(False).eval().to(device)
-    trained_positions = visual.positional_embedding.clone()  # (1 + h w, C) at the training size
-
-    def tokens(batch: Tensor, layers: list[int]) -> Tokens:
-        grid = (batch.shape[-2] // visual.patch_size[0], batch.shape[-1] // visual.patch_size[1])
-        if grid != tuple(visual.grid_size):  # what open_clip's force_image_size does, but at any time
-            visual.grid_size = grid
-            positions = {"visual.positional_embedding": trained_positions}
-            resize_pos_embed(positions, SimpleNamespace(visual=visual))
-            visual.positional_embedding.data = positions["visual.positional_embedding"]
-        out = visual.forward_intermediates(batch, indices=layers, output_fmt="NLC")
-        return out["image_intermediates"], out["image_features"]
-
     patch_size = visual.patch_size[0]
     return Backbone(
         name=name,
@@ -313,7 +343,7 @@ def _load_clip(name: str, pretrained: str, device: torch.device) -> Backbone:
         default_image_size=_published_size(patch_size),
         weights_sha256=state_digest(visual.state_dict()),
         device=device,
-        tokens=tokens,
+        tokens=ClipTokens(visual),
     )
 
 

@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from musc_lite.aggregation import aggregate
+from musc_lite.aggregation import aggregate_each
 from musc_lite.backbones import Backbone, load_backbone
 from musc_lite.cost import Cost, Plan, plan_memory, seconds_per_image, seconds_per_pair
 from musc_lite.datasets import load_folder
@@ -327,7 +327,7 @@ class MuSc(OutlierMixin, BaseEstimator):
         n_pairs = len(images) * len(references)
 
         def score(fitted: Tensor, s: int, r: int, progress: Callable[[int], object]) -> Tensor:
-            tokens = aggregate(new.patch_tokens[:, s], new.grid, r)
+            tokens = aggregate_each(new.patch_tokens[:, s], new.grid, r, fitted.device)
             compared = fitted if self.references is None else fitted[references]  # (J, M, C)
             distances = reference_distances(tokens.to(compared), compared, **self._search(new.grid))
             progress(n_pairs)
@@ -608,15 +608,10 @@ class MuSc(OutlierMixin, BaseEstimator):
         return {"n_components": self.n_components, "window": self.window, "grid": grid}
 
     def _aggregated(self, s: int, r: int, device: torch.device) -> Tensor:
-        """Aggregate a few images at a time, (N, M, C), in the tokens' precision; on a GPU in half precision."""
-        tokens, grid = self.features_.patch_tokens[:, s], self.features_.grid
+        tokens = self.features_.patch_tokens[:, s]
         if len(self._originals) < len(tokens):
             tokens = tokens[self._originals]
-        dtype = tokens.dtype if device.type == "cpu" else torch.float16
-        aggregated = torch.empty(tokens.shape, dtype=dtype, device=device)
-        for some, into in zip(tokens.split(self.batch_size), aggregated.split(self.batch_size), strict=True):
-            into.copy_(aggregate(some.to(device), grid, r))
-        return aggregated
+        return aggregate_each(tokens, self.features_.grid, r, device)
 
     def _scoring_device(self) -> torch.device:
         """Score on the backbone's GPU, where one layer's tokens leave it some memory, else on the CPU."""

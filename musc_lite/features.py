@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from musc_lite.errors import DataNotFoundError
 from musc_lite.files import atomic_path, make_folder, not_written, read_tensors, remove_leftovers, write_tensors
 from musc_lite.images import ImageSet
 from musc_lite.progress import progress_bar
+from musc_lite.threads import on_all_cores
 
 __all__ = ["Features", "extract_features"]
 
@@ -141,6 +143,16 @@ def extract_features(
         raise ValueError(f"batch_size must be a whole number, at least 1, got {batch_size!r}")
     cache = None if cache_dir is None else _cache_folder(Path(cache_dir), backbone, chosen, size)
 
+    reading = Lock()  # one image at a time is decoded, which may take a GB, while others go through the backbone
+
+    def extract(some: Sequence[int]) -> tuple[Tensor, Tensor]:
+        batch = []
+        for i in some:
+            with reading:
+                image = images[i]
+            batch.append(backbone.preprocess(image, size))
+        return backbone.forward_tokens(torch.stack(batch), chosen)
+
     patch_tokens, class_tokens, damaged = None, [], []  # (N, S, M, C); per batch (B, D); messages
     with progress_bar(total=len(images), desc="extracting features", unit="image", show=progress) as bar:
         for start in range(0, len(images), batch_size):
@@ -148,8 +160,9 @@ def extract_features(
             files = None if cache is None else [cache / f"{images.digest(i)}.safetensors" for i in indices]
             tokens = _read_batch(files, damaged) if files else None
             if tokens is None:
-                batch = torch.stack([backbone.preprocess(images[i], size) for i in indices])
-                tokens = tuple(t.cpu() for t in backbone.forward_tokens(batch, chosen))
+                parts = [[i] for i in indices] if backbone.device.type == "cpu" else [indices]
+                found = on_all_cores(extract, parts, backbone.device)
+                tokens = tuple(torch.cat(kind).cpu() for kind in zip(*found, strict=True))
                 if files:
                     _write_batch(files, *tokens)
             if patch_tokens is None:  # the first batch tells how many channels there are

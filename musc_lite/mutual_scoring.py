@@ -33,6 +33,7 @@ from musc_lite.nearest import (
     squared_distances,
 )
 from musc_lite.parameters import check_interval, parse_bytes
+from musc_lite.threads import on_all_cores
 
 __all__ = [
     "interval_average",
@@ -204,8 +205,12 @@ def mutual_scores(
             scores[i] = interval_average(_nearest_distances_of_image(tokens, i, chosen, **near), interval)
     elif shares_products(tokens.shape, references, window, max_memory):
         nearest = nearest_of_pairs(tokens, progress)
-        for i in range(n_images):
+
+        def average(i: int) -> None:
             scores[i] = interval_average(_drop_image(nearest[i], i).T, interval)
+
+        for _ in on_all_cores(average, range(n_images), tokens.device):
+            pass
     else:
 
         def keep_average(i: int, nearest: Tensor) -> None:

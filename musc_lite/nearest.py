@@ -11,14 +11,16 @@
 Tokens on a GPU that Triton serves go to `gpu`; on any other they take the same way as on a CPU.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from numbers import Integral
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from musc_lite.threads import on_all_cores, one_thread
 
 __all__ = [
     "far_apart",
@@ -28,7 +30,6 @@ __all__ = [
     "is_fused",
     "nearest_of_pairs",
     "nearest_to_references",
-    "on_all_cores",
     "precise",
     "principal_axes",
     "project",
@@ -172,21 +173,6 @@ def for_each_pair(
             progress(n_pairs)
 
 
-def on_all_cores(visit: Callable[[int], object], items: Iterable[int], device: torch.device) -> Iterator:
-    """Give visit(item) for each item, in order, each thread working on tiles of its own.
-
-    Threads that share a tile wait for each other after every operation, which takes several times as long as soon as
-    another program wants the processor too.
-    """
-    n_threads = torch.get_num_threads()
-    workers = n_threads if device.type == "cpu" else 1
-    try:
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield from pool.map(visit, items)  # raises what a thread raised
-    finally:
-        torch.set_num_threads(n_threads)
-
-
 def squared_distances(patches: Tensor, images: Tensor) -> Tensor:
     """|a|^2 + |b|^2 - 2ab for the patches (Q, C) and every patch of the images (J, M, C): (J, M, Q)."""
     n_images, n_patches, n_channels = images.shape
@@ -241,17 +227,27 @@ def principal_axes(tokens: Tensor, n_components: int) -> Tensor:
         raise ValueError(
             f"n_components must be a whole number between 1 and the {n_channels} channels, got {n_components!r}"
         )
-    moment = torch.zeros(n_channels, n_channels, dtype=torch.float64)
-    for image in tokens:
-        image = image.to(precise(image))
-        moment += (image.T @ image).cpu()
-    axes = torch.linalg.eigh(moment).eigenvectors.flip(-1)[:, :n_components]
-    return axes.to(tokens.device, precise(tokens))
+
+    def moment_of(images: Tensor) -> np.ndarray:
+        moment = torch.zeros(n_channels, n_channels, dtype=torch.float64)
+        for image in images:
+            image = image.to(precise(image))
+            moment += (image.T @ image).cpu()
+        return moment.numpy()
+
+    moment = torch.from_numpy(sum(on_all_cores(moment_of, tokens.split(16), tokens.device)))
+    with one_thread():
+        axes = torch.linalg.eigh(moment).eigenvectors.flip(-1)[:, :n_components]
+        return axes.to(tokens.device, precise(tokens))
 
 
 def project(tokens: Tensor, axes: Tensor) -> Tensor:
     """Give the coordinates of tokens (N, M, C) along axes (C, n): (N, M, n), in the tokens' own precision."""
     projected = tokens.new_empty(*tokens.shape[:2], axes.shape[1])
-    for image, coordinates in zip(tokens, projected, strict=True):
-        coordinates.copy_(image.to(axes.dtype) @ axes)
+
+    def project_image(i: int) -> None:
+        projected[i] = tokens[i].to(axes.dtype) @ axes
+
+    for _ in on_all_cores(project_image, range(len(tokens)), tokens.device):
+        pass
     return projected
