@@ -9,7 +9,15 @@ Images flow one way: ``images`` -> ``backbones`` -> ``features`` (stage 1) -> ``
 (6, 2)
 """
 
+import os
+import sys
+
 import lazy_loader
+
+# PyTorch's threads wait for each other by spinning, which takes the processor from the very thread that they wait for
+# when another program is busy too. OpenMP reads this once, when PyTorch is imported.
+if "torch" not in sys.modules and "GOMP_SPINCOUNT" not in os.environ:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
 
