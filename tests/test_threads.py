@@ -18,18 +18,16 @@ ONE_CORE = """
 import contextlib, os, time, warnings
 import torch
 import musc_lite
-from musc_lite.aggregation import as_tokens
+from musc_lite.aggregation import aggregate_each, as_tokens
 
 warnings.simplefilter("ignore")
 torch.set_num_threads(2)
 backbone = musc_lite.load_backbone("vit_tiny_patch16_224", "random")
 tokens = torch.randn(40, 1, 256, 192, generator=torch.Generator().manual_seed(0))
-detector = musc_lite.MuSc(backbone)
-detector.features_ = musc_lite.Features(tokens, torch.ones(40, 4), (16, 16), (5,), 256)
 images = musc_lite.from_arrays([image for image in torch.rand(4, 128, 128, 3).numpy()])
 stages = {
     "extraction": lambda: musc_lite.extract_features(images, backbone, image_size=128, progress=False),
-    "aggregation": lambda: detector._aggregated(0, 3, torch.device("cpu")),
+    "aggregation": lambda: aggregate_each(tokens[:, 0], (16, 16), 3, torch.device("cpu")),
     "checks": lambda: as_tokens(tokens[:, 0]),
     "mutual scoring": lambda: musc_lite.mutual_scores(tokens[:, 0, :144, :64]),
     "components": lambda: musc_lite.mutual_scores(tokens[:, 0, :100], n_components=8),

@@ -410,13 +410,33 @@ def test_app_scores_a_folder_and_makes_explorers_when_their_tab_opens(tmp_path):
         image.save(tmp_path / f"{i}.png")
     app.folder.value = str(tmp_path)
     app.run.click()
-    assert "of 4 images score above" in app.message.value
+    assert "With fewer than 10 images trust the ranking, not the threshold" in app.message.value
+    assert "Labels: none (no folder good/, no masks)." in app.message.value
     assert app.detector.names_ == [f"{i}.png" for i in range(4)]
     made = [tab.children for tab in app.explorers.children]
     assert [len(children) for children in made] == [1, 0, 0, 0, 0, 0]
     app.explorers.selected_index = 1
     assert isinstance(app.explorers.children[1].children[0], PatchExplorer)
     assert not app.run.disabled
+
+
+def test_app_names_copies(tmp_path):
+    for i, image in enumerate(musc_lite.planted_textures("gravel", n_images=4, n_defective=1)):
+        image.save(tmp_path / f"{i}.png")
+    (tmp_path / "again.png").write_bytes((tmp_path / "0.png").read_bytes())
+    app = App()
+    app.source.value, app.folder.value = "folder", str(tmp_path)
+    app.run.click()
+    assert "1 images are copies of others, byte for byte: again.png (of 0.png)" in app.message.value
+
+
+def test_explorers_show_a_copy_once_and_agree_with_the_detector(backbone):
+    images = musc_lite.planted_textures("gravel", n_images=6, n_defective=2, image_size=112)
+    with pytest.warns(UserWarning, match="copies"):
+        detector = musc_lite.MuSc(backbone, layers=[5], r=(3,), image_size=112).fit(images.subset([*range(6), 5, 5]))
+    explorer = IntervalExplorer(detector)
+    assert len(explorer.images) == 6
+    np.testing.assert_allclose(explorer.scores, detector.patch_scores_[0, 0, :6], atol=1e-5)
 
 
 def test_app_escapes_what_a_folder_is_called():

@@ -1,16 +1,19 @@
 """The whole toolkit without code: choose images, run, explore (`make app`)."""
 
 import html
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import ipywidgets
 
 from musc_lite.backbones import EMBEDDED, load_backbone
-from musc_lite.datasets import load_folder
+from musc_lite.datasets import left_out, load_folder
 from musc_lite.detector import MuSc
 from musc_lite.errors import MuScError
 from musc_lite.images import ImageSet
 from musc_lite.textures import PHOTOS, planted_textures
+from musc_lite.thresholds import in_words
 from musc_lite.widgets.explorer import Explorer, row
 from musc_lite.widgets.interval import IntervalExplorer
 from musc_lite.widgets.neighborhood import NeighborhoodExplorer
@@ -89,12 +92,13 @@ class App(ipywidgets.VBox):
         self._bars.clear_output()
         with self._bars:  # progress bars, and the traceback of an error that is nobody's input
             try:
-                self.detector = self._fit(self._images())
+                with warnings.catch_warnings(record=True) as caught:
+                    self.detector = self._fit(self._images())
             except (MuScError, ValueError, OSError) as error:
                 self._say(f"This did not work: {error}", wrong=True)
             else:
                 self._bars.clear_output()
-                self._say(self._summary())
+                self._say(self._summary([str(w.message) for w in caught if w.category is UserWarning]))
                 self.explorers.children = [ipywidgets.VBox() for _ in EXPLORERS]
                 self.explorers.titles, self.explorers.selected_index = list(EXPLORERS), 0
                 self.explorers.layout.display = None
@@ -113,15 +117,12 @@ class App(ipywidgets.VBox):
             self._backbone = load_backbone(EMBEDDED)
         return MuSc(self._backbone, image_size=self.size.value, cache_dir=self.cache_dir).fit(images)
 
-    def _summary(self) -> str:
-        scores, threshold = self.detector.image_scores_, self.detector.threshold_
-        text = f"{(scores > threshold).sum()} of {len(scores)} images score above the threshold {threshold:.3f}; "
-        text += f"the most anomalous is {self.detector.names_[scores.argmax()]}."
-        if len(scores) < 10:
-            text += " With fewer than 10 images trust the ranking, not the threshold."
-        if skipped := self.detector.images_.skipped:
-            text += f" Left out {len(skipped)}: " + "; ".join(f"{path.name} ({reason})" for path, reason in skipped)
-        return text
+    def _summary(self, warned: Sequence[str]) -> str:
+        fitted, images = self.detector, self.detector.images_
+        sentences = in_words(fitted.image_scores_, fitted.threshold_, fitted.names_, images.labels)
+        names = ", ".join(path.name for path, _ in images.skipped[:5]) + ", ..." * (len(images.skipped) > 5)
+        notes = [images.labeling, *warned, f"{left_out(images)}: {names}" if images.skipped else ""]
+        return " ".join(sentences + [note[0].upper() + note[1:] + "." for note in notes if note])
 
     def _say(self, text: str, wrong: bool = False) -> None:
         role, color = ("alert", "; color: var(--jp-error-color1, #b00020)") if wrong else ("status", "")

@@ -34,7 +34,7 @@ class Explorer(ipywidgets.VBox):
     Parameters
     ----------
     detector : MuSc
-        Fitted; the explorer shows its batch.
+        Fitted; the explorer shows its batch, of copies the first.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Explorer(ipywidgets.VBox):
                 f"ImageSet of its {len(detector.names_)} images"
             )
         super().__init__()
-        self.detector = detector
+        self.detector = detector = detector.without_copies()
         self.images: ImageSet = detector.images_
         self.grid = detector.features_.grid
         self._pictures: dict[tuple[int, int], bytes] = {}
