@@ -3,6 +3,7 @@
 One palette, safe for color-blind readers, and readable on light and dark pages.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 
@@ -12,7 +13,9 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 from PIL import Image, ImageColor
@@ -122,8 +125,8 @@ def plot_anomaly_map(
     image: Image.Image | ArrayLike,
     anomaly_map: ArrayLike,
     *,
-    low: float,
-    high: float,
+    low: float | None = None,
+    high: float | None = None,
     mask: ArrayLike | None = None,
     ax: Axes | None = None,
 ) -> Axes:
@@ -133,8 +136,9 @@ def plot_anomaly_map(
     ----------
     image : PIL image or (H', W', 3) array
     anomaly_map : (H, W)
-    low, high : float
-        Color scale, usually `color_range` of the whole batch.
+    low, high : float, optional
+        Color scale; by default the `color_range` of this map alone, which tells where the image differs from itself.
+        Maps of one batch are to be compared: give all of them the `color_range` of the whole batch.
     mask : (H, W), optional
     ax : matplotlib Axes, optional
 
@@ -143,7 +147,8 @@ def plot_anomaly_map(
     matplotlib Axes
     """
     ax = plt.gca() if ax is None else ax
-    pixels = overlay(image, anomaly_map, low, high)
+    own_low, own_high = color_range(np.asarray(anomaly_map)[None])
+    pixels = overlay(image, anomaly_map, own_low if low is None else low, own_high if high is None else high)
     return plot_image(pixels, mask=mask, ax=ax)
 
 
@@ -211,29 +216,36 @@ def plot_gallery(
     image_scores : (N,)
         Higher is more anomalous.
     names : N strings, optional
-        Written above each image, beside its score.
+        Written above each image, beside its score; of long ones the end.
     masks : (N, H, W), optional
         Outlines of the true defects.
     n_columns, n_rows : int
-        Of the gallery, which makes a new figure. The last row holds the most normal images, as a comparison.
+        At most, of the gallery, which makes a new figure. Where it cannot show all images, the last row of several
+        holds the most normal ones, as a comparison.
     scale : (float, float), optional
         Color scale; by default the `color_range` of these maps. New images look right on that of their old batch.
 
     Returns
     -------
-    (n_rows, n_columns) array of matplotlib Axes
+    (rows, columns) array of matplotlib Axes
+        As many as the images need: one row of N where they fit into one, rows of nearly equal length where they fit
+        into several. Axes without an image are empty, and come last.
     """
-    ranking = np.argsort(image_scores)[::-1]
-    top = min(n_columns * max(n_rows - 1, 1), len(ranking))
-    bottom = min(n_columns, len(ranking) - top) if n_rows > 1 else 0
+    ranking, width = np.argsort(image_scores)[::-1], 1.5  # inches
+    n_rows = min(n_rows, math.ceil(len(ranking) / n_columns))
+    n_columns = min(n_columns, math.ceil(len(ranking) / n_rows))
+    n_normal = n_columns if n_rows > 1 and len(ranking) > n_rows * n_columns else 0
+    shown = [*ranking[: n_rows * n_columns - n_normal], *ranking[len(ranking) - n_normal :]]
     low, high = color_range(anomaly_maps) if scale is None else scale
-    _, axes = plt.subplots(n_rows, n_columns, figsize=(1.5 * n_columns, 1.75 * n_rows), squeeze=False)
+    size = (width * n_columns, 1.75 * n_rows)
+    _, axes = plt.subplots(n_rows, n_columns, figsize=size, squeeze=False, layout="constrained")
     for ax in axes.flat:
         ax.set_axis_off()
-    for ax, i in zip(axes.flat, [*ranking[:top], *ranking[len(ranking) - bottom :]], strict=False):
+    for ax, i in zip(axes.flat, shown, strict=False):
         mask = None if masks is None else masks[i]
         plot_anomaly_map(images[int(i)], anomaly_maps[i], low=low, high=high, mask=mask, ax=ax)
-        ax.set_title(f"{image_scores[i]:.2f} {'' if names is None else names[i]}", fontsize=8)
+        title = _shortened(f"{image_scores[i]:.2f} ", "" if names is None else names[i], 8, 72 * width - 14)
+        ax.set_title(title, fontsize=8, parse_math=False)
     return axes
 
 
@@ -624,6 +636,15 @@ def _kinds(labels: ArrayLike | None, n: int) -> np.ndarray:
     if labels is None:
         return np.full(n, "unlabeled")
     return np.array(KINDS)[np.asarray(labels).astype(int)]
+
+
+def _shortened(before: str, name: str, size: float, width: float) -> str:
+    """Leave out as much of the beginning of a name as makes a line of this font size too wide, in points."""
+    font, shown = FontProperties(size=size), name
+    while shown and text_to_path.get_text_width_height_descent(before + shown, font, ismath=False)[0] > width:
+        name = name[1:]
+        shown = "…" + name if name else ""
+    return before + shown
 
 
 def _legend_above(ax: Axes) -> None:

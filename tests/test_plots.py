@@ -70,6 +70,16 @@ def test_plots_draw_on_the_given_axes(ax):
     assert len(ax.collections) == 1
 
 
+def test_a_map_alone_has_its_own_color_scale(ax):
+    gray, anomaly_map = np.full((8, 8, 3), 128, np.uint8), np.eye(8)
+    low, high = color_range(anomaly_map[None])
+    for given in ({}, {"low": low}, {"high": high}):
+        plot_anomaly_map(gray, anomaly_map, **given, ax=ax)
+        np.testing.assert_array_equal(ax.images[-1].get_array(), overlay(gray, anomaly_map, low, high))
+    plot_anomaly_map(gray, anomaly_map, low=0.5, ax=ax)
+    np.testing.assert_array_equal(ax.images[-1].get_array(), overlay(gray, anomaly_map, 0.5, high))
+
+
 def test_ranking_is_sorted_and_colored(ax):
     plot_ranking([0.2, 0.9, 0.5], 0.6, labels=[0, 1, 0], ax=ax)
     points = ax.collections[0].get_offsets()
@@ -93,6 +103,47 @@ def test_gallery_shows_the_most_anomalous_first_and_the_most_normal_last():
     images = [np.zeros((8, 8, 3), np.uint8)] * 9
     axes = plots.plot_gallery(images, np.zeros((9, 8, 8)), np.arange(9.0), names=list("abcdefghi"), n_columns=3)
     assert [ax.get_title() for ax in axes.flat] == ["8.00 i", "7.00 h", "6.00 g", "2.00 c", "1.00 b", "0.00 a"]
+    plt.close("all")
+
+
+@pytest.mark.parametrize(
+    ("n", "shape", "shown"),
+    [
+        (1, (1, 1), [0]),
+        (2, (1, 2), [0, 1]),
+        (5, (1, 5), [*range(5)]),
+        (7, (2, 4), [*range(7)]),
+        (12, (2, 6), [*range(12)]),
+        (13, (2, 6), [*range(6), *range(7, 13)]),  # the most normal six in the last row
+    ],
+)
+@pytest.mark.parametrize("style", ["default", "musc_lite.course"])
+def test_gallery_is_as_large_as_its_images_need(n, shape, shown, style):
+    images = [np.zeros((8, 8, 3), np.uint8)] * n
+    names = [f"camera WW/MMMM_{k:04}_of_a_long_day.png" for k in range(n)]
+    with plt.style.context(style):
+        axes = plots.plot_gallery(images, np.zeros((n, 8, 8)), np.arange(n)[::-1], names=names)
+    assert axes.shape == shape
+    drawn = [ax for ax in axes.flat if ax.images]
+    assert [int(float(ax.get_title().split()[0])) for ax in drawn] == [n - 1 - k for k in shown]
+    assert all("_of_a_long_day.png"[-9:] in ax.get_title() for ax in drawn)
+    figure = axes[0, 0].figure
+    figure.draw_without_rendering()
+    boxes = [box for ax in drawn for box in (ax.title.get_window_extent(), ax.get_window_extent())]
+    for k, box in enumerate(boxes):  # titles and images overlap nowhere, and none is cut off
+        assert not any(box.overlaps(other) for other in boxes[k + 1 :])
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
+    plt.close("all")
+
+
+def test_gallery_of_fewer_rows_and_columns():
+    images = [np.zeros((8, 8, 3), np.uint8)] * 9
+    shapes = [
+        plots.plot_gallery(images, np.zeros((9, 8, 8)), np.arange(9), n_columns=columns, n_rows=rows).shape
+        for columns, rows in [(4, 1), (20, 1), (3, 5), (1, 2)]
+    ]
+    assert shapes == [(1, 4), (1, 9), (3, 3), (2, 1)]
     plt.close("all")
 
 
