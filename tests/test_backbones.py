@@ -186,7 +186,7 @@ def test_bad_names_and_sizes(backbone):
 
 @pytest.mark.parametrize("name", ["dinov2_vitb14", "ViT-B-32"])
 def test_weights_of_a_hub_that_cannot_be_reached(name):
-    with pytest.raises(WeightsNotFoundError, match=f"get_weights.py {name}"):
+    with pytest.raises(WeightsNotFoundError, match=f"musc-lite weights {name} --from-file FILE"):
         load_backbone(name)
 
 
