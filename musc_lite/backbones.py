@@ -8,7 +8,8 @@ import difflib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from numbers import Integral
 from pathlib import Path
 from threading import Lock
@@ -56,6 +57,9 @@ Tokens = tuple[list[Tensor], Tensor]  # one (B, M, C) per layer, and class token
 class Backbone:
     """A vision transformer ready to extract patch tokens; `load_backbone` makes one.
 
+    A pickle holds the names and the hash of its weights, not the weights: it loads them again, from the hub's cache or
+    the same file, and refuses others. It comes back on its device where there is one, else on the CPU.
+
     Attributes
     ----------
     name, pretrained : str
@@ -96,6 +100,19 @@ class Backbone:
             f"Backbone({self.name!r}, pretrained={self.pretrained!r}, patch_size={self.patch_size}, "
             f"depth={self.depth}, device={str(self.device)!r})"
         )
+
+    def __reduce__(self):
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        if not isinstance(self.tokens, TimmTokens | ClipTokens):  # somebody's own: no name brings it back
+            return Backbone, tuple(values.values())
+        del values["tokens"]
+        return _load_again, (values,)
+
+    def __copy__(self) -> "Backbone":
+        return self  # nothing in it ever changes
+
+    def __deepcopy__(self, memo: dict) -> "Backbone":
+        return self
 
     def layers(self, choice: str | Sequence[int] | None = None) -> list[int]:
         """Turn a choice of blocks into sorted 0-based block indices.
@@ -195,6 +212,31 @@ class Backbone:
         parts = batch.split(1) if self.device.type == "cpu" else [batch]
         patch_tokens, class_tokens = zip(*on_all_cores(run, parts, self.device), strict=True)
         return torch.cat(patch_tokens), torch.cat(class_tokens)
+
+
+def _load_again(values: dict) -> Backbone:
+    """Make the backbone of a pickle."""
+    device = values["device"] if _is_there(values["device"]) else torch.device("cpu")
+    backbone = _load_checked(values["name"], values["pretrained"], values["weights_sha256"], device)
+    return replace(backbone, **values | {"device": device})
+
+
+@lru_cache(maxsize=1)  # joblib unpickles the same detector for each task
+def _load_checked(name: str, pretrained: str, weights_sha256: str, device: torch.device) -> Backbone:
+    backbone = load_backbone(name, pretrained, device)
+    if backbone.weights_sha256 != weights_sha256:
+        raise WeightsNotFoundError(
+            f"the pickle was made with other weights of {name} ({pretrained!r}): {weights_sha256[:12]}..., those on "
+            f"this machine are {backbone.weights_sha256[:12]}...: scores would not be comparable. Bring the weights it "
+            "was made with"
+        )
+    return backbone
+
+
+def _is_there(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return (device.index or 0) < torch.cuda.device_count()
+    return device.type == "cpu" or (device.type == "mps" and torch.backends.mps.is_available())
 
 
 def keep_weights(name: str, source: str | Path) -> Path:

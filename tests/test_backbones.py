@@ -1,5 +1,10 @@
+import copy
 import dataclasses
+import pickle
+import subprocess
+import sys
 
+import joblib
 import numpy as np
 import open_clip
 import pytest
@@ -7,10 +12,11 @@ import timm
 import torch
 from open_clip.transformer import QuickGELU
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from skimage import data
+from sklearn.base import clone
 
-from musc_lite import WeightsNotFoundError, load_backbone
+from musc_lite import MuSc, WeightsNotFoundError, from_arrays, load_backbone
 from musc_lite.weights import embedded_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
@@ -194,3 +200,95 @@ def test_weights_of_a_hub_that_cannot_be_reached(name):
 def test_a_weights_file_that_is_not_there(name):
     with pytest.raises(WeightsNotFoundError, match=r"nowhere\.safetensors"):
         load_backbone(name, pretrained="nowhere.safetensors")
+
+
+SMALL = {"layers": [3, 7], "image_size": 64, "r": (1, 3)}
+
+
+def random_images(n, seed=0):
+    return from_arrays(list(np.random.default_rng(seed).random((n, 64, 64, 3))))
+
+
+@pytest.fixture
+def tiny_file(tmp_path):
+    torch.manual_seed(1)
+    path = tmp_path / "tiny.safetensors"
+    save_file(timm.create_model("vit_tiny_patch16_224", num_classes=0).state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize(("kind", "pretrained"), [("object", "random"), ("fitted", "a file")])
+def test_a_detector_from_joblib_scores_bit_for_bit_the_same(tmp_path, tiny_file, monkeypatch, kind, pretrained):
+    monkeypatch.chdir(tmp_path)
+    backbone = load_backbone("vit_tiny_patch16_224", tiny_file.name if pretrained == "a file" else pretrained)
+    detector = MuSc(backbone, **SMALL).fit(random_images(4))
+    joblib.dump(backbone if kind == "object" else detector, tmp_path / "kept.joblib")
+    assert (tmp_path / "kept.joblib").stat().st_size < 2_000_000  # the weights, 22 MB, are not in it
+    program = f"""
+import joblib, numpy as np, musc_lite
+kept = joblib.load({str(tmp_path / "kept.joblib")!r})
+images = [list(np.random.default_rng(seed).random((n, 64, 64, 3))) for seed, n in ((0, 4), (1, 2))]
+detector = kept if {kind == "fitted"} else musc_lite.MuSc(kept, layers=[3, 7], image_size=64, r=(1, 3)).fit(images[0])
+new = detector.score_images(images[1]).anomaly_maps
+np.savez({str(tmp_path / "scores.npz")!r}, fitted=detector.image_scores_, new=new)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd="/")
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "scores.npz") as scores:
+        np.testing.assert_array_equal(scores["fitted"], detector.image_scores_)
+        np.testing.assert_array_equal(scores["new"], detector.score_images(random_images(2, seed=1)).anomaly_maps)
+
+
+def test_clip_and_the_embedded_backbone_pickle_too(backbone):
+    for one in (backbone, load_backbone("ViT-S-32-alt-gelu", "random")):
+        again = pickle.loads(pickle.dumps(one))
+        patches, classes = again.forward_tokens(batch(56 if one is backbone else 64), [3])
+        expected = one.forward_tokens(batch(56 if one is backbone else 64), [3])
+        assert torch.equal(patches, expected[0])
+        assert torch.equal(classes, expected[1])
+        assert again == dataclasses.replace(one, tokens=again.tokens)  # all that it says of itself
+
+
+def test_changes_of_a_backbone_survive(backbone):
+    changed = dataclasses.replace(backbone, default_r=(5,))
+    assert pickle.loads(pickle.dumps(changed)).default_r == (5,)
+    own = dataclasses.replace(backbone, tokens=len)  # no forward pass that a name could bring back
+    assert pickle.loads(pickle.dumps(own)).tokens is len
+
+
+def test_copies_share_the_weights():
+    detector = MuSc(load_backbone("vit_tiny_patch16_224", "random"), **SMALL).fit(random_images(3))
+    for again in (copy.deepcopy(detector), copy.copy(detector), clone(detector)):
+        assert again.backbone is detector.backbone
+    assert copy.deepcopy(detector).backbone_ is detector.backbone_
+    again = clone(detector).fit(random_images(3))
+    np.testing.assert_array_equal(again.image_scores_, detector.image_scores_)
+
+
+def test_other_processes_score_the_same():
+    detector = MuSc(load_backbone("vit_tiny_patch16_224", "random"), **SMALL).fit(random_images(3))
+    new = [random_images(1, seed) for seed in (1, 2, 3)]
+    found = joblib.Parallel(n_jobs=2)(joblib.delayed(detector.score_samples)(images) for images in new)
+    np.testing.assert_array_equal(found, [detector.score_samples(images) for images in new])
+
+
+def test_other_weights_on_this_machine_are_found_out(tiny_file):
+    kept = pickle.dumps(load_backbone("vit_tiny_patch16_224", str(tiny_file)))
+    state = load_file(tiny_file)
+    save_file(state | {"norm.bias": state["norm.bias"] + 1}, tiny_file)
+    with pytest.raises(WeightsNotFoundError, match=r"other weights of vit_tiny_patch16_224.*tiny\.safetensors"):
+        pickle.loads(kept)
+    tiny_file.unlink()
+    with pytest.raises(WeightsNotFoundError, match=r"no weights file .*tiny\.safetensors"):
+        pickle.loads(kept)
+    save_file(state, tiny_file)
+    assert pickle.loads(kept).name == "vit_tiny_patch16_224"  # an error is not remembered
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "mps"])
+def test_where_the_device_is_missing_a_backbone_comes_back_on_the_cpu(backbone, device):
+    if device == "mps" and torch.backends.mps.is_available():
+        pytest.skip("there is one")
+    elsewhere = dataclasses.replace(backbone, device=torch.device(device))
+    assert pickle.loads(pickle.dumps(elsewhere)).device == torch.device("cpu")
