@@ -16,8 +16,8 @@ LEAST_FOR_MIXTURE = 20  # images: two normal distributions have five parameters
 FEW = 10  # images: with fewer, the spread of the scores is a guess
 CLEAR_STEP = 2  # times the next largest
 NOT_AN_ALL_CLEAR = (
-    "No image stands out. That is no all-clear: where many images are defective, or defects are faint, a threshold "
-    "that is drawn from the scores alone can lie above them all"
+    "That is no all-clear: where many images are defective, or defects are faint, a threshold that is drawn from the "
+    "scores alone can lie above them all"
 )
 
 
@@ -276,7 +276,10 @@ def in_words(
             f"{threshold:.3f} are not proven good."
         ]
     else:
-        sentences = [f"{NOT_AN_ALL_CLEAR}. Look first at {', '.join(first)}."]
+        sentences = [
+            f"No image stands out: no score lies above the threshold {threshold:.3f}. {NOT_AN_ALL_CLEAR}. Look first at "
+            f"{', '.join(first)}."
+        ]
     if len(ranking) > 2:
         sentences.append(_step_in_words(largest_step(image_scores)))
     if (n_fitted or len(ranking)) < FEW:

@@ -376,13 +376,14 @@ def test_busy_kernel_of_a_lost_browser_is_ended_and_one_with_an_open_page_is_not
 
 def test_app_scores_a_folder_without_code(app, page, tmp_path):
     photos = tmp_path / "photos"
-    photos.mkdir()
+    (photos / "a folder of a long name").mkdir(parents=True)
     for k, picture in enumerate(planted_textures("gravel", n_images=8, n_defective=2)):
-        picture.save(photos / f"photo_{k}.jpg")
+        picture.save(photos / "a folder of a long name" / f"photo_{k}.jpg")
     (photos / "broken.jpg").write_bytes(b"\xff\xd8 not a photo")
     page.goto(app, timeout=60_000)
     run = page.get_by_role("button", name="Run")
     run.wait_for(timeout=60_000)
+    assert page.title() == "MuSc"
     page.get_by_label("images", exact=True).select_option("a folder")
     page.get_by_label("its path").fill(str(photos / "wrong"))
     run.click()
@@ -393,6 +394,13 @@ def test_app_scores_a_folder_without_code(app, page, tmp_path):
     said.get_by_text("With fewer than 10 images").wait_for(timeout=120_000)
     assert "Left out 1 file" in said.inner_text()
     assert "broken.jpg" in said.inner_text()
+    shown = page.locator(".widget-slider", has_text="image threshold").locator(".widget-readout").inner_text()
+    assert shown in said.inner_text()
+    name = page.locator(".musc-name", has_text="photo_3.jpg")
+    place = "node => node.getBoundingClientRect()"
+    name_box, text_box = name.evaluate(place), name.locator("bdi").evaluate(place)
+    assert text_box["width"] > name_box["width"]  # too long: its beginning is left out, its end is seen
+    assert text_box["right"] == pytest.approx(name_box["right"], abs=1)
     page.get_by_role("tab", name="Patches", exact=True).click()
     patches = page.locator(".musc-tiles:visible canvas")
     patches.nth(2 + 7 - 1).wait_for()

@@ -291,6 +291,8 @@ class TestThresholdExplorer:
         slider = explorer.children[0].children[0]
         assert slider.description == "image threshold"
         assert explorer.threshold == slider.value == detector.threshold_
+        steps = (slider.value - slider.min) / slider.step  # a browser shows the step that is nearest
+        assert steps == pytest.approx(round(steps), abs=1e-6)
         np.testing.assert_array_equal(explorer.called, detector.image_scores_ > detector.threshold_)
         for end in (slider.min, slider.max):  # all images are called at one end, none at the other
             explorer.threshold = end

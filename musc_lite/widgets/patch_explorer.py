@@ -185,10 +185,16 @@ class PatchExplorer(FeatureExplorer):
         with self._large.hold_sync():
             self._large.pictures = [self.picture(i, PICTURE), self.picture(j, PICTURE)]
             self._large.tiles = [
-                {"picture": 0, "title": f"image {i}: {names[i]}, patch {m}", "marks": [[m, COLORS["defective"]]]},
+                {
+                    "picture": 0,
+                    "title": f"image {i}, patch {m}:",
+                    "name": names[i],
+                    "marks": [[m, COLORS["defective"]]],
+                },
                 {
                     "picture": 1,
-                    "title": f"image {j}: {names[j]}, nearest at {answer.to_all[j, nearest]:.2f}",
+                    "title": f"image {j}, nearest at {answer.to_all[j, nearest]:.2f}:",
+                    "name": names[j],
                     "layer": near,
                     "marks": [[nearest, COLORS["normal"]]],
                 },

@@ -53,7 +53,7 @@ class SimilarityCounts(FeatureExplorer):
         images = self.image_menu()
         threshold = ipywidgets.SelectionSlider(options=[(f"{t:.2f}", t) for t in THRESHOLDS], description="threshold")
         what = ipywidgets.Dropdown(options=[(title, name) for name, title in TITLES.items()], description="count")
-        what.layout.width = "360px"
+        what.layout.width = "400px"
         self._tiles = Tiles(grid=self.grid, size=PICTURE, label="the picture, and the count of each patch over it")
         self._chart, self._text = Chart(ylabel="share of each kind (%)"), ipywidgets.HTML()
         self._tiles.on_pick(self._say)

@@ -1,5 +1,7 @@
 """Decisions by hand: where to draw the line for images and for pixels."""
 
+import math
+
 import ipywidgets
 import numpy as np
 import traitlets
@@ -7,7 +9,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
 from musc_lite.detector import MuSc
-from musc_lite.plots import COLORS, LINE_COLORS, plot_image, plot_ranking
+from musc_lite.plots import COLORS, KINDS, LINE_COLORS, plot_image, plot_ranking
 from musc_lite.widgets.chart import Chart, series
 from musc_lite.widgets.explorer import THUMBNAIL, Explorer, row
 from musc_lite.widgets.tiles import Tiles
@@ -44,8 +46,9 @@ class ThresholdExplorer(Explorer):
         begin = {"image": float(detector.threshold_), "pixel": float(np.quantile(maps, 0.99))}
         for name, values in (("image", scores), ("pixel", maps)):
             low, high = min(float(values.min()), begin[name]), max(float(values.max()), begin[name])
-            step = (high - low) / 200 or 0.01
-            slider = ipywidgets.FloatSlider(min=low - step, max=high + step, step=step, readout_format=".3f")
+            step = (high - low) / 200 or 0.01  # counted from where it begins, which a browser would round to a step
+            ends = begin[name] - _steps(begin[name] - low, step), begin[name] + _steps(high - begin[name], step)
+            slider = ipywidgets.FloatSlider(min=ends[0], max=ends[1], step=step, readout_format=".3f")
             slider.description, slider.layout.width = f"{name} threshold", "420px"
             slider.style.description_width = "110px"
             sliders.append(slider)
@@ -88,7 +91,8 @@ class ThresholdExplorer(Explorer):
         self._tiles.tiles = [
             {
                 "picture": i,
-                "title": f"{scores[i]:.2f} {self.detector.names_[i]}",
+                "title": f"{scores[i]:.2f}",
+                "name": self.detector.names_[i],
                 "layer": layers[i].tobytes() if layers[i].any() else b"",
                 "frame": COLORS["defective"] if called[i] else "",
             }
@@ -119,6 +123,11 @@ class ThresholdExplorer(Explorer):
         for ax in below.axes:
             ax.set_axis_off()
         return figure
+
+
+def _steps(length: float, step: float) -> float:
+    """Round a length up to whole steps, and one more."""
+    return step * (math.ceil(length / step) + 1)
 
 
 def _curve(name: str, by_kind: list[np.ndarray], color: str) -> dict:
@@ -183,7 +192,8 @@ def _html(name: str, table: np.ndarray) -> str:
         f'<tr><th scope="row" style="text-align:left">{kind}</th>'
         + "".join(f'<td style="text-align:right; padding:2px 8px">{value:,}</td>' for value in values)
         + "</tr>"
-        for kind, values in zip(("normal", "defective"), table.tolist(), strict=True)
+        for kind, values in zip(KINDS, table.tolist(), strict=True)
     )
-    head = "<tr><th></th><th>called normal</th><th>called defective</th></tr>"
+    head = "".join(f'<th style="padding:2px 8px">called {kind}</th>' for kind in KINDS)
+    head = f"<tr><th></th>{head}</tr>"
     return f'<table style="margin:4px 16px 4px 0"><caption><b>{name}</b></caption>{head}{rows}</table>'

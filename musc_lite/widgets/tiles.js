@@ -64,6 +64,10 @@ function render({ model, el }) {
       const column = Math.min(columns - 1, Math.max(0, (patch % columns) + step[1]));
       pick(index, row * columns + column);
     });
+    const [title, name] = ["span", "span"].map((kind) => document.createElement(kind));
+    name.className = "musc-name";
+    name.append(document.createElement("bdi"));
+    caption.append(title, name);
     box.append(canvas, caption);
     return box;
   }
@@ -77,9 +81,12 @@ function render({ model, el }) {
       const [canvas, caption] = group.children[index].children;
       canvas.tabIndex = model.get("clickable") ? 0 : -1;
       canvas.style.cursor = model.get("clickable") ? "crosshair" : "";
-      caption.textContent = caption.title = tile.title ?? "";
+      const [title, name] = caption.children;
+      title.textContent = tile.title ?? "";
+      name.firstChild.textContent = tile.name ?? "";
+      caption.title = [tile.title, tile.name].filter(Boolean).join(" ");
       caption.style.maxWidth = `${size}px`;
-      canvas.setAttribute("aria-label", tile.title ?? "");
+      canvas.setAttribute("aria-label", caption.title);
       canvas.style.outline = tile.frame ? `3px solid ${tile.frame}` : "";
       const bitmap = bitmaps[tile.picture];
       if (bitmap) draw(canvas, tile, bitmap, grid, size);

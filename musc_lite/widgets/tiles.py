@@ -23,8 +23,9 @@ class Tiles(anywidget.AnyWidget):
     pictures : list of bytes
         JPEG files, sent to the browser once.
     tiles : list of dict
-        What to show: "picture", index into `pictures`; optionally "title"; "layer", RGBA bytes for each patch
-        (`colored_layer`); "marks", pairs of a patch and its color; "frame", a color.
+        What to show: "picture", index into `pictures`; optionally "title"; "name", written after the title, the end
+        of it where it is too long; "layer", RGBA bytes for each patch (`colored_layer`); "marks", pairs of a patch and
+        its color; "frame", a color.
     grid : (int, int)
         Rows and columns of patches.
     size : int
