@@ -277,8 +277,8 @@ def in_words(
         ]
     else:
         sentences = [
-            f"No image stands out: no score lies above the threshold {threshold:.3f}. {NOT_AN_ALL_CLEAR}. Look first at "
-            f"{', '.join(first)}."
+            f"No image stands out: no score lies above the threshold {threshold:.3f}. {NOT_AN_ALL_CLEAR}. Look first "
+            f"at {', '.join(first)}."
         ]
     if len(ranking) > 2:
         sentences.append(_step_in_words(largest_step(image_scores)))
