@@ -19,7 +19,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 import musc_lite
-from musc_lite.mutual_scoring import mutual_scores
+from musc_lite.stages.mutual_scoring import mutual_scores
 
 WAYS = {
     "exact": {},

@@ -19,7 +19,7 @@ from distributed import Client, LocalCluster
 from mutual_scoring import seconds
 
 from musc_lite import Features, aggregate, mutual_scores
-from musc_lite.cluster import mutual_scores_on_cluster
+from musc_lite.scorers.cluster import mutual_scores_on_cluster
 
 SIZES = (128, 256, 512)
 ROUNDS = 2

@@ -10,7 +10,7 @@ metrics, seconds of each stage.
 import argparse
 
 import musc_lite
-from musc_lite.report import evaluate_detector
+from musc_lite.results.report import evaluate_detector
 
 SETTINGS = {"paper: even, r = 1, 3, 5": {"layers": "even", "r": (1, 3, 5)}, "default: middle, r = 1, 3": {}}
 

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 import musc_lite
-from musc_lite.mutual_scoring import interval_bounds
-from musc_lite.nearest import nearest_of_pairs
-from musc_lite.textures import PHOTOS
-from musc_lite.thresholds import _count_upper_group, _lower_half_limit, count_outliers, largest_step
+from musc_lite.data.textures import PHOTOS
+from musc_lite.search.nearest import nearest_of_pairs
+from musc_lite.stages.mutual_scoring import interval_bounds
+from musc_lite.stages.thresholds import _count_upper_group, _lower_half_limit, count_outliers, largest_step
 
 SHARES = (0.0, 0.05, 0.2, 0.5)
 LARGEST = 60  # images of a batch

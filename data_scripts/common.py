@@ -13,11 +13,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
+from archives import find_folder, unpack
 
-from musc_lite.archives import find_folder, unpack
-from musc_lite.downloads import fetch
-from musc_lite.errors import ArchiveError, MuScError
-from musc_lite.images import ImageSet
+from musc_lite.backbones.downloads import fetch
+from musc_lite.data.image_set import ImageSet
+from musc_lite.support.errors import ArchiveError, MuScError
 
 
 @dataclass(frozen=True)

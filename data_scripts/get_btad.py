@@ -17,7 +17,7 @@ from pathlib import Path
 
 from common import Archive, get, parse, plain_errors, report
 
-from musc_lite.datasets import load_btad
+from musc_lite.data.loaders import load_btad
 
 BTAD = Archive(
     holds=("0[123]/test/ok",),

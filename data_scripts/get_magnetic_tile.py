@@ -13,7 +13,7 @@ readme. Huang, Qiu and Yuan, "Surface defect saliency of magnetic tile", The Vis
 
 from common import Archive, get, parse, plain_errors, report
 
-from musc_lite.datasets import load_magnetic_tile
+from musc_lite.data.loaders import load_magnetic_tile
 
 MAGNETIC_TILE = Archive(
     holds=("MT_*/Imgs",),

@@ -20,10 +20,10 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
+from archives import unpack
 from common import Archive, choose, fetched, parse, plain_errors, report
 
-from musc_lite.archives import unpack
-from musc_lite.datasets import load_mvtec
+from musc_lite.data.loaders import load_mvtec
 
 MVTEC = Archive(holds=("*/test/good",), largest=20_000_000_000)
 BY_HAND = """\

@@ -24,11 +24,11 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from archives import atomic_folder, unpack
 from common import Archive, choose, fetched, is_there, parse, plain_errors, report
 
-from musc_lite.archives import atomic_folder, unpack
-from musc_lite.datasets import load_mvtec
-from musc_lite.downloads import pip_download
+from musc_lite.backbones.downloads import pip_download
+from musc_lite.data.loaders import load_mvtec
 
 PACKAGE = "conformal-clip-data==0.1.4"
 PACKAGE_SHA256 = "00144ccc179a887dbea15923be8cf236d0c0f49bf7fb6f7bb288e40b53fb1bcb"

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from common import Archive, get, parse, plain_errors, report
 
-from musc_lite.datasets import load_visa
-from musc_lite.published import TEST_IMAGES
+from musc_lite.data.loaders import load_visa
+from musc_lite.data.published import TEST_IMAGES
 
 VISA = Archive(
     holds=("split_csv/1cls.csv", "*/test/good"),  # as published, or as the authors' script arranges it

@@ -24,9 +24,9 @@ __version__ = "0.1.0"
 # Each module loads when one of its names is first used, so `import musc_lite` takes milliseconds.
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["plots", "report", "widgets"],
+    submodules=["results", "widgets"],
     submod_attrs={
-        "errors": [
+        "support.errors": [
             "ArchiveError",
             "DataNotFoundError",
             "DownloadError",
@@ -35,14 +35,15 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "MuScError",
             "WeightsNotFoundError",
         ],
-        "images": ["ImageSet", "from_arrays"],
-        "datasets": ["load_btad", "load_folder", "load_magnetic_tile", "load_mvtec", "load_visa"],
-        "duplicates": ["near_duplicates"],
-        "textures": ["planted_textures"],
-        "backbones": ["Backbone", "load_backbone"],
-        "features": ["Features", "extract_features"],
-        "aggregation": ["aggregate", "neighborhood_mean", "normalize_tokens"],
-        "mutual_scoring": [
+        "data.image_set": ["ImageSet"],
+        "data.arrays": ["from_arrays"],
+        "data.loaders": ["load_btad", "load_folder", "load_magnetic_tile", "load_mvtec", "load_visa"],
+        "data.duplicates": ["near_duplicates"],
+        "data.textures": ["planted_textures"],
+        "backbones.load": ["Backbone", "load_backbone"],
+        "stages.features": ["Features", "extract_features"],
+        "stages.aggregation": ["aggregate", "neighborhood_mean", "normalize_tokens"],
+        "stages.mutual_scoring": [
             "interval_average",
             "mutual_scores",
             "nearest_distances",
@@ -51,9 +52,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "similar_patch_counts",
             "similarity_counts",
         ],
-        "rescoring": ["image_similarity", "keep_top_k", "rescore"],
-        "maps": ["image_scores_from_maps", "upsample_maps"],
-        "metrics": ["Metrics", "evaluate"],
+        "stages.maps": ["image_scores_from_maps", "upsample_maps"],
+        "stages.rescoring": ["image_similarity", "keep_top_k", "rescore"],
+        "results.metrics": ["Metrics", "evaluate"],
         "detector": ["MuSc"],
     },
 )

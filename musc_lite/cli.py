@@ -13,7 +13,7 @@ from zipfile import BadZipFile
 
 import typer
 
-from musc_lite.errors import MuScError
+from musc_lite.support.errors import MuScError
 
 START = time.perf_counter()
 LARGEST_OVERLAY = 1024  # pixels along the longer side
@@ -113,10 +113,10 @@ def demo(
     The images are made from photographs inside scikit-image; the backbone is the real DINOv2 ViT-S/14.
     """
     with _plain_errors():
-        from musc_lite.backbones import EMBEDDED, load_backbone
+        from musc_lite.backbones.load import EMBEDDED, load_backbone
+        from musc_lite.data.textures import PHOTOS, planted_textures
         from musc_lite.detector import MuSc
-        from musc_lite.report import Result, evaluate_detector, write_report
-        from musc_lite.textures import PHOTOS, planted_textures
+        from musc_lite.results.report import Result, evaluate_detector, write_report
 
         backbone = load_backbone(EMBEDDED)
         results = []
@@ -164,8 +164,8 @@ def score(
     Features are kept in OUTPUT/features: interrupted and started again, it goes on where it was.
     """
     with _plain_errors():
-        from musc_lite.datasets import left_out, load_folder
-        from musc_lite.parameters import check_parameters
+        from musc_lite.data.loaders import left_out, load_folder
+        from musc_lite.support.parameters import check_parameters
 
         # What needs no torch comes first: its import takes seconds, a slip of the pen is known at once.
         settings = _settings(layers, image_size, r, interval, windows, references, n_components, window, max_memory)
@@ -184,10 +184,10 @@ def score(
         images.masks(8)  # a mask that does not fit is said now, not after the long work
         _make_folder(output)
 
-        from musc_lite.backbones import load_backbone
+        from musc_lite.backbones.load import load_backbone
         from musc_lite.detector import MuSc
-        from musc_lite.report import Result, evaluate_detector, write_report
-        from musc_lite.thresholds import in_words
+        from musc_lite.results.report import Result, evaluate_detector, write_report
+        from musc_lite.stages.thresholds import in_words
 
         loaded = load_backbone(backbone, pretrained, device)
         detector = MuSc(loaded, **settings, batch_size=batch_size, cache_dir=output / "features")
@@ -244,9 +244,9 @@ def benchmark(
     are not done again: interrupted and started again, it goes on where it was.
     """
     with _plain_errors():
-        from musc_lite.benchmark import find_categories, run_benchmark, table
+        from musc_lite.data.published import PRESETS
         from musc_lite.detector import MuSc
-        from musc_lite.published import PRESETS
+        from musc_lite.evaluation.benchmark import find_categories, run_benchmark, table
 
         if preset is not None and preset not in PRESETS:
             raise ValueError(f"--preset must be one of {', '.join(PRESETS)}, got {preset!r}")
@@ -281,7 +281,7 @@ def weights(
 ) -> None:
     """Fetch the weights of backbones before they are needed, for example before a class or a flight."""
     with _plain_errors():
-        from musc_lite.backbones import EMBEDDED, find_weights, keep_weights, load_backbone
+        from musc_lite.backbones.load import EMBEDDED, find_weights, keep_weights, load_backbone
 
         names = names or [EMBEDDED]
         if from_file is not None:
@@ -312,7 +312,7 @@ def _make_folder(output: Path) -> None:
 
 
 def _write_scores(path: Path, result) -> None:
-    from musc_lite.files import atomic_path
+    from musc_lite.support.files import atomic_path
 
     images, scores, copy_of = result.images, result.detector.image_scores_, result.detector.copy_of_
     has_copies = any(copy_of != range(len(images)))
@@ -332,8 +332,8 @@ def _write_maps(output: Path, result) -> None:
     import numpy as np
     from PIL import Image
 
-    from musc_lite.files import atomic_path
-    from musc_lite.plots import color_range, overlay
+    from musc_lite.results.plots import color_range, overlay
+    from musc_lite.support.files import atomic_path
 
     maps, names = result.detector.anomaly_maps_, result.images.names
     _remove_earlier_maps(output)

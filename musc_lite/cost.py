@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
-from musc_lite.backbones import Backbone
-from musc_lite.mutual_scoring import least_memory, shares_products
-from musc_lite.nearest import TILE_BYTES, is_fused, nearest_of_pairs, squared_distances
-from musc_lite.parameters import parse_bytes
+from musc_lite.backbones.load import Backbone
+from musc_lite.search.nearest import TILE_BYTES, is_fused, nearest_of_pairs, squared_distances
+from musc_lite.stages.mutual_scoring import least_memory, shares_products
+from musc_lite.support.parameters import parse_bytes
 
 __all__ = ["Cost", "Plan", "plan_memory", "seconds_per_image", "seconds_per_pair"]
 

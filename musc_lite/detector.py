@@ -17,17 +17,17 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from musc_lite.aggregation import aggregate_each
-from musc_lite.backbones import Backbone, load_backbone
+from musc_lite.backbones.load import Backbone, load_backbone
 from musc_lite.cost import Cost, Plan, plan_memory, seconds_per_image, seconds_per_pair
-from musc_lite.datasets import load_folder
-from musc_lite.duplicates import near_duplicates
-from musc_lite.errors import DataNotFoundError
-from musc_lite.features import Features, extract_features
-from musc_lite.files import make_folder, read_tensors, write_tensors
-from musc_lite.images import ImageSet, from_arrays
-from musc_lite.maps import image_scores_from_maps, upsample_maps
-from musc_lite.mutual_scoring import (
+from musc_lite.data.arrays import from_arrays
+from musc_lite.data.duplicates import near_duplicates
+from musc_lite.data.image_set import ImageSet
+from musc_lite.data.loaders import load_folder
+from musc_lite.search.nearest import free_memory, is_fused
+from musc_lite.stages.aggregation import aggregate_each
+from musc_lite.stages.features import Features, extract_features
+from musc_lite.stages.maps import image_scores_from_maps, upsample_maps
+from musc_lite.stages.mutual_scoring import (
     choose_references,
     count_pairs,
     interval_average,
@@ -35,11 +35,12 @@ from musc_lite.mutual_scoring import (
     mutual_scores,
     reference_distances,
 )
-from musc_lite.nearest import free_memory, is_fused
-from musc_lite.parameters import check_parameters
-from musc_lite.progress import progress_bar
-from musc_lite.rescoring import image_similarity, neighborhood_scores, rescore, scale_scores
-from musc_lite.thresholds import choose_threshold
+from musc_lite.stages.rescoring import image_similarity, neighborhood_scores, rescore, scale_scores
+from musc_lite.stages.thresholds import choose_threshold
+from musc_lite.support.errors import DataNotFoundError
+from musc_lite.support.files import make_folder, read_tensors, write_tensors
+from musc_lite.support.parameters import check_parameters
+from musc_lite.support.progress import progress_bar
 
 __all__ = ["MuSc", "Scores"]
 
@@ -94,7 +95,7 @@ class MuSc(OutlierMixin, BaseEstimator):
         float32 do not fit they are kept in half precision, then on disk; scores stay within 0.002. None: no limit.
     contamination : "auto" or float
         Where `predict` draws the line. A float in (0, 0.5] is the expected share of defective images. "auto" reads it
-        from the scores, without labels (`musc_lite.thresholds.count_outliers`); where many images are defective, or
+        from the scores, without labels (`stages.thresholds.count_outliers`); where many images are defective, or
         defects are faint, it sees a part of them or none.
     batch_size : int
         Images that go through the backbone at once.

@@ -6,12 +6,12 @@ import stat
 import tarfile
 import zipfile
 
+import archives
 import numpy as np
 import pytest
+from archives import atomic_folder, find_folder, unpack
 
-from musc_lite import archives
-from musc_lite.archives import atomic_folder, find_folder, unpack
-from musc_lite.errors import ArchiveError
+from musc_lite.support.errors import ArchiveError
 
 ROOM = 10_000_000
 FILES = {

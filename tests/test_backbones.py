@@ -17,7 +17,7 @@ from skimage import data
 from sklearn.base import clone
 
 from musc_lite import MuSc, WeightsNotFoundError, from_arrays, load_backbone
-from musc_lite.weights import embedded_weights
+from musc_lite.backbones.weights import embedded_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
 

@@ -7,11 +7,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import musc_lite
-from musc_lite import benchmark
-from musc_lite.benchmark import CategoryResult, find_categories, run_benchmark, table
 from musc_lite.cli import app
-from musc_lite.published import METRICS
-from musc_lite.textures import PHOTOS
+from musc_lite.data.published import METRICS
+from musc_lite.data.textures import PHOTOS
+from musc_lite.evaluation import benchmark
+from musc_lite.evaluation.benchmark import CategoryResult, find_categories, run_benchmark, table
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ def saved(tmp_path_factory):
 
 @pytest.mark.parametrize("block", [1, 5, 100])
 def test_cluster_gives_the_scores_of_one_process(client, saved, block):
-    from musc_lite.cluster import mutual_scores_on_cluster
+    from musc_lite.scorers.cluster import mutual_scores_on_cluster
 
     path, expected = saved
     scores = mutual_scores_on_cluster(path, client, s=1, r=3, interval=(0.1, 0.4), block=block)
@@ -38,7 +38,7 @@ def test_cluster_gives_the_scores_of_one_process(client, saved, block):
 
 
 def test_a_worker_that_dies_midway_costs_time_only(client, saved, monkeypatch):
-    from musc_lite import cluster
+    from musc_lite.scorers import cluster
 
     compare, path = cluster._compare, saved[0]
 
@@ -74,7 +74,7 @@ def wait_until_some_are_done(client):
 
 
 def test_a_file_that_is_no_features_file_is_refused(client, tmp_path):
-    from musc_lite.cluster import mutual_scores_on_cluster
+    from musc_lite.scorers.cluster import mutual_scores_on_cluster
 
     with pytest.raises(DataNotFoundError, match="not a complete features file"):
         mutual_scores_on_cluster(tmp_path / "none", client, s=0, r=1)

@@ -19,10 +19,10 @@ import pytest
 from PIL import Image
 from serving import serve
 
-from musc_lite.benchmark import find_categories
-from musc_lite.datasets import load_btad, load_magnetic_tile, load_mvtec, load_visa
-from musc_lite.downloads import fetch, pip_download
-from musc_lite.errors import DownloadError
+from musc_lite.backbones.downloads import fetch, pip_download
+from musc_lite.data.loaders import load_btad, load_magnetic_tile, load_mvtec, load_visa
+from musc_lite.evaluation.benchmark import find_categories
+from musc_lite.support.errors import DownloadError
 
 SCRIPTS = Path(__file__).parents[1] / "data_scripts"
 MAGNETIC_TILE = Path(__file__).parents[2] / "shared" / "data" / "magnetic_tile"

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from musc_lite import images as images_module
-from musc_lite.datasets import left_out, load_btad, load_folder, load_magnetic_tile, load_mvtec, load_visa
-from musc_lite.errors import DataNotFoundError, ImageReadError
-from musc_lite.folders import natural_key
-from musc_lite.images import from_arrays
-from musc_lite.published import TEST_IMAGES
+from musc_lite.data import decode as images_module
+from musc_lite.data.arrays import from_arrays
+from musc_lite.data.folders import natural_key
+from musc_lite.data.loaders import left_out, load_btad, load_folder, load_magnetic_tile, load_mvtec, load_visa
+from musc_lite.data.published import TEST_IMAGES
+from musc_lite.support.errors import DataNotFoundError, ImageReadError
 
 # Data sets made small here hold fewer images than published.
 pytestmark = pytest.mark.filterwarnings("ignore:.*published:UserWarning")

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from serving import serve
 
-from musc_lite import downloads
-from musc_lite.downloads import fetch, pip_download
-from musc_lite.errors import DownloadError
+from musc_lite.backbones import downloads
+from musc_lite.backbones.downloads import fetch, pip_download
+from musc_lite.support.errors import DownloadError
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -260,7 +260,9 @@ def test_local_files_are_checked_and_used_where_they_are(tmp_path):
 
 def test_ctrl_c_keeps_what_came(server, tmp_path):
     server.pause = 0.05
-    program = f"from musc_lite.downloads import fetch; fetch({server.url!r}, {str(tmp_path / 'archive.zip')!r})"
+    program = (
+        f"from musc_lite.backbones.downloads import fetch; fetch({server.url!r}, {str(tmp_path / 'archive.zip')!r})"
+    )
     process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
     partial = tmp_path / "archive.zip.partial"
     deadline = time.monotonic() + 20

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from musc_lite import from_arrays, load_folder, planted_textures
-from musc_lite.duplicates import near_duplicates
-from musc_lite.errors import ImageReadError
-from musc_lite.images import ImageSet
+from musc_lite.data.duplicates import near_duplicates
+from musc_lite.data.image_set import ImageSet
+from musc_lite.support.errors import ImageReadError
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from musc_lite import images as images_module
+from musc_lite.data import decode as images_module
+from musc_lite.data.arrays import from_arrays
+from musc_lite.data.decode import count_pages, read_image, read_mask
+from musc_lite.data.image_set import ImageSet
 from musc_lite.detector import as_image_set
-from musc_lite.errors import ImageReadError
-from musc_lite.images import ImageSet, count_pages, from_arrays, read_image, read_mask
+from musc_lite.support.errors import ImageReadError
 
 RNG = np.random.default_rng(0)
 GRAY = RNG.integers(0, 256, (5, 7), dtype=np.uint8)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import label
 
 from musc_lite import evaluate
-from musc_lite.metrics import aupro
+from musc_lite.results.metrics import aupro
 
 
 def test_metrics_agree_with_the_published_code(golden):

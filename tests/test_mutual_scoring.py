@@ -18,7 +18,7 @@ from musc_lite import (
     similar_patch_counts,
     similarity_counts,
 )
-from musc_lite.mutual_scoring import count_pairs, least_memory, reference_distances
+from musc_lite.stages.mutual_scoring import count_pairs, least_memory, reference_distances
 
 METHODS = ("loop", "fast")
 

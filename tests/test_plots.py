@@ -4,8 +4,8 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from musc_lite import plots
-from musc_lite.plots import COLORS, color_range, overlay, plot_anomaly_map, plot_ranking
+from musc_lite.results import plots
+from musc_lite.results.plots import COLORS, color_range, overlay, plot_anomaly_map, plot_ranking
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from musc_lite import progress
-from musc_lite.progress import progress_bar
+from musc_lite.support import progress
+from musc_lite.support.progress import progress_bar
 
 
 @pytest.fixture(autouse=True)

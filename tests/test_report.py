@@ -6,7 +6,7 @@ from importlib.metadata import version
 import pytest
 
 from musc_lite import MuSc, planted_textures
-from musc_lite.report import Result, evaluate_detector, write_report
+from musc_lite.results.report import Result, evaluate_detector, write_report
 
 
 @pytest.fixture(scope="module")

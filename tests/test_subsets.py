@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import musc_lite
-from musc_lite.published import METRICS, PRESETS, PUBLISHED
-from musc_lite.subsets import divide, score_subsets
+from musc_lite.data.published import METRICS, PRESETS, PUBLISHED
+from musc_lite.evaluation.subsets import divide, score_subsets
 
 
 @given(

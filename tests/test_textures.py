@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from musc_lite import textures
-from musc_lite.textures import KINDS, PHOTOS, planted_textures
+from musc_lite.data import textures
+from musc_lite.data.textures import KINDS, PHOTOS, planted_textures
 
 SCRIPT = Path(__file__).parents[1] / "data_scripts" / "make_textures.py"
 

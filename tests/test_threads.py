@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from musc_lite import MuSc, from_arrays
-from musc_lite.threads import on_all_cores, one_thread
+from musc_lite.support.threads import on_all_cores, one_thread
 
 CPU = torch.device("cpu")
 ONE_CORE = """
 import contextlib, os, time, warnings
 import torch
 import musc_lite
-from musc_lite.aggregation import aggregate_each, as_tokens
+from musc_lite.stages.aggregation import aggregate_each, as_tokens
 
 warnings.simplefilter("ignore")
 torch.set_num_threads(2)

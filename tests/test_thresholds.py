@@ -5,8 +5,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import f1_score
 
-from musc_lite.metrics import f1_max
-from musc_lite.thresholds import Calls, best_f1_threshold, choose_threshold, count_outliers, in_words, largest_step
+from musc_lite.results.metrics import f1_max
+from musc_lite.stages.thresholds import (
+    Calls,
+    best_f1_threshold,
+    choose_threshold,
+    count_outliers,
+    in_words,
+    largest_step,
+)
 
 scores_and_labels = st.integers(2, 40).flatmap(
     lambda n: st.tuples(

@@ -14,11 +14,11 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from musc_lite import WeightsNotFoundError, load_backbone, planted_textures
-from musc_lite import weights as module
-from musc_lite.backbones import find_weights, keep_weights
+from musc_lite.backbones import weights as module
+from musc_lite.backbones.load import find_weights, keep_weights
+from musc_lite.backbones.weights import embedded_weights, fetch_embedded_weights, state_digest
 from musc_lite.cli import app
-from musc_lite.files import atomic_path
-from musc_lite.weights import embedded_weights, fetch_embedded_weights, state_digest
+from musc_lite.support.files import atomic_path
 
 
 @pytest.fixture
@@ -244,7 +244,7 @@ def hub(answer):
 ASK = """
 import sys, time
 import musc_lite
-from musc_lite import backbones  # importing is not what is measured
+from musc_lite.backbones import load as backbones  # importing is not what is measured
 import timm, open_clip
 backbones.load_backbone("vit_tiny_patch16_224", "random")
 start = time.perf_counter()
@@ -305,7 +305,7 @@ def test_weights_come_from_a_hub_that_has_them(tmp_path):
 
     program = """
 import musc_lite
-from musc_lite.backbones import find_weights
+from musc_lite.backbones.load import find_weights
 print(musc_lite.load_backbone("vit_tiny_patch16_224").weights_sha256, find_weights("vit_tiny_patch16_224"))
 """
     with hub(answer) as (address, requests):

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import ipywidgets
 
-from musc_lite.backbones import EMBEDDED, load_backbone
-from musc_lite.datasets import left_out, load_folder
+from musc_lite.backbones.load import EMBEDDED, load_backbone
+from musc_lite.data.image_set import ImageSet
+from musc_lite.data.loaders import left_out, load_folder
+from musc_lite.data.textures import PHOTOS, planted_textures
 from musc_lite.detector import MuSc
-from musc_lite.errors import MuScError
-from musc_lite.images import ImageSet
-from musc_lite.textures import PHOTOS, planted_textures
-from musc_lite.thresholds import in_words
+from musc_lite.stages.thresholds import in_words
+from musc_lite.support.errors import MuScError
 from musc_lite.widgets.explorer import Explorer, row
 from musc_lite.widgets.interval import IntervalExplorer
 from musc_lite.widgets.neighborhood import NeighborhoodExplorer

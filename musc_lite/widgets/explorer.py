@@ -14,10 +14,10 @@ from PIL import Image
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from musc_lite.data.image_set import ImageSet
 from musc_lite.detector import MuSc
-from musc_lite.images import ImageSet
-from musc_lite.mutual_scoring import nearest_distances
-from musc_lite.plots import COLORS, KINDS, outlined
+from musc_lite.results.plots import COLORS, KINDS, outlined
+from musc_lite.stages.mutual_scoring import nearest_distances
 from musc_lite.widgets.chart import histogram
 from musc_lite.widgets.tiles import jpeg
 

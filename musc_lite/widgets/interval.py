@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from musc_lite.detector import MuSc
-from musc_lite.mutual_scoring import interval_bounds
-from musc_lite.plots import plot_histogram
+from musc_lite.results.plots import plot_histogram
+from musc_lite.stages.mutual_scoring import interval_bounds
 from musc_lite.widgets.chart import Chart
 from musc_lite.widgets.explorer import FeatureExplorer, row
 

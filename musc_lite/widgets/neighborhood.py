@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from sklearn.metrics import average_precision_score
 
 from musc_lite.detector import MuSc
-from musc_lite.mutual_scoring import mutual_scores
-from musc_lite.plots import HEAT, color_range, pca_colors, plot_image, plot_patch_map
+from musc_lite.results.plots import HEAT, color_range, pca_colors, plot_image, plot_patch_map
+from musc_lite.stages.mutual_scoring import mutual_scores
 from musc_lite.widgets.chart import Chart
 from musc_lite.widgets.explorer import PICTURE, Explorer, row
 from musc_lite.widgets.tiles import Tiles, colored_layer

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from musc_lite.detector import MuSc
-from musc_lite.mutual_scoring import interval_average, interval_bounds
-from musc_lite.plots import COLORS, VIRIDIS, plot_distances, plot_image
+from musc_lite.results.plots import COLORS, VIRIDIS, plot_distances, plot_image
+from musc_lite.stages.mutual_scoring import interval_average, interval_bounds
 from musc_lite.widgets.chart import Chart, series
 from musc_lite.widgets.explorer import PICTURE, THUMBNAIL, FeatureExplorer, row
 from musc_lite.widgets.tiles import Tiles, colored_layer

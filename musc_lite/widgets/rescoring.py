@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 
 from musc_lite.detector import MuSc
-from musc_lite.plots import COLORS, KINDS, plot_image, plot_slopes
-from musc_lite.rescoring import image_similarity, rescore
+from musc_lite.results.plots import COLORS, KINDS, plot_image, plot_slopes
+from musc_lite.stages.rescoring import image_similarity, rescore
 from musc_lite.widgets.chart import Chart, series
 from musc_lite.widgets.explorer import THUMBNAIL, Explorer, row
 from musc_lite.widgets.tiles import Tiles

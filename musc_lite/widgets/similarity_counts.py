@@ -8,8 +8,8 @@ import traitlets
 from matplotlib.figure import Figure
 
 from musc_lite.detector import MuSc
-from musc_lite.mutual_scoring import similar_patch_counts, similarity_counts
-from musc_lite.plots import VIRIDIS, plot_histogram, plot_image, plot_patch_map
+from musc_lite.results.plots import VIRIDIS, plot_histogram, plot_image, plot_patch_map
+from musc_lite.stages.mutual_scoring import similar_patch_counts, similarity_counts
 from musc_lite.widgets.chart import Chart
 from musc_lite.widgets.explorer import PICTURE, FeatureExplorer, row
 from musc_lite.widgets.tiles import Tiles, colored_layer

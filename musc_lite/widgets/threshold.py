@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
 from musc_lite.detector import MuSc
-from musc_lite.plots import COLORS, KINDS, LINE_COLORS, plot_image, plot_ranking
+from musc_lite.results.plots import COLORS, KINDS, LINE_COLORS, plot_image, plot_ranking
 from musc_lite.widgets.chart import Chart, series
 from musc_lite.widgets.explorer import THUMBNAIL, Explorer, row
 from musc_lite.widgets.tiles import Tiles

@@ -57,7 +57,7 @@ class Reader:
 
 def _measured(file: str) -> dict:
     from musc_lite import ImageReadError
-    from musc_lite.images import read_image, read_mask
+    from musc_lite.data.decode import read_image, read_mask
 
     seconds, outcome, pixels = [], "read", None
     Path("/proc/self/clear_refs").write_text("5")  # sets VmHWM back to what is resident now
@@ -83,7 +83,7 @@ def _measured(file: str) -> dict:
 def _main(files: Iterable[str]) -> None:
     import resource  # Unix only
 
-    from musc_lite.images import read_image  # noqa: F401 (loaded before anything is measured)
+    from musc_lite.data.decode import read_image  # noqa: F401 (loaded before anything is measured)
 
     warnings.simplefilter("ignore")
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))

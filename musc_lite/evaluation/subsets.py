@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musc_lite.backbones import load_backbone
+from musc_lite.backbones.load import load_backbone
+from musc_lite.data.image_set import ImageSet
 from musc_lite.detector import MuSc, Scores
-from musc_lite.images import ImageSet
-from musc_lite.rescoring import rescore
+from musc_lite.stages.rescoring import rescore
 
 __all__ = ["divide", "score_subsets"]
 

@@ -1,4 +1,4 @@
-"""Read and check images: an ordered set of files or arrays, with optional labels and masks.
+"""Read a stranger's image file safely.
 
 Whatever goes in, 8-bit RGB comes out:
 
@@ -14,29 +14,25 @@ A file that cannot be read whole raises ``ImageReadError``; half an image never 
 be made to cost minutes or many GB; what is known to do so is refused before it is decoded (see `make stress`).
 """
 
-import hashlib
 import math
 import mmap
-import operator
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from functools import reduce
 from os import PathLike
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 import tifffile
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from musc_lite.errors import ImageReadError
-from musc_lite.labels import BY_MASKS, labeling
+from musc_lite.support.errors import ImageReadError
 
-__all__ = ["ImageSet", "count_pages", "from_arrays", "read_image", "read_mask"]
+__all__ = ["SKIP_HINT", "count_pages", "open_file", "read_image", "read_mask", "reason", "to_rgb"]
 
 T = TypeVar("T")
 # Closed on purpose: asked without a list, Pillow would hand an EPS named x.png to Ghostscript.
@@ -56,201 +52,6 @@ ORIENTATION = 274  # EXIF
 SKIP_HINT = "; repair or remove it, or leave bad files out (on_error='skip', --on-error skip)"
 
 
-@dataclass(eq=False, repr=False)
-class ImageSet:
-    """An ordered set of N images that are read when asked for.
-
-    Made by `from_arrays` and by the loaders of `musc_lite.datasets`.
-
-    Parameters
-    ----------
-    sources : list of Path or RGB PIL.Image
-        One for each image.
-    names : list of str
-        One for each image; for folders the path relative to the folder.
-    labels : (N,) ints, optional
-        0 normal, 1 defective.
-    mask_sources : list of Path, list of Path, (H, W) bool array or None, optional
-        One for each image; the files of a list are united; None where a normal image has no mask.
-    skipped : list of (Path, str)
-        Files that a loader left out, with the reason; and those of which it left out all but the first page.
-    labeling : str
-        One line on how the labels were understood, and how many there were when the set was made.
-
-    Examples
-    --------
-    >>> images = from_arrays([np.zeros((4, 6)), np.ones((4, 6))], labels=[0, 1])
-    >>> images
-    ImageSet(2 images: 1 normal, 1 defective; no masks)
-    >>> images[1].size, images[1].getpixel((0, 0))
-    ((6, 4), (255, 255, 255))
-    >>> images.subset(images.labels == 1).names
-    ['image_001']
-    """
-
-    sources: Sequence[Path | Image.Image]
-    names: Sequence[str]
-    labels: np.ndarray | None = None
-    mask_sources: Sequence[Path | list[Path] | np.ndarray | None] | None = None
-    skipped: list[tuple[Path, str]] = field(default_factory=list)
-    labeling: str = ""
-
-    def __post_init__(self):
-        if self.labels is not None:
-            self.labels = np.asarray(self.labels, dtype=int)
-        for what, values in (("names", self.names), ("labels", self.labels), ("masks", self.mask_sources)):
-            if values is not None and len(values) != len(self):
-                raise ValueError(f"{len(values)} {what} for {len(self)} images: give one for each image")
-
-    def __len__(self) -> int:
-        return len(self.sources)
-
-    def __getitem__(self, i: int) -> Image.Image:
-        source = self.sources[operator.index(i)]
-        # A copy, so that drawing on the result leaves the set as it is.
-        return source.copy() if isinstance(source, Image.Image) else read_image(source)
-
-    def __iter__(self) -> Iterator[Image.Image]:
-        return (self[i] for i in range(len(self)))
-
-    def __repr__(self) -> str:
-        text = f"{len(self)} images"
-        if self.labels is not None:
-            text += f": {np.sum(self.labels == 0)} normal, {np.sum(self.labels == 1)} defective"
-        text += "; no masks" if self.mask_sources is None else "; with masks"
-        text += f"; {len(self.skipped)} files skipped" if self.skipped else ""
-        return f"ImageSet({text})"
-
-    def subset(self, index: slice | Iterable[int] | Iterable[bool]) -> "ImageSet":
-        """Choose images, with their labels and masks, in the order of `index`.
-
-        Parameters
-        ----------
-        index : slice, ints or (N,) bools
-            As in NumPy. `skipped` and `labeling` are kept whole: they tell of the folder, not of the subset.
-        """
-        chosen = np.arange(len(self))[index if isinstance(index, slice) else list(index)]
-        columns = {name: getattr(self, name) for name in ("sources", "names", "labels", "mask_sources")}
-        return replace(self, **{k: [v[i] for i in chosen] for k, v in columns.items() if v is not None})
-
-    def mask(self, i: int) -> np.ndarray:
-        """Image i's mask at the image's own size: (H, W) bool, all False where there is none.
-
-        Raises
-        ------
-        ImageReadError
-            When the image or its mask cannot be read, or their sizes differ.
-        """
-        width, height = self[i].size
-        united = np.zeros((height, width), dtype=bool)
-        source = None if self.mask_sources is None else self.mask_sources[i]
-        if source is None:
-            return united
-        for part in source if isinstance(source, list) else [source]:
-            mask = part if isinstance(part, np.ndarray) else read_mask(part)
-            if mask.shape != united.shape:
-                sizes = f"{mask.shape[1]} x {mask.shape[0]} pixels, its image {self.sources[i]} {width} x {height}"
-                raise ImageReadError(f"the mask {part} has {sizes}: a mask must have its image's size")
-            united |= mask
-        return united
-
-    def masks(self, size: int | tuple[int, int]) -> np.ndarray | None:
-        """All masks, resized nearest-neighbor.
-
-        Parameters
-        ----------
-        size : int or (int, int)
-            Side of a square, or (height, width), in pixels.
-
-        Returns
-        -------
-        (N, H, W) bool array or None
-            True where defective, all False for an image without a mask; None where the set has no masks.
-        """
-        if self.mask_sources is None:
-            return None
-        height, width = (size, size) if np.ndim(size) == 0 else size
-        resized = np.zeros((len(self), height, width), dtype=bool)
-        for i, source in enumerate(self.mask_sources):
-            if source is not None:
-                full = Image.fromarray(self.mask(i).astype(np.uint8))
-                resized[i] = np.asarray(full.resize((width, height), Image.Resampling.NEAREST))
-        return resized
-
-    def digest(self, i: int) -> str:
-        """SHA-256 of image i's file, or of its size and pixels if it has none: a key for caches."""
-        source = self.sources[operator.index(i)]
-        if isinstance(source, Image.Image):
-            return hashlib.sha256(f"{source.mode} {source.size} ".encode() + source.tobytes()).hexdigest()
-        return _file_digest(source)
-
-    def fingerprint(self) -> str:
-        """SHA-256 of all names, labels, images and masks, in their order: tells one state of the data from another."""
-        lines = []
-        for i, name in enumerate(self.names):
-            label = None if self.labels is None else int(self.labels[i])
-            source = None if self.mask_sources is None else self.mask_sources[i]
-            if isinstance(source, np.ndarray):
-                masks = [hashlib.sha256(f"{source.shape} ".encode() + np.packbits(source).tobytes()).hexdigest()]
-            else:
-                parts = source if isinstance(source, list) else [source]
-                masks = [_file_digest(part) for part in parts if part is not None]
-            lines.append(f"{name} {label} {self.digest(i)} {' '.join(masks)}\n")
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _file_digest(path: Path) -> str:
-    return _read(path, lambda file: hashlib.file_digest(file, "sha256").hexdigest())
-
-
-def from_arrays(
-    arrays: Iterable[Any],
-    labels: Sequence[int] | np.ndarray | None = None,
-    masks: Iterable[Any] | None = None,
-    names: Sequence[str] | None = None,
-) -> ImageSet:
-    """Make an `ImageSet` of images in memory.
-
-    Parameters
-    ----------
-    arrays : images one by one, such as a list or a generator, or one 4-D batch
-        NumPy (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); torch (H, W), (1, H, W) or (3, H, W); or PIL images.
-        uint8, uint16 (0..65535), bool, or float in 0..1; tensors before normalization.
-    labels : (N,) of 0 and 1, optional
-        0 normal, 1 defective; taken from the masks when only those are given.
-    masks : list of (H, W) bool or integer arrays or None, optional
-        Nonzero is defective, None is a normal image.
-    names : list of str, optional
-        By default image_000, image_001, ...
-
-    Raises
-    ------
-    ValueError
-        When a shape, dtype, value or length is wrong, or labels and masks disagree.
-
-    Examples
-    --------
-    >>> images = from_arrays(np.zeros((2, 4, 4, 3), np.uint8), masks=[None, np.eye(4, dtype=bool)])
-    >>> images.labels
-    array([0, 1])
-    >>> images.masks(2)[1]
-    array([[ True, False], [False,  True]])
-    """
-    one_thing = isinstance(arrays, str | bytes | PathLike | dict) or not isinstance(arrays, Iterable)
-    if one_thing or getattr(arrays, "ndim", 4) != 4:
-        raise ValueError("give a list of images or one 4-D batch; one image: from_arrays([image])")
-    images = _each("image", _item_to_rgb, arrays)
-    if not images:
-        raise ValueError("no images: the list is empty")
-    names = [f"image_{i:03d}" for i in range(len(images))] if names is None else [str(name) for name in names]
-    labels = None if labels is None else _checked_labels(labels)
-    how = BY_MASKS if labels is None else "as given"
-    images = ImageSet(images, names, labels)
-    if masks is not None:
-        images = _with_checked_masks(replace(images, mask_sources=_each("mask", _checked_mask, masks)))
-    return images if images.labels is None else replace(images, labeling=labeling(images.labels, how))
-
-
 def read_image(path: str | PathLike, at_least: int | None = None) -> Image.Image:
     """Read one file as upright 8-bit RGB.
 
@@ -265,7 +66,7 @@ def read_image(path: str | PathLike, at_least: int | None = None) -> Image.Image
     ImageReadError
         When the file cannot be read whole as a PNG, JPEG, BMP, TIFF, WebP or HEIC image.
     """
-    return _read(path, lambda file: _to_rgb(_decode(file, at_least)))
+    return open_file(path, lambda file: to_rgb(_decode(file, at_least)))
 
 
 def read_mask(path: str | PathLike) -> np.ndarray:
@@ -275,7 +76,7 @@ def read_mask(path: str | PathLike) -> np.ndarray:
     reaches the upper half of its range counts there only: its edges are soft. So does a JPEG or HEIC, whose compression
     leaves noise around zero. Alpha does not count. Raises as `read_image` does.
     """
-    return _read(path, lambda file: _to_mask(_decode(file)))
+    return open_file(path, lambda file: _to_mask(_decode(file)))
 
 
 def count_pages(path: str | PathLike) -> int:
@@ -298,7 +99,7 @@ def count_pages(path: str | PathLike) -> int:
 # ---- from a file to pixels
 
 
-def _read(path: str | PathLike, use: Callable[[BinaryIO], T]) -> T:
+def open_file(path: str | PathLike, use: Callable[[BinaryIO], T]) -> T:
     """`use(open file)`; whatever goes wrong leaves as one ImageReadError that names the file."""
     path = Path(path)
     try:
@@ -310,14 +111,14 @@ def _read(path: str | PathLike, use: Callable[[BinaryIO], T]) -> T:
             return use(file)
     # Decoders raise nearly anything on damaged bytes: SyntaxError, struct.error, MemoryError, ...
     except Exception as error:
-        raise ImageReadError(f"{path} cannot be read: {_reason(error)}{SKIP_HINT}") from error
+        raise ImageReadError(f"{path} cannot be read: {reason(error)}{SKIP_HINT}") from error
 
 
 def _size(file: BinaryIO) -> int:
     return os.fstat(file.fileno()).st_size
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Say what went wrong in words for the user."""
     if isinstance(error, UnidentifiedImageError):
         return f"it is not a {', '.join(FORMATS)} image, or its header is damaged"
@@ -554,7 +355,8 @@ def _check_memory(n_bytes: int) -> None:
 # ---- from pixels of any kind to 8-bit RGB, or to a mask
 
 
-def _to_rgb(image: Image.Image | np.ndarray) -> Image.Image:
+def to_rgb(image: Image.Image | np.ndarray) -> Image.Image:
+    """Bring pixels of any kind upright to 8-bit RGB, transparent ones laid over white."""
     if isinstance(image, np.ndarray):
         image = _array_to_image(image)
     image = _upright(image)
@@ -656,79 +458,3 @@ def _to_uint8(pixels: np.ndarray) -> np.ndarray:
     if pixels.dtype.kind == "u" and pixels.itemsize == 2:
         return np.rint(pixels / 257).astype(np.uint8)
     return np.rint(pixels * 255).astype(np.uint8) if pixels.dtype.kind == "f" else pixels
-
-
-# ---- what `from_arrays` was given
-
-
-def _each(what: str, convert: Callable[[Any], T], items: Iterable[Any]) -> list[T]:
-    """`[convert(item) for item in items]`, with errors that say which item."""
-    results = []
-    for i, item in enumerate(items):
-        try:
-            results.append(convert(item))
-        except ValueError as error:
-            raise ValueError(f"{what} {i}: {error}") from error
-        except Exception as error:  # an opened PIL image whose file is damaged
-            raise ImageReadError(f"{what} {i} cannot be decoded: {_reason(error)}") from error
-    return results
-
-
-def _item_to_rgb(item: Any) -> Image.Image:
-    if isinstance(item, Image.Image):
-        return _to_rgb(item)
-    if isinstance(item, str | PathLike):
-        raise ValueError(f"{str(item)!r} is a path, not an image: load_folder([{str(item)!r}, ...]) reads files")
-    if isinstance(item, dict) or (
-        isinstance(item, tuple | list) and any(isinstance(part, Image.Image) or hasattr(part, "shape") for part in item)
-    ):
-        pairs = "such as (image for image, label in dataset)"
-        raise ValueError(f"a {type(item).__name__} is not an image: give the images alone, {pairs}")
-    pixels = _to_numpy(item)
-    if pixels.ndim == 4:
-        raise ValueError(f"shape {pixels.shape} is a batch's: give (image for batch in batches for image in batch)")
-    if _is_tensor(item) and pixels.ndim == 3:
-        pixels = np.moveaxis(pixels, 0, -1)
-    return _to_rgb(pixels)
-
-
-def _is_tensor(item: Any) -> bool:
-    return hasattr(item, "detach")  # told by a method, so that torch need not be imported
-
-
-def _to_numpy(item: Any) -> np.ndarray:
-    if _is_tensor(item):
-        item = item.detach().cpu()
-        item = item.float() if item.is_floating_point() else item  # NumPy has no bfloat16
-    return np.asarray(item)
-
-
-def _checked_labels(labels: Any) -> np.ndarray:
-    labels = _to_numpy(labels)
-    if labels.ndim != 1 or not np.isin(labels, (0, 1)).all():
-        raise ValueError("labels must be a flat list of 0 (normal) and 1 (defective)")
-    return labels
-
-
-def _checked_mask(mask: Any) -> np.ndarray | None:
-    if mask is None:
-        return None
-    mask = _to_numpy(mask)
-    if mask.ndim != 2 or mask.dtype.kind not in "biu":
-        raise ValueError(f"give (H, W) bool or integers, got shape {mask.shape} and dtype {mask.dtype}")
-    return mask != 0
-
-
-def _with_checked_masks(images: ImageSet) -> ImageSet:
-    """Hold masks in memory against image sizes and labels; make labels where there are none."""
-    marked = [mask is not None and mask.any() for mask in images.mask_sources]
-    images = images if images.labels is not None else replace(images, labels=marked)
-    for i, (image, mask) in enumerate(zip(images.sources, images.mask_sources, strict=True)):
-        if mask is not None and mask.shape[::-1] != image.size:
-            sizes = f"(H, W) = {mask.shape}, but its image has {image.size[::-1]}"
-            raise ValueError(f"mask {i} has {sizes}: make them equal")
-        if images.labels[i] == 1 and mask is None:
-            raise ValueError(f"image {i} is labeled 1 (defective) but has no mask: give one, or no masks at all")
-        if images.labels[i] == 0 and marked[i]:
-            raise ValueError(f"image {i} is labeled 0 (normal) but its mask marks a defect: correct one of them")
-    return images

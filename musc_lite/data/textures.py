@@ -26,7 +26,8 @@ from skimage.draw import bezier_curve
 from skimage.transform import AffineTransform, warp
 from skimage.util import img_as_float64
 
-from musc_lite.images import ImageSet, from_arrays
+from musc_lite.data.arrays import from_arrays
+from musc_lite.data.image_set import ImageSet
 
 __all__ = ["KINDS", "PHOTOS", "planted_textures"]
 

@@ -19,8 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musc_lite.aggregation import as_tokens
-from musc_lite.nearest import (
+from musc_lite.search.nearest import (
     TILE_BYTES,
     far_apart,
     for_each_pair,
@@ -32,8 +31,9 @@ from musc_lite.nearest import (
     project,
     squared_distances,
 )
-from musc_lite.parameters import check_interval, parse_bytes
-from musc_lite.threads import on_all_cores
+from musc_lite.stages.aggregation import as_tokens
+from musc_lite.support.parameters import check_interval, parse_bytes
+from musc_lite.support.threads import on_all_cores
 
 __all__ = [
     "interval_average",

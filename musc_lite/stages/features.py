@@ -17,12 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from musc_lite.backbones import Backbone
-from musc_lite.errors import DataNotFoundError
-from musc_lite.files import atomic_path, make_folder, not_written, read_tensors, remove_leftovers, write_tensors
-from musc_lite.images import ImageSet
-from musc_lite.progress import progress_bar
-from musc_lite.threads import on_all_cores
+from musc_lite.backbones.load import Backbone
+from musc_lite.data.image_set import ImageSet
+from musc_lite.support.errors import DataNotFoundError
+from musc_lite.support.files import atomic_path, make_folder, not_written, read_tensors, remove_leftovers, write_tensors
+from musc_lite.support.progress import progress_bar
+from musc_lite.support.threads import on_all_cores
 
 __all__ = ["Features", "extract_features"]
 

@@ -17,17 +17,17 @@ from pathlib import Path
 
 import numpy as np
 
-from musc_lite.backbones import Backbone
-from musc_lite.datasets import load_btad, load_magnetic_tile, load_mvtec, load_visa
+from musc_lite.backbones.load import Backbone
+from musc_lite.data.image_set import ImageSet
+from musc_lite.data.loaders import load_btad, load_magnetic_tile, load_mvtec, load_visa
+from musc_lite.data.published import METRICS, PUBLISHED, published_metrics
+from musc_lite.data.textures import PHOTOS, planted_textures
 from musc_lite.detector import MuSc, Scores
-from musc_lite.errors import DataNotFoundError
-from musc_lite.files import atomic_path
-from musc_lite.images import ImageSet
-from musc_lite.metrics import evaluate
-from musc_lite.published import METRICS, PUBLISHED, published_metrics
-from musc_lite.report import METRIC_TITLES, versions
-from musc_lite.subsets import divide, score_subsets
-from musc_lite.textures import PHOTOS, planted_textures
+from musc_lite.evaluation.subsets import divide, score_subsets
+from musc_lite.results.metrics import evaluate
+from musc_lite.results.report import METRIC_TITLES, versions
+from musc_lite.support.errors import DataNotFoundError
+from musc_lite.support.files import atomic_path
 
 __all__ = ["DATASETS", "CategoryResult", "find_categories", "run_benchmark", "table"]
 
@@ -228,7 +228,7 @@ def _write(path: Path, text: str) -> None:
 def _write_tables(output: Path, dataset: str, results: Sequence[CategoryResult]) -> None:
     import matplotlib.pyplot as plt
 
-    from musc_lite.plots import plot_comparison
+    from musc_lite.results.plots import plot_comparison
 
     run = results[0].run
     settings = "; ".join(

@@ -19,13 +19,20 @@ import requests
 import urllib3
 from tqdm import tqdm
 
-from musc_lite.archives import describe
-from musc_lite.errors import DownloadError
+from musc_lite.support.errors import DownloadError
 
-__all__ = ["fetch", "pip_download"]
+__all__ = ["describe", "fetch", "pip_download"]
 
 CHUNK = 1 << 14  # small: what a broken connection loses of bytes that had come
 BY_HAND = "get the file by hand and give that one (scripts in data_scripts/: --url FILE_OR_URL)"
+KINDS = {
+    b"PK": "a zip archive",
+    b"\x1f\x8b": "gzip data",
+    b"\xfd7zXZ\0": "xz data",
+    b"BZh": "bzip2 data",
+    b"7z\xbc\xaf": "a 7z archive, which Python does not read",
+    b"Rar!": "a RAR archive, which Python does not read",
+}
 BROKEN = (
     requests.ConnectionError,
     requests.Timeout,
@@ -311,3 +318,16 @@ def _difference(path: Path, size: int | None, sha256: str | None) -> str:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return "" if digest == sha256.lower() else f"its SHA-256 is {digest} instead of {sha256.lower()}, and it is {kind}"
+
+
+def describe(path: Path) -> str:
+    """Say what a file is by its first bytes."""
+    with path.open("rb") as file:
+        head = file.read(512)
+    if not head:
+        return "an empty file"
+    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return "a web page"
+    if head[257:262] == b"ustar":
+        return "a tar archive"
+    return next((kind for magic, kind in KINDS.items() if head.startswith(magic)), "no archive that is known here")

@@ -13,13 +13,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from musc_lite.datasets import left_out
+from musc_lite.data.image_set import ImageSet
+from musc_lite.data.loaders import left_out
 from musc_lite.detector import MuSc, Scores
-from musc_lite.files import atomic_path
-from musc_lite.images import ImageSet
-from musc_lite.metrics import Metrics, evaluate
-from musc_lite.plots import color_range, outlined, overlay, plot_ranking
-from musc_lite.thresholds import in_words
+from musc_lite.results.metrics import Metrics, evaluate
+from musc_lite.results.plots import color_range, outlined, overlay, plot_ranking
+from musc_lite.stages.thresholds import in_words
+from musc_lite.support.files import atomic_path
 
 __all__ = ["Result", "evaluate_detector", "versions", "write_report"]
 
@@ -135,7 +135,7 @@ def write_report(
     """
     path = Path(path)
     names = [n for n in METRIC_TITLES if any(np.isfinite(getattr(r.metrics, n)) for r in results)]
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("musc_lite", "."), autoescape=True)
+    environment = jinja2.Environment(loader=jinja2.PackageLoader("musc_lite.results", "."), autoescape=True)
     page = environment.get_template("report.html.jinja").render(
         title=title,
         metric_names=[METRIC_TITLES[name] for name in names],

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from musc_lite.threads import on_all_cores
+from musc_lite.support.threads import on_all_cores
 
 __all__ = ["aggregate", "aggregate_each", "neighborhood_mean", "normalize_tokens"]
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from musc_lite.errors import DataNotFoundError, FileWriteError
+from musc_lite.support.errors import DataNotFoundError, FileWriteError
 
 __all__ = ["atomic_path", "make_folder", "not_written", "read_tensors", "remove_leftovers", "write_tensors"]
 

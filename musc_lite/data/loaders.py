@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from musc_lite.errors import DataNotFoundError, ImageReadError
-from musc_lite.folders import (
+from musc_lite.data.decode import SKIP_HINT, count_pages, read_image
+from musc_lite.data.folders import (
     PAGED,
     Skipped,
     entries,
@@ -35,9 +35,10 @@ from musc_lite.folders import (
     summarize,
     why_left_out,
 )
-from musc_lite.images import SKIP_HINT, ImageSet, count_pages, read_image
-from musc_lite.labels import BY_MASKS, LABELS, NORMAL_FOLDERS, folder_labels, labeling
-from musc_lite.published import TEST_IMAGES
+from musc_lite.data.image_set import ImageSet
+from musc_lite.data.labels import BY_MASKS, LABELS, NORMAL_FOLDERS, folder_labels, labeling
+from musc_lite.data.published import TEST_IMAGES
+from musc_lite.support.errors import DataNotFoundError, ImageReadError
 
 __all__ = ["left_out", "load_btad", "load_folder", "load_magnetic_tile", "load_mvtec", "load_visa"]
 

@@ -18,20 +18,13 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
-from musc_lite.errors import ArchiveError
+from musc_lite.backbones.downloads import describe
+from musc_lite.support.errors import ArchiveError
 
-__all__ = ["atomic_folder", "describe", "find_folder", "unpack"]
+__all__ = ["atomic_folder", "find_folder", "unpack"]
 
 BLOCK = 4096  # what even an empty file takes on a disk, about
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError)
-KINDS = {
-    b"PK": "a zip archive",
-    b"\x1f\x8b": "gzip data",
-    b"\xfd7zXZ\0": "xz data",
-    b"BZh": "bzip2 data",
-    b"7z\xbc\xaf": "a 7z archive, which Python does not read",
-    b"Rar!": "a RAR archive, which Python does not read",
-}
 
 
 def unpack(
@@ -142,19 +135,6 @@ def find_folder(folder: Path, *patterns: str, depth: int = 2) -> Path:
     there = sorted(path.relative_to(folder).as_posix() for path in [*folder.glob("*"), *folder.glob("*/*")])
     listed = ", ".join(there[:8]) + (", ..." if len(there) > 8 else "") or "nothing"
     raise ArchiveError(f"not the expected data: {' or '.join(patterns)} was looked for, there are {listed}")
-
-
-def describe(path: Path) -> str:
-    """Say what a file is by its first bytes."""
-    with path.open("rb") as file:
-        head = file.read(512)
-    if not head:
-        return "an empty file"
-    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
-        return "a web page"
-    if head[257:262] == b"ustar":
-        return "a tar archive"
-    return next((kind for magic, kind in KINDS.items() if head.startswith(magic)), "no archive that is known here")
 
 
 def _unpack_into(folder: Path, raw: BinaryIO, largest: int, progress: bool) -> None:

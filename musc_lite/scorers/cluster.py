@@ -16,10 +16,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from musc_lite.aggregation import aggregate
-from musc_lite.errors import DataNotFoundError
-from musc_lite.mutual_scoring import interval_average
-from musc_lite.nearest import images_at_once, nearest_of_pairs, squared_distances
+from musc_lite.search.nearest import images_at_once, nearest_of_pairs, squared_distances
+from musc_lite.stages.aggregation import aggregate
+from musc_lite.stages.mutual_scoring import interval_average
+from musc_lite.support.errors import DataNotFoundError
 
 if TYPE_CHECKING:
     from distributed import Client

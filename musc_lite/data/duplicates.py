@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from musc_lite.images import ImageSet, read_image
-from musc_lite.progress import progress_bar
+from musc_lite.data.decode import read_image
+from musc_lite.data.image_set import ImageSet
+from musc_lite.support.progress import progress_bar
 
 __all__ = ["near_duplicates"]
 

@@ -22,9 +22,7 @@ from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 
-from musc_lite.errors import WeightsNotFoundError
-from musc_lite.threads import on_all_cores
-from musc_lite.weights import (
+from musc_lite.backbones.weights import (
     embedded_weights,
     fetch_embedded_weights,
     kept_path,
@@ -33,6 +31,8 @@ from musc_lite.weights import (
     state_digest,
     write_weights,
 )
+from musc_lite.support.errors import WeightsNotFoundError
+from musc_lite.support.threads import on_all_cores
 
 __all__ = ["Backbone", "find_weights", "keep_weights", "load_backbone"]
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musc_lite.threads import on_all_cores, one_thread
+from musc_lite.support.threads import on_all_cores, one_thread
 
 __all__ = [
     "far_apart",
@@ -56,7 +56,7 @@ def nearest_of_pairs(tokens: Tensor, progress: Callable[[int], object] | None = 
         Entry [i, j, m] leads from patch m of image i to image j; [i, i] is infinite.
     """
     if is_fused(tokens.device):
-        from musc_lite import gpu
+        from musc_lite.search import gpu
 
         return gpu.nearest_of_pairs(tokens, progress)
     n_images, n_patches, _ = tokens.shape
@@ -95,7 +95,7 @@ def nearest_to_references(
         Called with the number of pairs done since the last call.
     """
     if is_fused(tokens.device):
-        from musc_lite import gpu
+        from musc_lite.search import gpu
 
         for i, nearest in enumerate(gpu.nearest_to_references(tokens, references, window, grid)):
             use(i, nearest)

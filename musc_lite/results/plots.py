@@ -23,7 +23,7 @@ from scipy.ndimage import binary_dilation
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from musc_lite.mutual_scoring import interval_bounds
+from musc_lite.stages.mutual_scoring import interval_bounds
 
 __all__ = [
     "COLORS",

@@ -1,0 +1,139 @@
+"""Images in memory, from NumPy, PyTorch or Pillow, become an `ImageSet`."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from os import PathLike
+from typing import Any, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from musc_lite.data.decode import reason, to_rgb
+from musc_lite.data.image_set import ImageSet
+from musc_lite.data.labels import BY_MASKS, labeling
+from musc_lite.support.errors import ImageReadError
+
+__all__ = ["from_arrays"]
+
+T = TypeVar("T")
+
+
+def from_arrays(
+    arrays: Iterable[Any],
+    labels: Sequence[int] | np.ndarray | None = None,
+    masks: Iterable[Any] | None = None,
+    names: Sequence[str] | None = None,
+) -> ImageSet:
+    """Make an `ImageSet` of images in memory.
+
+    Parameters
+    ----------
+    arrays : images one by one, such as a list or a generator, or one 4-D batch
+        NumPy (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); torch (H, W), (1, H, W) or (3, H, W); or PIL images.
+        uint8, uint16 (0..65535), bool, or float in 0..1; tensors before normalization.
+    labels : (N,) of 0 and 1, optional
+        0 normal, 1 defective; taken from the masks when only those are given.
+    masks : list of (H, W) bool or integer arrays or None, optional
+        Nonzero is defective, None is a normal image.
+    names : list of str, optional
+        By default image_000, image_001, ...
+
+    Raises
+    ------
+    ValueError
+        When a shape, dtype, value or length is wrong, or labels and masks disagree.
+
+    Examples
+    --------
+    >>> images = from_arrays(np.zeros((2, 4, 4, 3), np.uint8), masks=[None, np.eye(4, dtype=bool)])
+    >>> images.labels
+    array([0, 1])
+    >>> images.masks(2)[1]
+    array([[ True, False], [False,  True]])
+    """
+    one_thing = isinstance(arrays, str | bytes | PathLike | dict) or not isinstance(arrays, Iterable)
+    if one_thing or getattr(arrays, "ndim", 4) != 4:
+        raise ValueError("give a list of images or one 4-D batch; one image: from_arrays([image])")
+    images = _each("image", _item_to_rgb, arrays)
+    if not images:
+        raise ValueError("no images: the list is empty")
+    names = [f"image_{i:03d}" for i in range(len(images))] if names is None else [str(name) for name in names]
+    labels = None if labels is None else _checked_labels(labels)
+    how = BY_MASKS if labels is None else "as given"
+    images = ImageSet(images, names, labels)
+    if masks is not None:
+        images = _with_checked_masks(replace(images, mask_sources=_each("mask", _checked_mask, masks)))
+    return images if images.labels is None else replace(images, labeling=labeling(images.labels, how))
+
+
+def _each(what: str, convert: Callable[[Any], T], items: Iterable[Any]) -> list[T]:
+    """`[convert(item) for item in items]`, with errors that say which item."""
+    results = []
+    for i, item in enumerate(items):
+        try:
+            results.append(convert(item))
+        except ValueError as error:
+            raise ValueError(f"{what} {i}: {error}") from error
+        except Exception as error:  # an opened PIL image whose file is damaged
+            raise ImageReadError(f"{what} {i} cannot be decoded: {reason(error)}") from error
+    return results
+
+
+def _item_to_rgb(item: Any) -> Image.Image:
+    if isinstance(item, Image.Image):
+        return to_rgb(item)
+    if isinstance(item, str | PathLike):
+        raise ValueError(f"{str(item)!r} is a path, not an image: load_folder([{str(item)!r}, ...]) reads files")
+    if isinstance(item, dict) or (
+        isinstance(item, tuple | list) and any(isinstance(part, Image.Image) or hasattr(part, "shape") for part in item)
+    ):
+        pairs = "such as (image for image, label in dataset)"
+        raise ValueError(f"a {type(item).__name__} is not an image: give the images alone, {pairs}")
+    pixels = _to_numpy(item)
+    if pixels.ndim == 4:
+        raise ValueError(f"shape {pixels.shape} is a batch's: give (image for batch in batches for image in batch)")
+    if _is_tensor(item) and pixels.ndim == 3:
+        pixels = np.moveaxis(pixels, 0, -1)
+    return to_rgb(pixels)
+
+
+def _is_tensor(item: Any) -> bool:
+    return hasattr(item, "detach")  # told by a method, so that torch need not be imported
+
+
+def _to_numpy(item: Any) -> np.ndarray:
+    if _is_tensor(item):
+        item = item.detach().cpu()
+        item = item.float() if item.is_floating_point() else item  # NumPy has no bfloat16
+    return np.asarray(item)
+
+
+def _checked_labels(labels: Any) -> np.ndarray:
+    labels = _to_numpy(labels)
+    if labels.ndim != 1 or not np.isin(labels, (0, 1)).all():
+        raise ValueError("labels must be a flat list of 0 (normal) and 1 (defective)")
+    return labels
+
+
+def _checked_mask(mask: Any) -> np.ndarray | None:
+    if mask is None:
+        return None
+    mask = _to_numpy(mask)
+    if mask.ndim != 2 or mask.dtype.kind not in "biu":
+        raise ValueError(f"give (H, W) bool or integers, got shape {mask.shape} and dtype {mask.dtype}")
+    return mask != 0
+
+
+def _with_checked_masks(images: ImageSet) -> ImageSet:
+    """Hold masks in memory against image sizes and labels; make labels where there are none."""
+    marked = [mask is not None and mask.any() for mask in images.mask_sources]
+    images = images if images.labels is not None else replace(images, labels=marked)
+    for i, (image, mask) in enumerate(zip(images.sources, images.mask_sources, strict=True)):
+        if mask is not None and mask.shape[::-1] != image.size:
+            sizes = f"(H, W) = {mask.shape}, but its image has {image.size[::-1]}"
+            raise ValueError(f"mask {i} has {sizes}: make them equal")
+        if images.labels[i] == 1 and mask is None:
+            raise ValueError(f"image {i} is labeled 1 (defective) but has no mask: give one, or no masks at all")
+        if images.labels[i] == 0 and marked[i]:
+            raise ValueError(f"image {i} is labeled 0 (normal) but its mask marks a defect: correct one of them")
+    return images

@@ -1,0 +1,162 @@
+"""An ordered set of images with optional labels and masks, read when they are asked for."""
+
+import hashlib
+import operator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from musc_lite.data.decode import open_file, read_image, read_mask
+from musc_lite.support.errors import ImageReadError
+
+__all__ = ["ImageSet"]
+
+
+@dataclass(eq=False, repr=False)
+class ImageSet:
+    """An ordered set of N images that are read when asked for.
+
+    Made by `from_arrays` and by the loaders of `musc_lite.data.loaders`.
+
+    Parameters
+    ----------
+    sources : list of Path or RGB PIL.Image
+        One for each image.
+    names : list of str
+        One for each image; for folders the path relative to the folder.
+    labels : (N,) ints, optional
+        0 normal, 1 defective.
+    mask_sources : list of Path, list of Path, (H, W) bool array or None, optional
+        One for each image; the files of a list are united; None where a normal image has no mask.
+    skipped : list of (Path, str)
+        Files that a loader left out, with the reason; and those of which it left out all but the first page.
+    labeling : str
+        One line on how the labels were understood, and how many there were when the set was made.
+
+    Examples
+    --------
+    >>> images = from_arrays([np.zeros((4, 6)), np.ones((4, 6))], labels=[0, 1])
+    >>> images
+    ImageSet(2 images: 1 normal, 1 defective; no masks)
+    >>> images[1].size, images[1].getpixel((0, 0))
+    ((6, 4), (255, 255, 255))
+    >>> images.subset(images.labels == 1).names
+    ['image_001']
+    """
+
+    sources: Sequence[Path | Image.Image]
+    names: Sequence[str]
+    labels: np.ndarray | None = None
+    mask_sources: Sequence[Path | list[Path] | np.ndarray | None] | None = None
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
+    labeling: str = ""
+
+    def __post_init__(self):
+        if self.labels is not None:
+            self.labels = np.asarray(self.labels, dtype=int)
+        for what, values in (("names", self.names), ("labels", self.labels), ("masks", self.mask_sources)):
+            if values is not None and len(values) != len(self):
+                raise ValueError(f"{len(values)} {what} for {len(self)} images: give one for each image")
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, i: int) -> Image.Image:
+        source = self.sources[operator.index(i)]
+        # A copy, so that drawing on the result leaves the set as it is.
+        return source.copy() if isinstance(source, Image.Image) else read_image(source)
+
+    def __iter__(self) -> Iterator[Image.Image]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        text = f"{len(self)} images"
+        if self.labels is not None:
+            text += f": {np.sum(self.labels == 0)} normal, {np.sum(self.labels == 1)} defective"
+        text += "; no masks" if self.mask_sources is None else "; with masks"
+        text += f"; {len(self.skipped)} files skipped" if self.skipped else ""
+        return f"ImageSet({text})"
+
+    def subset(self, index: slice | Iterable[int] | Iterable[bool]) -> "ImageSet":
+        """Choose images, with their labels and masks, in the order of `index`.
+
+        Parameters
+        ----------
+        index : slice, ints or (N,) bools
+            As in NumPy. `skipped` and `labeling` are kept whole: they tell of the folder, not of the subset.
+        """
+        chosen = np.arange(len(self))[index if isinstance(index, slice) else list(index)]
+        columns = {name: getattr(self, name) for name in ("sources", "names", "labels", "mask_sources")}
+        return replace(self, **{k: [v[i] for i in chosen] for k, v in columns.items() if v is not None})
+
+    def mask(self, i: int) -> np.ndarray:
+        """Image i's mask at the image's own size: (H, W) bool, all False where there is none.
+
+        Raises
+        ------
+        ImageReadError
+            When the image or its mask cannot be read, or their sizes differ.
+        """
+        width, height = self[i].size
+        united = np.zeros((height, width), dtype=bool)
+        source = None if self.mask_sources is None else self.mask_sources[i]
+        if source is None:
+            return united
+        for part in source if isinstance(source, list) else [source]:
+            mask = part if isinstance(part, np.ndarray) else read_mask(part)
+            if mask.shape != united.shape:
+                sizes = f"{mask.shape[1]} x {mask.shape[0]} pixels, its image {self.sources[i]} {width} x {height}"
+                raise ImageReadError(f"the mask {part} has {sizes}: a mask must have its image's size")
+            united |= mask
+        return united
+
+    def masks(self, size: int | tuple[int, int]) -> np.ndarray | None:
+        """All masks, resized nearest-neighbor.
+
+        Parameters
+        ----------
+        size : int or (int, int)
+            Side of a square, or (height, width), in pixels.
+
+        Returns
+        -------
+        (N, H, W) bool array or None
+            True where defective, all False for an image without a mask; None where the set has no masks.
+        """
+        if self.mask_sources is None:
+            return None
+        height, width = (size, size) if np.ndim(size) == 0 else size
+        resized = np.zeros((len(self), height, width), dtype=bool)
+        for i, source in enumerate(self.mask_sources):
+            if source is not None:
+                full = Image.fromarray(self.mask(i).astype(np.uint8))
+                resized[i] = np.asarray(full.resize((width, height), Image.Resampling.NEAREST))
+        return resized
+
+    def digest(self, i: int) -> str:
+        """SHA-256 of image i's file, or of its size and pixels if it has none: a key for caches."""
+        source = self.sources[operator.index(i)]
+        if isinstance(source, Image.Image):
+            return hashlib.sha256(f"{source.mode} {source.size} ".encode() + source.tobytes()).hexdigest()
+        return _file_digest(source)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all names, labels, images and masks, in their order: tells one state of the data from another."""
+        lines = []
+        for i, name in enumerate(self.names):
+            label = None if self.labels is None else int(self.labels[i])
+            source = None if self.mask_sources is None else self.mask_sources[i]
+            if isinstance(source, np.ndarray):
+                masks = [hashlib.sha256(f"{source.shape} ".encode() + np.packbits(source).tobytes()).hexdigest()]
+            else:
+                parts = source if isinstance(source, list) else [source]
+                masks = [_file_digest(part) for part in parts if part is not None]
+            lines.append(f"{name} {label} {self.digest(i)} {' '.join(masks)}\n")
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    return open_file(path, lambda file: hashlib.file_digest(file, "sha256").hexdigest())

@@ -1,0 +1,1 @@
+"""The method in the order of the paper: features, aggregation, mutual scoring, maps, re-scoring, thresholds."""
