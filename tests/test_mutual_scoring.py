@@ -12,12 +12,12 @@ from musc_lite import (
     aggregate,
     interval_average,
     mutual_scores,
-    nearest,
     nearest_distances,
     nearest_patches,
     similar_patch_counts,
     similarity_counts,
 )
+from musc_lite.search import nearest
 from musc_lite.stages.mutual_scoring import count_pairs, least_memory, reference_distances
 
 METHODS = ("loop", "fast")

@@ -38,6 +38,7 @@ class ImageSet:
 
     Examples
     --------
+    >>> from musc_lite import from_arrays
     >>> images = from_arrays([np.zeros((4, 6)), np.ones((4, 6))], labels=[0, 1])
     >>> images
     ImageSet(2 images: 1 normal, 1 defective; no masks)
