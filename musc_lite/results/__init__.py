@@ -2,4 +2,4 @@
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submodules=["metrics", "plots", "report"])
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submodules=["exports", "metrics", "plots", "report", "scores"])

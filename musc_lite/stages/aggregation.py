@@ -5,14 +5,18 @@ patch grid gives one description of the image per degree r; the degrees are scor
 Paper: section "Local Neighborhood Aggregation with Multiple Degrees".
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from musc_lite.support.parameters import check_degrees
+from musc_lite.support.part import Part
 from musc_lite.support.threads import on_all_cores
 
-__all__ = ["aggregate", "aggregate_each", "neighborhood_mean", "normalize_tokens"]
+__all__ = ["LNAMD", "aggregate", "aggregate_each", "neighborhood_mean", "normalize_tokens"]
 
 
 def as_tokens(tokens: Tensor | np.ndarray, keep_half: bool = False) -> Tensor:
@@ -154,3 +158,28 @@ def aggregate_each(tokens: Tensor, grid: tuple[int, int], r: int, device: torch.
     for _ in on_all_cores(aggregate_image, range(len(tokens)), device):
         pass
     return aggregated
+
+
+class LNAMD(Part):
+    """The paper's aggregation: `aggregate` at several degrees.
+
+    Parameters
+    ----------
+    r : sequence of int, optional
+        Aggregation degrees, odd; None: the backbone's default.
+    """
+
+    def __init__(self, r: Sequence[int] | None = None):
+        self.r = r
+
+    def check(self) -> None:
+        """Refuse what are no degrees."""
+        check_degrees(self.r)
+
+    def degrees(self, default: Sequence[int]) -> tuple[int, ...]:
+        """Give the degrees, where the backbone's default are these."""
+        return tuple(default if self.r is None else self.r)
+
+    def aggregate(self, tokens: Tensor, grid: tuple[int, int], r: int, device: torch.device) -> Tensor:
+        """Aggregate one layer's tokens (N, M, C) at one degree, onto a device: `aggregate_each`."""
+        return aggregate_each(tokens, grid, r, device)

@@ -5,7 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["image_scores_from_maps", "upsample_maps"]
+from musc_lite.support.part import Part
+
+__all__ = ["MaxPooling", "image_scores_from_maps", "upsample_maps"]
 
 
 def upsample_maps(
@@ -59,3 +61,11 @@ def image_scores_from_maps(maps: Tensor | np.ndarray) -> Tensor:
     tensor([0.7000], dtype=torch.float64)
     """
     return torch.as_tensor(maps).amax(dim=(-2, -1))
+
+
+class MaxPooling(Part):
+    """The paper's image score: the largest value of the map."""
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """Score each map, (N, H, W) -> (N,)."""
+        return image_scores_from_maps(maps)

@@ -13,7 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["image_similarity", "keep_top_k", "rescore"]
+from musc_lite.support.parameters import check_windows
+from musc_lite.support.part import Part
+
+__all__ = ["RsCIN", "image_similarity", "keep_top_k", "rescore"]
 
 
 def image_similarity(class_tokens: Tensor | np.ndarray) -> Tensor:
@@ -130,3 +133,53 @@ def neighborhood_scores(similarity: Tensor, scores: Tensor, windows: Sequence[in
             )
         means.append(weights @ scores / total)
     return torch.stack(means).mean(dim=0)
+
+
+class RsCIN(Part):
+    """The paper's re-scoring: `rescore` with these windows.
+
+    Parameters
+    ----------
+    windows : sequence of int
+        Neighborhood sizes; () turns it off.
+    """
+
+    def __init__(self, windows: Sequence[int] = (1, 2, 3)):
+        self.windows = windows
+
+    def check(self) -> None:
+        """Refuse what are no neighborhood sizes."""
+        check_windows(self.windows)
+
+    def describe(self) -> dict[str, str]:
+        """Name the windows."""
+        return {"re-scoring windows": ", ".join(map(str, self.windows)) or "none"}
+
+    def rescore(self, map_scores: Tensor, class_tokens: Tensor) -> Tensor:
+        """Re-score a batch: scores (N,) and class tokens (N, D) -> (N,)."""
+        return rescore(map_scores, class_tokens, self.windows)
+
+    def rescore_new(self, new: Tensor, new_tokens: Tensor, map_scores: Tensor, class_tokens: Tensor) -> Tensor:
+        """Re-score each new image as if it were one more image of the batch.
+
+        Parameters
+        ----------
+        new : Tensor (Q,)
+            Scores of the new images before re-scoring.
+        new_tokens : Tensor (Q, D)
+        map_scores, class_tokens : Tensor (N,), (N, D)
+            Of the batch; its scores before re-scoring give the range that is scaled to 0..1.
+
+        Returns
+        -------
+        Tensor (Q,)
+        """
+        if not len(self.windows):
+            return new
+        scaled = scale_scores(torch.cat([new, map_scores]), map_scores.min(), map_scores.max())
+        own, batch = scaled[: len(new)], scaled[len(new) :]
+        rescored = []
+        for score, token in zip(own, new_tokens, strict=True):
+            similarity = image_similarity(torch.cat([token[None], class_tokens]))[:1]  # (1, 1 + N)
+            rescored.append(neighborhood_scores(similarity, torch.cat([score[None], batch]), self.windows))
+        return torch.cat(rescored)

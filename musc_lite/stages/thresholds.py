@@ -9,8 +9,18 @@ from sklearn.metrics import precision_recall_curve
 from sklearn.mixture import GaussianMixture
 
 from musc_lite.support.parameters import check_contamination
+from musc_lite.support.part import Part
 
-__all__ = ["Calls", "Step", "best_f1_threshold", "choose_threshold", "count_outliers", "in_words", "largest_step"]
+__all__ = [
+    "Calls",
+    "Contamination",
+    "Step",
+    "best_f1_threshold",
+    "choose_threshold",
+    "count_outliers",
+    "in_words",
+    "largest_step",
+]
 
 LEAST_FOR_MIXTURE = 20  # images: two normal distributions have five parameters
 FEW = 10  # images: with fewer, the spread of the scores is a guess
@@ -91,6 +101,31 @@ def count_outliers(scores: ArrayLike) -> int:
     """
     scores = np.asarray(scores, dtype=float)
     return max(int((scores > _lower_half_limit(scores)).sum()), _count_upper_group(scores))
+
+
+class Contamination(Part):
+    """Draw the line from the scores of the batch: `choose_threshold`.
+
+    Parameters
+    ----------
+    share : "auto" or float
+        The expected share of defective images, in (0, 0.5]; "auto": read from the scores.
+    """
+
+    def __init__(self, share: str | float = "auto"):
+        self.share = share
+
+    def check(self) -> None:
+        """Refuse what is no share."""
+        check_contamination(self.share)
+
+    def describe(self) -> dict[str, str]:
+        """Name the rule."""
+        return {"threshold": f"contamination {self.share!r}"}
+
+    def draw(self, image_scores: ArrayLike, map_scores: ArrayLike) -> float:
+        """Give the threshold for a batch's scores (N,) after and before re-scoring."""
+        return choose_threshold(image_scores, self.share, map_scores)
 
 
 def _lower_half_limit(scores: np.ndarray) -> float:

@@ -4,7 +4,15 @@ from numbers import Integral, Real
 
 import numpy as np
 
-__all__ = ["check_contamination", "check_interval", "check_parameters", "parse_bytes"]
+__all__ = [
+    "check_contamination",
+    "check_count",
+    "check_degrees",
+    "check_interval",
+    "check_parameters",
+    "check_windows",
+    "parse_bytes",
+]
 
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "B": 1}
 
@@ -19,13 +27,29 @@ def check_parameters(
 ) -> None:
     """Refuse what no batch and no backbone makes right; raise ValueError."""
     check_interval(interval)
-    if r is not None and not (_are_counts(r) and len(r) and all(degree % 2 for degree in r)):
-        raise ValueError(f"r must be a list of odd whole numbers such as (1, 3, 5), got {r!r}")
-    if not _are_counts(windows):
-        raise ValueError(f"windows must be a list of numbers of images, at least 1 each, or (), got {windows!r}")
+    check_degrees(r)
+    check_windows(windows)
     check_contamination(contamination)
     if max_memory is not None:
         parse_bytes(max_memory)
+
+
+def check_degrees(r: object) -> None:
+    """Refuse what are no aggregation degrees; None is the backbone's default."""
+    if r is not None and not (_are_counts(r) and len(r) and all(degree % 2 for degree in r)):
+        raise ValueError(f"r must be a list of odd whole numbers such as (1, 3, 5), got {r!r}")
+
+
+def check_windows(windows: object) -> None:
+    """Refuse what are no neighborhood sizes of re-scoring."""
+    if not _are_counts(windows):
+        raise ValueError(f"windows must be a list of numbers of images, at least 1 each, or (), got {windows!r}")
+
+
+def check_count(name: str, value: object) -> None:
+    """Refuse what is no whole number above 0."""
+    if not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name} must be a whole number, 1 or more, got {value!r}")
 
 
 def check_interval(interval: object) -> None:

@@ -1,0 +1,51 @@
+"""Scores as files for other programs: a table, the maps, a picture of each map."""
+
+from contextlib import suppress
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from PIL import Image
+
+from musc_lite.results.plots import color_range, overlay
+from musc_lite.results.scores import Scores
+from musc_lite.support.files import atomic_path
+
+__all__ = ["write_maps", "write_scores"]
+
+LARGEST_OVERLAY = 1024  # pixels along the longer side
+MAP_ENDING = ".jpg"  # a PNG of a photo takes 40 times as long to write, and 4 times the room
+
+
+def write_scores(path: str | Path, scores: Scores) -> None:
+    """Write every image's score as CSV, most anomalous first: `Scores.to_frame`."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as partial:
+        scores.to_frame().to_csv(partial, index=False, float_format="%.6f", encoding="utf-8", lineterminator="\r\n")
+
+
+def write_maps(folder: str | Path, scores: Scores) -> None:
+    """Write maps.npz, and each image with its map over it to maps/; an earlier run's pictures go."""
+    folder = Path(folder)
+    maps, names = scores.anomaly_maps, scores.names
+    _remove_earlier_maps(folder)
+    with atomic_path(folder / "maps.npz") as partial, partial.open("wb") as file:
+        np.savez_compressed(file, maps=maps, names=np.array(names))
+    low, high = color_range(maps)
+    for i, name in enumerate(names):
+        path = folder / "maps" / f"{name}{MAP_ENDING}"  # a.jpg and a.png of one folder stay apart
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = scores.images[i]
+        image.thumbnail((LARGEST_OVERLAY, LARGEST_OVERLAY))
+        Image.fromarray(overlay(image, maps[i], low, high)).save(path, quality=90)
+
+
+def _remove_earlier_maps(output: Path) -> None:
+    """Take away an earlier run's pictures, which must not stand among the new ones; other files stay."""
+    folder = (output / "maps").resolve()
+    with suppress(OSError, ValueError, KeyError, BadZipFile), np.load(output / "maps.npz") as earlier:
+        for name in earlier["names"]:
+            picture = (folder / f"{name}{MAP_ENDING}").resolve()
+            if picture.is_relative_to(folder):  # the list is a file that anybody may have written
+                picture.unlink(missing_ok=True)

@@ -1,0 +1,131 @@
+"""What a detector says of some images: the one thing that reports, exports and metrics take."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from musc_lite.data.image_set import ImageSet
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["Scores"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Scores:
+    """How anomalous images are, and all that a reader of the result needs to know.
+
+    Attributes
+    ----------
+    names : sequence of str
+        Which images these are.
+    image_scores : ndarray (N,)
+        After re-scoring; higher is more anomalous.
+    map_scores : ndarray (N,)
+        Before re-scoring: of each map.
+    anomaly_maps : ndarray (N, H, W)
+        One value for each pixel of the image as the backbone saw it.
+    patch_scores : ndarray (R, S, N, M), optional
+        Of each degree r and layer.
+    threshold : float
+        Images that score above it are outliers.
+    images : ImageSet, optional
+        The images themselves, with labels and masks where there are any; None: they are not known here.
+    copy_of : ndarray (N,), optional
+        For each image the first one with the very same bytes, itself where there is none before it.
+    batch : Scores, optional
+        Of new images: the fitted batch that they were scored against.
+    about : mapping of str to str
+        The settings that shaped the numbers, as `describe` of the parts names them.
+    seconds : mapping of str to float
+        Wall-clock time of each stage.
+
+    Raises
+    ------
+    ValueError
+        If names, scores and images are not those of the same images.
+    """
+
+    names: Sequence[str]
+    image_scores: np.ndarray
+    map_scores: np.ndarray
+    anomaly_maps: np.ndarray
+    patch_scores: np.ndarray | None = None
+    threshold: float = np.inf
+    images: ImageSet | None = None
+    copy_of: np.ndarray | None = None
+    batch: "Scores | None" = None
+    about: Mapping[str, str] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self):
+        lengths = {len(self.names), len(self.image_scores), len(self.map_scores), len(self.anomaly_maps)}
+        if self.images is not None and list(self.images.names) != list(self.names):
+            differ = [pair for pair in zip(self.names, self.images.names, strict=False) if pair[0] != pair[1]]
+            example = f", such as {differ[0][0]!r} and {differ[0][1]!r}" if differ else ""
+            raise ValueError(
+                f"the scores are those of {len(self.names)} images, and {len(self.images)} images are given{example}: "
+                "give the images that were scored"
+            )
+        if len(lengths) > 1:
+            raise ValueError(f"names, scores and maps must be those of the same images, got {sorted(lengths)} of them")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __repr__(self) -> str:
+        return f"Scores({len(self)} images, {self.is_outlier.sum()} above the threshold {self.threshold:.3f})"
+
+    @property
+    def is_outlier(self) -> np.ndarray:
+        """Which images score above the threshold, (N,) bool."""
+        return self.image_scores > self.threshold
+
+    @property
+    def ranking(self) -> np.ndarray:
+        """The images from the most to the least anomalous, (N,) indices."""
+        return np.argsort(-self.image_scores, kind="stable")
+
+    @property
+    def n_fitted(self) -> int:
+        """How many images the threshold was drawn from."""
+        return len(self if self.batch is None else self.batch)
+
+    @property
+    def first_copies(self) -> list[str | None]:
+        """For each image the name of the one whose copy it is, None where it is no copy."""
+        places = range(len(self)) if self.copy_of is None else self.copy_of.tolist()
+        return [None if first == i else self.names[first] for i, first in enumerate(places)]
+
+    def to_frame(self) -> "pandas.DataFrame":
+        """Give a table, the most anomalous image first.
+
+        Returns
+        -------
+        DataFrame
+            Columns image, score, rank and outlier; label where the images have labels, copy_of where there are copies.
+
+        Examples
+        --------
+        >>> maps = np.zeros((2, 4, 4))
+        >>> Scores(["a", "b"], np.array([0.1, 0.7]), np.array([0.1, 0.7]), maps, threshold=0.5).to_frame()
+          image  score  rank  outlier
+        0     b    0.7     1        1
+        1     a    0.1     2        0
+        """
+        import pandas
+
+        columns = {
+            "image": list(self.names),
+            "score": self.image_scores,
+            "rank": np.argsort(self.ranking) + 1,
+            "outlier": self.is_outlier.astype(int),
+        }
+        if self.images is not None and self.images.labels is not None:
+            columns["label"] = self.images.labels
+        if any(self.first_copies):
+            columns["copy_of"] = [first or "" for first in self.first_copies]
+        return pandas.DataFrame(columns).iloc[self.ranking].reset_index(drop=True)

@@ -1,0 +1,166 @@
+"""The contract of a scorer: patch vectors of a batch in, one anomaly score for each patch out.
+
+A new scorer is a file beside this one, a line in `musc_lite.parts` and a test.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sklearn.base import clone
+from torch import Tensor
+
+from musc_lite.support.part import Part
+
+__all__ = ["PLAIN", "Context", "Explanation", "PatchScorer", "Work"]
+
+
+def _say_nothing(n_steps: int) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a scorer is told beside the tokens.
+
+    Attributes
+    ----------
+    grid : (h, w), optional
+        Rows and columns of patches; None: a square.
+    max_memory : int or str, optional
+        Bytes, or a text such as "2GB", that scoring may take beside the tokens; None: what is fastest.
+    progress : callable
+        Called from time to time with the number of steps done since the last call (`Work.n_steps`).
+    """
+
+    grid: tuple[int, int] | None = None
+    max_memory: int | str | None = None
+    progress: Callable[[int], object] = _say_nothing
+
+
+PLAIN = Context()
+
+
+@dataclass(frozen=True)
+class Work:
+    """What scoring one layer at one r takes.
+
+    Attributes
+    ----------
+    n_steps : int
+        What `Context.progress` counts up to.
+    products : float
+        Matrix products, in units of (M x n_channels) by (n_channels x M): two images compared.
+    n_channels : int
+        Channels that are compared.
+    least_bytes : int
+        The least memory that works beside the tokens.
+    more_bytes : int
+        What the fastest way takes on top of that.
+    kept_channels : int
+        Channels that are kept for each patch beside its own tokens.
+    """
+
+    n_steps: int
+    products: float
+    n_channels: int
+    least_bytes: int = 0
+    more_bytes: int = 0
+    kept_channels: int = 0
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a patch has its score: what a click on it shows.
+
+    Attributes
+    ----------
+    distances : Tensor (N, M)
+        From the patch to every patch of the batch; infinite where it does not look. Those of its own image are there.
+    images : Tensor (J,)
+        The images that it is scored by, its own not among them.
+    """
+
+    distances: Tensor
+    images: Tensor
+
+
+class PatchScorer(Part):
+    """Base of the scorers; one clone is fitted for each layer and r.
+
+    The batch is handed in again where it is needed: a scorer keeps only small state (means, axes, a coreset).
+    Each scorer says in its docstring whether an image of the batch sees itself.
+
+    `fit_score` and `score` are what a scorer must have. One that also has ``explain(batch, i, m, context)``, which
+    gives an `Explanation`, and ``nearest(batch, context)``, sorted distances (N, M, J), infinite at the end where
+    there are fewer, is shown by more explorers.
+    """
+
+    def fit_score(self, batch: Tensor, context: Context = PLAIN) -> Tensor:
+        """Score a batch by itself.
+
+        Parameters
+        ----------
+        batch : (N, M, C)
+            Aggregated patch tokens of one layer at one r.
+        context : Context
+
+        Returns
+        -------
+        Tensor (N, M)
+            Higher is more anomalous.
+        """
+        raise NotImplementedError
+
+    def score(self, new: Tensor, batch: Tensor, context: Context = PLAIN) -> Tensor:
+        """Score new images against the batch that was fitted.
+
+        Parameters
+        ----------
+        new : (Q, M, C)
+            Aggregated patch tokens of the new images, none of them in the batch.
+        batch : (N, M, C)
+            The tokens that `fit_score` was given.
+        context : Context
+
+        Returns
+        -------
+        Tensor (Q, M)
+        """
+        raise NotImplementedError
+
+    def work(self, shape: tuple[int, int, int], max_memory: int | str | None = None) -> Work:
+        """Say what scoring a batch takes; feeds the progress bar, `Detector.cost` and the memory plan.
+
+        Parameters
+        ----------
+        shape : (N, M, C)
+        max_memory : int or str, optional
+            Bytes beside the tokens.
+
+        Raises
+        ------
+        ValueError
+            If a parameter does not fit such a batch, or max_memory is too small.
+        """
+        n_images, _, n_channels = shape
+        return Work(n_images, n_images**2, n_channels)
+
+    def for_batch(self, place: Mapping[Any, int], n_images: int) -> "PatchScorer":
+        """Give a clone for one batch: parameters that name images become places in the batch.
+
+        Parameters
+        ----------
+        place : mapping of str or int to int
+            Names, and indices that copies are counted in, to places among the images that are scored.
+        n_images : int
+            How many images are scored.
+        """
+        return clone(self)
+
+    def state(self) -> dict[str, Tensor]:
+        """Give the small tensors to save."""
+        return {}
+
+    def set_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what `state` gave."""

@@ -1,0 +1,353 @@
+"""Mutual scoring of a whole batch: the paper's MSM behind the contract of a scorer.
+
+The equations are in `stages.mutual_scoring`; here a batch is scored by them within a memory budget, and by choice with
+less work: by some of the images, among fewer channels, near the same place only.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import clone
+from torch import Tensor
+
+from musc_lite.scorers.base import PLAIN, Context, Explanation, PatchScorer, Work
+from musc_lite.search.nearest import (
+    TILE_BYTES,
+    far_apart,
+    free_memory,
+    nearest_of_pairs,
+    nearest_to_references,
+    precise,
+    principal_axes,
+    project,
+)
+from musc_lite.stages.aggregation import as_tokens
+from musc_lite.stages.mutual_scoring import (
+    at_least_two_images,
+    drop_image,
+    interval_average,
+    nearest_distances_of_image,
+    patch_distances,
+)
+from musc_lite.support.parameters import check_interval, parse_bytes
+from musc_lite.support.threads import on_all_cores
+
+__all__ = ["MutualScorer", "mutual_scores"]
+
+
+class MutualScorer(PatchScorer):
+    """Score every patch by its nearest patches in the other images, averaged over an interval of the images.
+
+    An image of the batch does not see itself. Kept after a fit: the principal axes, where they are searched among.
+
+    Parameters
+    ----------
+    interval : (float, float)
+        Share of the closest images that score a patch, see `interval_average`.
+    references : int or sequence of int or str, optional
+        Score every image by these images only, or by so many drawn at random (always the same ones for the same N):
+        cost grows with N, not N^2. None: by all. Names need a batch that has them: `for_batch`.
+    n_components : int, optional
+        Search among the first so many principal components of the (reference) tokens instead of all C channels.
+    window : int, optional
+        Look for the nearest patch only up to so many rows and columns away, for parts that lie alike in all images.
+        None: everywhere.
+
+    Examples
+    --------
+    >>> MutualScorer().fit_score(np.array([[[0.0], [1.0]], [[0.0], [5.0]], [[0.0], [1.0]]]))
+    tensor([[0., 0.],
+            [0., 4.],
+            [0., 0.]], dtype=torch.float64)
+    """
+
+    _axes: Tensor | None = None  # (C, n_components), after a fit
+
+    def __init__(
+        self,
+        interval: tuple[float, float] = (0.0, 0.3),
+        references: int | Sequence[int | str] | None = None,
+        n_components: int | None = None,
+        window: int | None = None,
+    ):
+        self.interval = interval
+        self.references = references
+        self.n_components = n_components
+        self.window = window
+
+    def check(self) -> None:
+        """Refuse an interval that holds no image."""
+        check_interval(self.interval)
+
+    def describe(self) -> dict[str, str]:
+        """Name the interval and what is searched."""
+        search = {name: getattr(self, name) for name in ("references", "n_components", "window")}
+        return {
+            "interval": f"{self.interval[0]:g} to {self.interval[1]:g} of the other images",
+            "search": ", ".join(f"{k}={v}" for k, v in search.items() if v is not None)
+            or "in all other images, everywhere, in all channels",
+        }
+
+    def fit_score(self, batch: Tensor | np.ndarray, context: Context = PLAIN) -> Tensor:
+        """Score a batch by itself, (N, M, C) -> (N, M)."""
+        tokens, near = self._prepare(batch, context)
+        max_memory = context.max_memory
+        if max_memory is None and tokens.is_cuda:
+            max_memory = free_memory(tokens.device)
+        scores = tokens.new_empty(tokens.shape[:2], dtype=precise(tokens))
+        if self._shares_products(tuple(tokens.shape), max_memory):
+            nearest = nearest_of_pairs(tokens, context.progress)
+
+            def average(i: int) -> None:
+                scores[i] = interval_average(drop_image(nearest[i], i).T, self.interval)
+
+            for _ in on_all_cores(average, range(len(tokens)), tokens.device):
+                pass
+        else:
+            chosen = choose_references(len(tokens), self.references)
+
+            def keep_average(i: int, nearest: Tensor) -> None:
+                scores[i] = interval_average(
+                    nearest[:, chosen != i], self.interval
+                )  # from (M, J), perhaps i among them
+
+            compared = tokens if self.references is None else tokens[chosen]
+            nearest_to_references(tokens, compared, keep_average, **near, progress=context.progress)
+        return scores
+
+    def score(self, new: Tensor | np.ndarray, batch: Tensor | np.ndarray, context: Context = PLAIN) -> Tensor:
+        """Score new images against the batch, (Q, M, C) -> (Q, M)."""
+        batch = as_tokens(batch, keep_half=True)
+        chosen = choose_references(len(batch), self.references)
+        references = batch if self.references is None else batch[chosen]
+        new = as_tokens(new, keep_half=True).to(references)
+        near = self._near(context.grid, new.shape[1])
+        if self.n_components is not None:
+            axes = principal_axes(references, self.n_components) if self._axes is None else self._axes.to(new.device)
+            new, references = project(new, axes), project(references, axes)
+        scores = new.new_empty(new.shape[:2], dtype=precise(new))
+
+        def keep_average(i: int, nearest: Tensor) -> None:
+            scores[i] = interval_average(nearest, self.interval)
+
+        nearest_to_references(new, references, keep_average, **near, progress=context.progress)
+        return scores
+
+    def nearest(self, batch: Tensor | np.ndarray, context: Context = PLAIN) -> Tensor:
+        """Give the distances that `fit_score` averages: of each patch to its nearest in every image, nearest first.
+
+        Returns
+        -------
+        Tensor (N, M, J)
+            Without references J = N - 1; with references an image that is one of them has J - 1, and then infinity.
+        """
+        tokens, near = self._prepare(batch, context)
+        chosen = choose_references(len(tokens), self.references)
+        compared = tokens if self.references is None else tokens[chosen]
+        distances = tokens.new_empty(*tokens.shape[:2], len(chosen), dtype=precise(tokens))
+
+        def keep_sorted(i: int, nearest: Tensor) -> None:
+            nearest[:, chosen == i] = torch.inf  # an image does not score itself
+            distances[i] = nearest.sort(dim=-1).values
+
+        nearest_to_references(tokens, compared, keep_sorted, **near, progress=context.progress)
+        return distances if self.references is not None else distances[..., :-1]
+
+    def explain(self, batch: Tensor | np.ndarray, i: int, m: int, context: Context = PLAIN) -> Explanation:
+        """Show from where patch m of image i is scored: its distance to every patch that it looks at."""
+        batch = as_tokens(batch)
+        near = self._near(context.grid, batch.shape[1])
+        chosen = choose_references(len(batch), self.references)
+        if self.n_components is not None:
+            axes = self._axes
+            if axes is None:
+                axes = principal_axes(batch if self.references is None else batch[chosen], self.n_components)
+            batch = project(batch, axes)
+        distances = patch_distances(batch, i, m)  # (N, M)
+        if near:
+            distances[:, far_apart(near["grid"], near["window"])[m]] = torch.inf
+        return Explanation(distances, chosen[chosen != i])
+
+    def work(self, shape: tuple[int, int, int], max_memory: int | str | None = None) -> Work:
+        """Say what scoring a batch takes, in pairs of images."""
+        n_images, n_patches, n_channels = shape
+        self.check()
+        self._near(None, n_patches if self.window is None else round(n_patches**0.5) ** 2)
+        if self.n_components is not None:
+            principal_axes(torch.zeros(2, 1, n_channels), self.n_components)  # says what is wrong with them
+        n_references = self._n_references(n_images)
+        shared = self._shares_products(shape, max_memory)
+        n_pairs = n_images * (n_images - 1) // 2 if shared else n_images * n_references
+        return Work(
+            n_pairs,
+            n_pairs * self._share_of_rows(n_patches),
+            self.n_components or n_channels,
+            self._least_memory(shape),
+            4 * n_images**2 * n_patches if self._shares_products(shape) else 0,
+            self.n_components or 0,
+        )
+
+    def for_batch(self, place: Mapping[Any, int], n_images: int) -> "MutualScorer":
+        """Give a clone whose references are places in the batch."""
+        scorer = clone(self)
+        if self.references is None or np.ndim(self.references) == 0:
+            return scorer
+        chosen = np.asarray(self.references).tolist()
+        unknown = [each for each in chosen if each not in place]
+        if unknown and isinstance(unknown[0], str):
+            names = [name for name in place if isinstance(name, str)]
+            close = get_close_matches(unknown[0], names, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"the first image is {names[0]!r}"
+            raise ValueError(f"references: {len(unknown)} names are not in the batch, such as {unknown[0]!r}; {hint}")
+        if unknown:
+            last = max(each for each in place if not isinstance(each, str))
+            raise ValueError(f"references must name at least 2 of the images 0 to {last}, got {self.references}")
+        return scorer.set_params(references=sorted({place[each] for each in chosen}))
+
+    def state(self) -> dict[str, Tensor]:
+        """Give the principal axes, if there are any."""
+        return {} if self._axes is None else {"axes": self._axes}
+
+    def set_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take the principal axes back."""
+        self._axes = state.get("axes")
+
+    def _prepare(self, batch: Tensor | np.ndarray, context: Context) -> tuple[Tensor, dict]:
+        """Check a batch and bring it to the channels that are searched: (N, M, n), and where to search."""
+        tokens = at_least_two_images(as_tokens(batch, keep_half=True))
+        chosen = choose_references(len(tokens), self.references)
+        near = self._near(context.grid, tokens.shape[1])
+        if self.n_components is not None:
+            self._axes = principal_axes(tokens if self.references is None else tokens[chosen], self.n_components)
+            tokens = project(tokens, self._axes)
+        return tokens, near
+
+    def _near(self, grid: tuple[int, int] | None, n_patches: int) -> dict:
+        """Check the window and the grid (h, w) that it moves over, a square where nothing else is said."""
+        if self.window is None:
+            return {}
+        if not isinstance(self.window, Integral) or self.window < 0:
+            raise ValueError(f"window must be a whole number of patches, 0 or more, got {self.window!r}")
+        side = round(n_patches**0.5)
+        h, w = (side, side) if grid is None else grid
+        if h * w != n_patches:
+            raise ValueError(f"a window needs to know the grid of the {n_patches} patches, got grid={grid}")
+        return {"window": int(self.window), "grid": (h, w)}
+
+    def _n_references(self, n_images: int) -> int:
+        """Count the references, also where they are names of a batch that is not here."""
+        if np.ndim(self.references) and any(isinstance(each, str) for each in self.references):
+            return len(set(self.references))
+        return len(choose_references(n_images, self.references))
+
+    def _shares_products(self, shape: tuple[int, int, int], max_memory: int | str | None = None) -> bool:
+        """Tell whether one product can serve both directions of a pair: for all pairs, if their distances fit."""
+        n_images, n_patches, _ = shape
+        if max_memory is not None:
+            least = self._least_memory(shape)
+            if parse_bytes(max_memory) < least:
+                raise ValueError(
+                    f"scoring {n_images} images of {n_patches} patches takes at least {least} bytes beside the tokens; "
+                    f"max_memory={max_memory!r} is less. Give more, or fewer references"
+                )
+            if parse_bytes(max_memory) < 4 * n_images**2 * n_patches + least:
+                return False
+        return self.references is None and self.window is None
+
+    def _least_memory(self, shape: tuple[int, int, int]) -> int:
+        """Count the bytes that scoring one image after the other holds beside the tokens: tiles and minima."""
+        n_images, n_patches, n_channels = shape
+        n_references = self._n_references(n_images)
+        compared = 0 if self.references is None else 4 * n_references * n_patches * n_channels  # a copy of their tokens
+        tiles = torch.get_num_threads() * (3 * TILE_BYTES + 16 * n_references * n_patches)
+        return 4 * n_images * n_patches + tiles + compared
+
+    def _share_of_rows(self, n_patches: int) -> float:
+        """Say which share of the rows of a square grid a window looks at."""
+        return 1.0 if self.window is None else min(1.0, (2 * self.window + 1) / n_patches**0.5)
+
+
+def mutual_scores(
+    tokens: Tensor | np.ndarray,
+    *,
+    interval: tuple[float, float] = (0.0, 0.3),
+    method: str = "fast",
+    references: int | Sequence[int] | None = None,
+    n_components: int | None = None,
+    window: int | None = None,
+    grid: tuple[int, int] | None = None,
+    max_memory: int | str | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Tensor:
+    """Score every patch by the other images: `nearest_distances` and `interval_average` in one.
+
+    Parameters
+    ----------
+    tokens : (N, M, C)
+        Aggregated patch tokens. On a CPU half precision halves their memory; products are float32 all the same. On an
+        NVIDIA GPU products are made in half precision and added up in float32: scores stay within 0.002.
+    interval, references, n_components, window
+        See `MutualScorer`.
+    method : {"fast", "loop"}
+        See `nearest_distances`; both give the same scores.
+    grid : (h, w), optional
+        Rows and columns of patches, which a window needs to know; None: a square.
+    max_memory : int or str, optional
+        Bytes, or a text such as "2GB", that scoring may take beside the tokens. None: what is fastest, 4 N^2 M bytes
+        for the distances of all pairs; on a GPU what is free there. Where that is too much, images are scored one
+        after the other, for twice the products.
+    progress : callable, optional
+        Called from time to time with the number of pairs of images compared since the last call (`Work.n_steps`).
+
+    Returns
+    -------
+    Tensor (N, M)
+        Patch anomaly scores; higher is more anomalous.
+
+    Raises
+    ------
+    ValueError
+        If a parameter does not fit the tokens, or max_memory is too small: the message says the smallest that works.
+
+    Examples
+    --------
+    >>> mutual_scores(np.array([[[0.0], [1.0]], [[0.0], [5.0]], [[0.0], [1.0]]]))
+    tensor([[0., 0.],
+            [0., 4.],
+            [0., 0.]], dtype=torch.float64)
+    """
+    scorer = MutualScorer(interval, references, n_components, window)
+    if method == "fast":
+        context = Context(grid, max_memory) if progress is None else Context(grid, max_memory, progress)
+        return scorer.fit_score(tokens, context)
+    if method != "loop":
+        raise ValueError(f"method must be 'fast' or 'loop', got {method!r}")
+    tokens, near = scorer._prepare(tokens, Context(grid))
+    tokens, chosen = tokens.to(precise(tokens)), choose_references(len(tokens), references)
+    distances = (nearest_distances_of_image(tokens, i, chosen, **near) for i in range(len(tokens)))
+    return torch.stack([interval_average(image, interval) for image in distances])
+
+
+def choose_references(n_images: int, references: int | Sequence[int] | None) -> Tensor:
+    """Say which images the others are scored by: J indices in order, at least 2 of them.
+
+    Examples
+    --------
+    >>> choose_references(5, None), choose_references(5, [4, 0]), len(choose_references(100, 10))
+    (tensor([0, 1, 2, 3, 4]), tensor([0, 4]), 10)
+    """
+    if references is None:
+        return torch.arange(n_images)
+    if np.ndim(references) == 0:
+        if not isinstance(references, Integral) or not 2 <= references <= n_images:
+            raise ValueError(f"references must be 2 to {n_images} of the {n_images} images, got {references!r}")
+        drawn = torch.randperm(n_images, generator=torch.Generator().manual_seed(0))
+        return drawn[: int(references)].sort().values
+    chosen = torch.unique(torch.as_tensor(references))
+    if len(chosen) < 2 or chosen.is_floating_point() or chosen[0] < 0 or chosen[-1] >= n_images:
+        raise ValueError(f"references must name at least 2 of the images 0 to {n_images - 1}, got {references}")
+    return chosen
