@@ -749,6 +749,12 @@ def test_repr_says_what_is_there(ten):
     assert repr(ImageSet([], [], skipped=skipped)) == "ImageSet(0 images; no masks; 1 files skipped)"
 
 
+def test_whether_there_are_masks_is_known_unread(ten):
+    assert ten.has_masks
+    assert ImageSet([Path("a.png")], ["a"], mask_sources=[Path("gone.png")]).has_masks
+    assert not ImageSet([Path("a.png")], ["a"]).has_masks
+
+
 def test_digest_of_a_file_is_that_of_its_bytes(tmp_path):
     data = encoded("png")
     paths = [save(tmp_path / name, data) for name in ("a.png", "b.png")]

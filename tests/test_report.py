@@ -5,7 +5,7 @@ from importlib.metadata import version
 
 import pytest
 
-from musc_lite import MuSc, planted_textures
+from musc_lite import ImageSet, MuSc, planted_textures
 from musc_lite.results.report import Result, evaluate_detector, write_report
 
 
@@ -30,6 +30,14 @@ def test_the_report_is_one_file_that_holds_everything(result, tmp_path):
     assert result.detector.backbone_.weights_sha256 in page
     assert result.images.fingerprint() in page
     assert f"torch {version('torch')}" in page
+
+
+def test_the_report_reads_masks_once(result, tmp_path, monkeypatch):
+    """They were all read a second time to learn whether there were any."""
+    sizes, masks = [], ImageSet.masks
+    monkeypatch.setattr(ImageSet, "masks", lambda images, size: sizes.append(size) or masks(images, size))
+    assert "blue outlines" in write_report(tmp_path / "report.html", [result]).read_text()
+    assert sizes == [(112, 112)]
 
 
 def test_the_report_says_how_patches_were_searched(backbone, tmp_path):

@@ -77,9 +77,14 @@ class ImageSet:
         text = f"{len(self)} images"
         if self.labels is not None:
             text += f": {np.sum(self.labels == 0)} normal, {np.sum(self.labels == 1)} defective"
-        text += "; no masks" if self.mask_sources is None else "; with masks"
+        text += "; with masks" if self.has_masks else "; no masks"
         text += f"; {len(self.skipped)} files skipped" if self.skipped else ""
         return f"ImageSet({text})"
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether there are masks, which are not read to tell; those of some images may be missing or empty."""
+        return self.mask_sources is not None
 
     def subset(self, index: slice | Iterable[int] | Iterable[bool]) -> "ImageSet":
         """Choose images, with their labels and masks, in the order of `index`.
@@ -127,7 +132,7 @@ class ImageSet:
         (N, H, W) bool array or None
             True where defective, all False for an image without a mask; None where the set has no masks.
         """
-        if self.mask_sources is None:
+        if not self.has_masks:
             return None
         height, width = (size, size) if np.ndim(size) == 0 else size
         resized = np.zeros((len(self), height, width), dtype=bool)

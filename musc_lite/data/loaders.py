@@ -442,7 +442,7 @@ def _trouble(images: ImageSet, i: int, decode: bool) -> str | None:
     if path.is_dir():
         return "it is a folder with an image's name: rename it"
     may_be_defective = images.labels is None or images.labels[i] == 1
-    if images.mask_sources is not None and images.mask_sources[i] is None and may_be_defective:
+    if images.has_masks and images.mask_sources[i] is None and may_be_defective:
         return "it has no mask (add it, or rename the folder of masks to load all images without)"
     try:
         if decode:

@@ -140,7 +140,7 @@ def write_report(
         title=title,
         metric_names=[METRIC_TITLES[name] for name in names],
         stages=list(results[0].detector.seconds_),
-        any_masks=any(r.images.masks(8) is not None for r in results),
+        any_masks=any(r.images.has_masks for r in results),
         results=[_section(result, names, max_images) for result in results],
     )
     path.parent.mkdir(parents=True, exist_ok=True)
