@@ -32,7 +32,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from musc_lite.support.errors import ImageReadError
 
-__all__ = ["SKIP_HINT", "count_pages", "open_file", "read_image", "read_mask", "reason", "to_rgb"]
+__all__ = ["SKIP_HINT", "count_pages", "decode_image", "open_file", "read_image", "read_mask", "reason", "to_rgb"]
 
 T = TypeVar("T")
 # Closed on purpose: asked without a list, Pillow would hand an EPS named x.png to Ghostscript.
@@ -66,7 +66,7 @@ def read_image(path: str | PathLike, at_least: int | None = None) -> Image.Image
     ImageReadError
         When the file cannot be read whole as a PNG, JPEG, BMP, TIFF, WebP or HEIC image.
     """
-    return open_file(path, lambda file: to_rgb(_decode(file, at_least)))
+    return open_file(path, lambda file: decode_image(file, at_least))
 
 
 def read_mask(path: str | PathLike) -> np.ndarray:
@@ -112,6 +112,11 @@ def open_file(path: str | PathLike, use: Callable[[BinaryIO], T]) -> T:
     # Decoders raise nearly anything on damaged bytes: SyntaxError, struct.error, MemoryError, ...
     except Exception as error:
         raise ImageReadError(f"{path} cannot be read: {reason(error)}{SKIP_HINT}") from error
+
+
+def decode_image(file: BinaryIO, at_least: int | None = None) -> Image.Image:
+    """Do what `read_image` does with a file that is open, at its beginning; to be called within `open_file`."""
+    return to_rgb(_decode(file, at_least))
 
 
 def _size(file: BinaryIO) -> int:

@@ -5,11 +5,13 @@ import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
-from musc_lite.data.decode import open_file, read_image, read_mask
+from musc_lite.data.decode import decode_image, open_file, read_image, read_mask
+from musc_lite.data.digests import Digests
 from musc_lite.support.errors import ImageReadError
 
 __all__ = ["ImageSet"]
@@ -35,6 +37,8 @@ class ImageSet:
         Files that a loader left out, with the reason; and those of which it left out all but the first page.
     labeling : str
         One line on how the labels were understood, and how many there were when the set was made.
+    digests : Digests
+        What is known of the files' digests; subsets know it too, and add to it.
 
     Examples
     --------
@@ -54,6 +58,7 @@ class ImageSet:
     mask_sources: Sequence[Path | list[Path] | np.ndarray | None] | None = None
     skipped: list[tuple[Path, str]] = field(default_factory=list)
     labeling: str = ""
+    digests: Digests = field(default_factory=Digests)
 
     def __post_init__(self):
         if self.labels is not None:
@@ -145,9 +150,18 @@ class ImageSet:
     def digest(self, i: int) -> str:
         """SHA-256 of image i's file, or of its size and pixels if it has none: a key for caches."""
         source = self.sources[operator.index(i)]
+        return _pixel_digest(source) if isinstance(source, Image.Image) else self.digests.of_file(source)
+
+    def digest_and_image(self, i: int, at_least: int | None = None) -> tuple[str, Image.Image]:
+        """Image i's digest and itself; a file is opened once for both, and read small as `read_image` does."""
+        source = self.sources[operator.index(i)]
         if isinstance(source, Image.Image):
-            return hashlib.sha256(f"{source.mode} {source.size} ".encode() + source.tobytes()).hexdigest()
-        return _file_digest(source)
+            return _pixel_digest(source), source.copy()
+
+        def both(file: BinaryIO) -> tuple[str, Image.Image]:
+            return self.digests.of_open(source, file), decode_image(file, at_least)
+
+        return open_file(source, both)
 
     def fingerprint(self) -> str:
         """SHA-256 of all names, labels, images and masks, in their order: tells one state of the data from another."""
@@ -159,10 +173,10 @@ class ImageSet:
                 masks = [hashlib.sha256(f"{source.shape} ".encode() + np.packbits(source).tobytes()).hexdigest()]
             else:
                 parts = source if isinstance(source, list) else [source]
-                masks = [_file_digest(part) for part in parts if part is not None]
+                masks = [self.digests.of_file(part) for part in parts if part is not None]
             lines.append(f"{name} {label} {self.digest(i)} {' '.join(masks)}\n")
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _file_digest(path: Path) -> str:
-    return open_file(path, lambda file: hashlib.file_digest(file, "sha256").hexdigest())
+def _pixel_digest(image: Image.Image) -> str:
+    return hashlib.sha256(f"{image.mode} {image.size} ".encode() + image.tobytes()).hexdigest()
