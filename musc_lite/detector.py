@@ -20,7 +20,7 @@ from torch import Tensor
 from musc_lite.backbones.load import Backbone, load_backbone
 from musc_lite.cost import Cost, Plan, plan_memory, seconds_per_image, seconds_per_pair
 from musc_lite.data.arrays import from_arrays
-from musc_lite.data.duplicates import near_duplicates
+from musc_lite.data.duplicates import find_duplicates
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.loaders import load_folder
 from musc_lite.search.nearest import free_memory, is_fused
@@ -226,12 +226,10 @@ class MuSc(OutlierMixin, BaseEstimator):
         self.seconds_ = {}
         self.images_ = images
         self.names_ = list(images.names)
-        digests = [images.digest(i) for i in range(len(images))]
-        self._digests = set(digests)
-        first: dict[str, int] = {}
-        self.copy_of_ = np.array([first.setdefault(digest, i) for i, digest in enumerate(digests)])
+        found = find_duplicates(images)
+        self._digests, self.copy_of_ = set(found.digests), found.copy_of
         self._refuse_nothing_but_copies()
-        self._warn_of_duplicates()
+        self._warn_of_duplicates(found.alike)
         self.backbone_ = self._load_backbone()
         self.r_ = tuple(self.backbone_.default_r if self.r is None else self.r)
         references = self._references()
@@ -522,7 +520,7 @@ class MuSc(OutlierMixin, BaseEstimator):
                 f"all {len(self.names_)} images are copies of {self.names_[0]}: give at least 2 different ones"
             )
 
-    def _warn_of_duplicates(self) -> None:
+    def _warn_of_duplicates(self, alike: Sequence[tuple[int, int]]) -> None:
         """Name the images that are there twice: byte for byte, or saved again."""
         copies = [(self.copy_of_[i], i) for i in np.flatnonzero(self.copy_of_ != np.arange(len(self.copy_of_)))]
         if copies:
@@ -531,9 +529,7 @@ class MuSc(OutlierMixin, BaseEstimator):
                 "once, so that a defect does not hide behind its own copy",
                 stacklevel=3,
             )
-        pairs = near_duplicates(self.images_.subset(self._originals))
-        if pairs:
-            alike = [(self._originals[i], self._originals[j]) for i, j in pairs]
+        if alike:
             warnings.warn(
                 f"{len(alike)} pairs of images are nearly the same: {self._pairs(alike)}; a defect in both finds "
                 "itself in the other and passes for normal: keep one of each",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from musc_lite import from_arrays, load_folder, planted_textures
-from musc_lite.data.duplicates import near_duplicates
+from musc_lite.data.duplicates import find_duplicates, near_duplicates
 from musc_lite.data.image_set import ImageSet
 from musc_lite.support.errors import ImageReadError
 
@@ -100,16 +100,28 @@ def test_pairs_of_files(tmp_path, photos):
     assert all(("c" in first) == ("c" in second) for first, second in pairs)
 
 
+def test_copies_are_told_from_near_duplicates(photos):
+    again = as_jpeg(photos[1], quality=70)
+    images = from_arrays([photos[0], photos[1], photos[0], again, photos[0], again])
+    found = find_duplicates(images)
+    assert found.digests == [images.digest(i) for i in range(6)]
+    assert found.copy_of.tolist() == [0, 1, 0, 3, 0, 3]
+    assert found.alike == [(1, 3)]  # the copies themselves are in no pair
+
+
 def test_files_that_are_gone(tmp_path):
     images = ImageSet([tmp_path / "a.png", tmp_path / "b.png"], ["a", "b"])
-    with pytest.raises(ImageReadError, match=r"a\.png cannot be read: No such file"):
-        near_duplicates(images)
+    for find in (near_duplicates, find_duplicates):
+        with pytest.raises(ImageReadError, match=r"a\.png cannot be read: No such file"):
+            find(images)
 
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_few_images(n):
     images = ImageSet([Image.new("RGB", (8, 8))] * n, ["a"] * n)
     assert near_duplicates(images) == []
+    found = find_duplicates(images)
+    assert (found.copy_of.tolist(), found.alike) == ([0] * n, [])
 
 
 def test_large_photos_are_read_small(tmp_path):

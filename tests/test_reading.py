@@ -4,11 +4,15 @@ import builtins
 import hashlib
 import io
 import os
+import pickle
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from musc_lite import MuSc, load_folder
 from musc_lite.data.digests import Digests
 from musc_lite.support.errors import ImageReadError
 
@@ -37,6 +41,51 @@ def opened(monkeypatch):
     monkeypatch.setattr(io, "open", counting)
     monkeypatch.setattr(builtins, "open", counting)
     return names
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four photos and a copy of one of them, written long ago."""
+    numbers = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for i in range(4):
+        stream = io.BytesIO()
+        Image.fromarray(numbers.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(stream, "PNG")
+        write(tmp_path / "photos" / f"{i}.png", stream.getvalue())
+    write(tmp_path / "photos" / "copy.png", stream.getvalue())
+    return tmp_path / "photos"
+
+
+@pytest.fixture(params=["as made", "pickled", "subset"])
+def images(request, folder):
+    """Of a set that was pickled or divided, what is known stays known."""
+    made = load_folder(folder)
+    if request.param == "as made":
+        return made
+    for i in range(len(made)):
+        made.digest(i)
+    return pickle.loads(pickle.dumps(made)) if request.param == "pickled" else made.subset(range(len(made)))
+
+
+@pytest.mark.filterwarnings("ignore:.*copies of others")
+def test_fit_opens_a_photo_twice_and_once_where_features_are_kept(backbone, images, folder, tmp_path, opened):
+    """It was four times, and three times with features that were kept."""
+    photos = sorted(path.name for path in folder.iterdir())
+
+    def times():
+        counted = [opened[name] for name in photos]
+        opened.clear()
+        return counted
+
+    settings = {"layers": [2], "r": (1,), "image_size": 56, "cache_dir": tmp_path / "features"}
+    times()
+    detector = MuSc(backbone, **settings).fit(images)
+    assert times() == [2] * 5
+    assert MuSc(backbone, **settings).fit(load_folder(folder)).names_ == photos
+    assert times() == [1] * 5
+    assert detector.is_fitted_on(images)
+    images.fingerprint()
+    assert times() == [0] * 5
 
 
 def test_a_digest_is_that_of_the_bytes(tmp_path, opened):

@@ -4,25 +4,66 @@ They matter because images score each other: a defect that is photographed twice
 for normal.
 """
 
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from musc_lite.data.decode import read_image
 from musc_lite.data.image_set import ImageSet
 from musc_lite.support.progress import progress_bar
 
-__all__ = ["near_duplicates"]
+__all__ = ["Duplicates", "find_duplicates", "near_duplicates"]
 
 # Photos by a fixed camera all look alike, so it is fine structure that is compared, what is left without blur. On 40
 # photos of boards and 59 of toys no two come above 0.95; saved again, smaller or brighter, none below 0.99.
 SIDE = 48  # pixels a side
+AT_LEAST = 4 * SIDE  # pixels a side that are decoded, see `read_image`
 BLUR = 2.0  # pixels
 LIMIT = 0.97  # correlation
 LEAST_CONTRAST = 0.25  # gray levels: below, it is compression and noise that would be compared
 BLOCK = 512  # images at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Duplicates:
+    """Which images are there twice.
+
+    Attributes
+    ----------
+    digests : list of str
+        Of all N images, as `ImageSet.digest` gives them.
+    copy_of : ndarray (N,)
+        For each image the first one with the very same bytes, itself where there is none before it.
+    alike : list of (int, int)
+        Pairs that are nearly the same, as `near_duplicates` gives them, without copies.
+    """
+
+    digests: list[str]
+    copy_of: np.ndarray
+    alike: list[tuple[int, int]]
+
+
+def find_duplicates(images: ImageSet) -> Duplicates:
+    """Find copies, byte for byte, and what is nearly the same; each file is opened once for all of it.
+
+    Examples
+    --------
+    >>> from musc_lite import from_arrays
+    >>> photo = np.random.default_rng(0).random((96, 96))
+    >>> found = find_duplicates(from_arrays([photo, photo, 0.9 * photo]))
+    >>> found.copy_of, found.alike
+    (array([0, 0, 2]), [(0, 2)])
+    """
+    digests, copy_of, first = [], np.arange(len(images)), {}
+    fine = np.zeros((len(images), SIDE * SIDE), np.float32)
+    for i in progress_bar(range(len(images)), desc="looking for duplicates", unit="image", leave=False):
+        digest, image = images.digest_and_image(i, AT_LEAST)
+        digests.append(digest)
+        copy_of[i] = first.setdefault(digest, i)
+        if copy_of[i] == i:  # a copy's stays zero, which is like no other
+            fine[i] = _fine_structure(image)
+    return Duplicates(digests, copy_of, _alike(fine))
 
 
 def near_duplicates(images: ImageSet) -> list[tuple[int, int]]:
@@ -45,17 +86,21 @@ def near_duplicates(images: ImageSet) -> list[tuple[int, int]]:
     """
     fine = np.zeros((len(images), SIDE * SIDE), np.float32)
     for i in progress_bar(range(len(images)), desc="looking for near duplicates", unit="image", leave=False):
-        fine[i] = _fine_structure(images.sources[i])
+        fine[i] = _fine_structure(images.digest_and_image(i, AT_LEAST)[1])
+    return _alike(fine)
+
+
+def _alike(fine: np.ndarray) -> list[tuple[int, int]]:
+    """Find the pairs of rows that correlate: (N, SIDE²)."""
     pairs = []
-    for start in range(0, len(images), BLOCK):
+    for start in range(0, len(fine), BLOCK):
         correlations = fine[start : start + BLOCK] @ fine.T
         pairs += [(start + i, j) for i, j in np.argwhere(correlations > LIMIT).tolist() if start + i < j]
     return pairs
 
 
-def _fine_structure(source: Path | Image.Image) -> np.ndarray:
+def _fine_structure(image: Image.Image) -> np.ndarray:
     """Reduce an image to what blur takes away from its small gray version: (SIDE²,), of unit length, 0 where flat."""
-    image = source if isinstance(source, Image.Image) else read_image(source, at_least=4 * SIDE)
     small = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BICUBIC), dtype=np.float32)
     fine = (small - gaussian_filter(small, BLUR)).ravel()
     return fine / np.linalg.norm(fine) if fine.std() > LEAST_CONTRAST else np.zeros_like(fine)
