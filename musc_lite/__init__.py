@@ -55,6 +55,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "stages.maps": ["image_scores_from_maps", "upsample_maps"],
         "stages.rescoring": ["image_similarity", "keep_top_k", "rescore"],
         "results.metrics": ["Metrics", "evaluate"],
-        "detector": ["MuSc"],
+        "detector": ["Detector"],
+        "musc": ["MuSc"],
     },
 )

@@ -4,6 +4,8 @@ They matter because images score each other: a defect that is photographed twice
 for normal.
 """
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 from musc_lite.data.image_set import ImageSet
 from musc_lite.support.progress import progress_bar
 
-__all__ = ["Duplicates", "find_duplicates", "near_duplicates"]
+__all__ = ["Duplicates", "find_duplicates", "near_duplicates", "originals", "places", "warn_of_duplicates"]
 
 # Photos by a fixed camera all look alike, so it is fine structure that is compared, what is left without blur. On 40
 # photos of boards and 59 of toys no two come above 0.95; saved again, smaller or brighter, none below 0.99.
@@ -104,3 +106,52 @@ def _fine_structure(image: Image.Image) -> np.ndarray:
     small = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BICUBIC), dtype=np.float32)
     fine = (small - gaussian_filter(small, BLUR)).ravel()
     return fine / np.linalg.norm(fine) if fine.std() > LEAST_CONTRAST else np.zeros_like(fine)
+
+
+def originals(copy_of: np.ndarray) -> np.ndarray:
+    """Index the images that are no copies: (N',)."""
+    return np.flatnonzero(copy_of == np.arange(len(copy_of)))
+
+
+def places(names: Sequence[str], copy_of: np.ndarray) -> dict[str | int, int]:
+    """Map each image's index and name to its place among the originals; a copy has its original's.
+
+    Examples
+    --------
+    >>> places(["a", "copy of a", "b"], np.array([0, 0, 2]))
+    {0: 0, 1: 0, 2: 1, 'a': 0, 'copy of a': 0, 'b': 1}
+    """
+    place = np.searchsorted(originals(copy_of), copy_of).tolist()
+    return dict(enumerate(place)) | dict(zip(names, place, strict=True))
+
+
+def warn_of_duplicates(found: Duplicates, names: Sequence[str]) -> None:
+    """Name the images that are there twice: byte for byte, or saved again.
+
+    Raises
+    ------
+    ValueError
+        If all images are copies of one.
+    """
+    kept = originals(found.copy_of)
+    if len(kept) < 2:
+        raise ValueError(f"all {len(names)} images are copies of {names[0]}: give at least 2 different ones")
+    copies = [(first, i) for i, first in enumerate(found.copy_of.tolist()) if first != i]
+    if copies:
+        warnings.warn(
+            f"{len(copies)} images are copies of others, byte for byte: {_pairs(copies, names)}; each is scored once, "
+            "so that a defect does not hide behind its own copy",
+            stacklevel=4,
+        )
+    if found.alike:
+        warnings.warn(
+            f"{len(found.alike)} pairs of images are nearly the same: {_pairs(found.alike, names)}; a defect in both "
+            "finds itself in the other and passes for normal: keep one of each",
+            stacklevel=4,
+        )
+
+
+def _pairs(pairs: Sequence[tuple[int, int]], names: Sequence[str]) -> str:
+    """Write the first pairs as "b.jpg (of a.jpg), ... and 7 more"."""
+    shown = ", ".join(f"{names[j]} (of {names[i]})" for i, j in pairs[:5])
+    return shown + (f" and {len(pairs) - 5} more" if len(pairs) > 5 else "")

@@ -6,12 +6,13 @@ from pathlib import PurePath
 
 import numpy as np
 import torch
+from sklearn.base import clone
 from torch import Tensor
 
 from musc_lite.backbones.load import load_backbone
 from musc_lite.data.image_set import ImageSet
-from musc_lite.detector import MuSc, Scores
-from musc_lite.stages.rescoring import rescore
+from musc_lite.detector import Detector
+from musc_lite.results.scores import Scores
 
 __all__ = ["divide", "score_subsets"]
 
@@ -66,12 +67,12 @@ def divide(names: Sequence[str], n_subsets: int, *, seed: int = 0, by_type: bool
     return [sorted(subset) for subset in subsets]
 
 
-def score_subsets(detector: MuSc, images: ImageSet, subsets: Sequence[Sequence[int]]) -> Scores:
+def score_subsets(detector: Detector, images: ImageSet, subsets: Sequence[Sequence[int]]) -> Scores:
     """Score each subset of the images by its own images only.
 
     Parameters
     ----------
-    detector : MuSc
+    detector : Detector
         Settings; it stays as it is. With a ``cache_dir`` features are made once, however the images are divided.
     images : ImageSet
         N images.
@@ -87,14 +88,15 @@ def score_subsets(detector: MuSc, images: ImageSet, subsets: Sequence[Sequence[i
         raise ValueError(f"each of the {len(images)} images must belong to exactly one subset")
     maps: list[np.ndarray | None] = [None] * len(images)
     class_tokens: list[Tensor | None] = [None] * len(images)
-    settings = detector.get_params(deep=False)
+    fresh = clone(detector)  # of its own class
     if isinstance(detector.backbone, str):
-        settings["backbone"] = load_backbone(detector.backbone, device=detector.device)
+        fresh.set_params(backbone=load_backbone(detector.backbone, device=detector.device))
     for subset in subsets:
-        fitted = MuSc(**settings).fit(images.subset(subset))
+        fitted = clone(fresh).fit(images.subset(subset))
         for i, anomaly_map, token in zip(subset, fitted.anomaly_maps_, fitted.features_.class_tokens, strict=True):
             maps[i], class_tokens[i] = anomaly_map, token
-    anomaly_maps = np.stack(maps)
-    map_scores = anomaly_maps.max(axis=(1, 2))
-    image_scores = rescore(torch.from_numpy(map_scores), torch.stack(class_tokens), detector.windows).numpy()
-    return Scores(list(images.names), image_scores, map_scores, anomaly_maps)
+    parts, anomaly_maps = detector.parts, np.stack(maps)
+    map_scores = parts.pooling.pool(torch.from_numpy(anomaly_maps))
+    image_scores = parts.rescoring.rescore(map_scores, torch.stack(class_tokens)).numpy()
+    threshold = parts.threshold.draw(image_scores, map_scores.numpy())
+    return Scores(images.names, image_scores, map_scores.numpy(), anomaly_maps, threshold=threshold, images=images)

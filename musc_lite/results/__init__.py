@@ -2,4 +2,5 @@
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submodules=["exports", "metrics", "plots", "report", "scores"])
+MODULES = ["exports", "metrics", "plots", "report", "scores"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submodules=MODULES)

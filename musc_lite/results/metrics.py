@@ -7,7 +7,9 @@ from numpy.typing import ArrayLike
 from scipy.ndimage import label as label_regions
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
-__all__ = ["Metrics", "aupro", "evaluate", "f1_max"]
+from musc_lite.results.scores import Scores
+
+__all__ = ["Metrics", "aupro", "evaluate", "evaluate_scores", "f1_max"]
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,14 @@ def evaluate(
         found |= {f"pixel_{name}": value for name, value in _ranking_metrics(truth.ravel(), scores.ravel()).items()}
         found["aupro"] = aupro(truth, scores)
     return Metrics(**found)
+
+
+def evaluate_scores(scores: Scores) -> Metrics:
+    """Compare scores and maps with the labels and masks that their images have, as far as they have any."""
+    images, maps = scores.images, scores.anomaly_maps
+    masks = None if images is None else images.masks(maps.shape[1:])
+    labels = None if images is None else images.labels
+    return evaluate(labels, scores.image_scores, masks, None if masks is None else maps)
 
 
 def f1_max(truth: ArrayLike, scores: ArrayLike) -> float:

@@ -7,7 +7,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from pathlib import Path
 from threading import Lock
@@ -60,6 +60,19 @@ class Features:
             f"Features({n} images, {s} layers {list(self.layers)}, {m} patches on a {self.grid[0]} x {self.grid[1]} "
             f"grid, {c} channels, image_size={self.image_size})"
         )
+
+    def check(self, n_images: int, layers: Sequence[int], image_size: int, n_channels: int) -> None:
+        """Refuse features of other images or made another way; raise ValueError."""
+        found = (len(self), tuple(self.layers), self.image_size, self.patch_tokens.shape[-1])
+        asked = (n_images, tuple(layers), image_size, n_channels)
+        if found != asked:
+            names = ("images", "layers", "pixels a side", "channels")
+            differ = [f"{f} {name}, not {a}" for f, a, name in zip(found, asked, names, strict=True) if f != a]
+            raise ValueError(f"these features do not fit: they have {'; '.join(differ)}; extract them anew")
+
+    def subset(self, index: Sequence[int]) -> "Features":
+        """Choose images, in the order of `index`."""
+        return replace(self, patch_tokens=self.patch_tokens[index], class_tokens=self.class_tokens[index])
 
     def save(self, path: str | Path) -> None:
         """Write all of it to one safetensors file, complete or not at all, with a checksum."""

@@ -1,17 +1,18 @@
 """What a batch will cost before the work starts: memory, and how to stay within a budget; products; seconds."""
 
 import time
-from collections.abc import Sequence
+import warnings
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 
 from musc_lite.backbones.load import Backbone
-from musc_lite.search.nearest import TILE_BYTES, is_fused, nearest_of_pairs, squared_distances
-from musc_lite.stages.mutual_scoring import least_memory, shares_products
+from musc_lite.scorers.base import PatchScorer
+from musc_lite.search.nearest import TILE_BYTES, free_memory, is_fused, nearest_of_pairs, squared_distances
 from musc_lite.support.parameters import parse_bytes
 
-__all__ = ["Cost", "Plan", "plan_memory", "seconds_per_image", "seconds_per_pair"]
+__all__ = ["Cost", "Extent", "Plan", "choose_device", "estimate_cost", "plan_memory"]
 
 MAX_TIMED, MAX_TIMED_PATCHES = 448, 1024  # pixels, patches of what is timed: larger ones are reckoned from it
 
@@ -75,62 +76,133 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def plan_memory(
-    shape: tuple[int, int, int, int],
-    *,
-    n_degrees: int,
-    image_size: int,
-    references: int | Sequence[int] | None = None,
-    n_components: int | None = None,
-    window: int | None = None,
-    max_memory: int | str | None = None,
-) -> Plan:
+@dataclass(frozen=True)
+class Extent:
+    """How much there is of a batch beside its number of images.
+
+    Attributes
+    ----------
+    layers : tuple of int
+        The S blocks that are read.
+    r : tuple of int
+        Aggregation degrees.
+    image_size : int
+        Side of the images and of their maps.
+    n_patches, n_channels : int
+        M, C.
+    """
+
+    layers: tuple[int, ...]
+    r: tuple[int, ...]
+    image_size: int
+    n_patches: int
+    n_channels: int
+
+    def shape(self, n_images: int) -> tuple[int, int, int]:
+        """(N, M, C) of one layer's tokens."""
+        return n_images, self.n_patches, self.n_channels
+
+
+def plan_memory(scorer: PatchScorer, n_images: int, extent: Extent, max_memory: int | str | None = None) -> Plan:
     """Choose the fastest way to keep and score the tokens of a batch that fits into a budget.
 
     Parameters
     ----------
-    shape : (N, S, M, C)
-        Images, layers, patches, channels.
-    n_degrees : int
-        How many degrees r.
-    image_size : int
-        Side of the anomaly maps.
-    references, n_components, window, max_memory
-        See `mutual_scores`.
+    scorer : PatchScorer
+        Which says what scoring takes.
+    n_images : int
+    extent : Extent
+    max_memory : int or str, optional
+        See `MuSc`.
 
     Raises
     ------
     ValueError
-        If no way fits; the message says the smallest budget that works.
+        If no way fits; the message says the smallest budget that works. If a parameter of the scorer does not fit.
 
     Examples
     --------
-    >>> batch = {"shape": (1000, 6, 256, 384), "n_degrees": 2, "image_size": 224}
-    >>> [plan_memory(**batch, max_memory=budget).storage for budget in (None, "4GB", "3GB", "1.5GB")]
+    >>> from musc_lite.scorers.mutual import MutualScorer
+    >>> extent = Extent(layers=(4, 5, 6, 7, 8, 9), r=(1, 3), image_size=224, n_patches=256, n_channels=384)
+    >>> [plan_memory(MutualScorer(), 1000, extent, budget).storage for budget in (None, "4GB", "3GB", "1.5GB")]
     ['float32', 'float32', 'float16', 'disk']
     """
-    n_images, n_layers, n_patches, n_channels = shape
-    results = 4 * n_images * (n_degrees * n_layers * n_patches + 2 * image_size**2 + 2 * n_images)
-    pairs = 4 * n_images**2 * n_patches if shares_products((n_images, n_patches, n_channels), references, window) else 0
-    least = least_memory((n_images, n_patches, n_channels), references)
+    n_layers, n_patches, n_channels = len(extent.layers), extent.n_patches, extent.n_channels
+    work = scorer.work(extent.shape(n_images))
+    results = 4 * n_images * (len(extent.r) * n_layers * n_patches + 2 * extent.image_size**2 + 2 * n_images)
     tokens = n_layers * n_images * n_patches * n_channels
-    aggregated = n_images * n_patches * (n_channels + (n_components or 0))  # of one layer, and projected
-    ways = [  # storage, bytes of tokens, of aggregated tokens, of distances
-        ("float32", 4 * tokens, 4 * aggregated, pairs),
+    aggregated = n_images * n_patches * (n_channels + work.kept_channels)  # of one layer
+    ways = [  # storage, bytes of tokens, of aggregated tokens, of what makes it faster
+        ("float32", 4 * tokens, 4 * aggregated, work.more_bytes),
         ("float32", 4 * tokens, 4 * aggregated, 0),
         ("float16", 2 * tokens, 2 * aggregated, 0),
         ("disk", 0, 2 * aggregated, 0),
     ]
     for storage, *parts in ways:
-        n_bytes = sum(parts) + least + results
+        n_bytes = sum(parts) + work.least_bytes + results
         if max_memory is None:
             return Plan(storage, n_bytes, None)
         if n_bytes <= parse_bytes(max_memory):
-            return Plan(storage, n_bytes, parts[-1] + least)
+            return Plan(storage, n_bytes, parts[-1] + work.least_bytes)
     raise ValueError(
         f"{n_images} images of {n_patches} patches with {n_channels} channels take at least {n_bytes} bytes "
         f"({n_bytes / 1e9:.2f} GB); max_memory={max_memory!r} is less. Give more, smaller images or fewer of them"
     )
+
+
+def estimate_cost(
+    scorer: PatchScorer, backbone: Backbone, n_images: int, extent: Extent, max_memory: int | str | None = None
+) -> Cost:
+    """Estimate what fitting so many images takes, from about a second of work.
+
+    Raises
+    ------
+    ValueError
+        If so many images cannot be scored within ``max_memory``, or a parameter does not fit.
+    """
+    if not isinstance(n_images, Integral) or n_images < 2:
+        raise ValueError(f"mutual scoring takes at least 2 images, got n_images={n_images}")
+    plan = plan_memory(scorer, n_images, extent, max_memory)
+    work, n_times = scorer.work(extent.shape(n_images), plan.scoring_bytes), len(extent.layers) * len(extent.r)
+    device = backbone.device if is_fused(backbone.device) else torch.device("cpu")
+    scoring = n_times * work.products * seconds_per_pair(extent.n_patches, work.n_channels, device)
+    extraction = n_images * seconds_per_image(backbone, extent.image_size)
+    return Cost(extraction, scoring, plan.n_bytes, n_times * work.n_steps)
+
+
+def choose_device(
+    scorer: PatchScorer, shape: tuple[int, int, int], backbone: Backbone, max_memory: int | None
+) -> tuple[torch.device, int | None]:
+    """Score on the backbone's GPU, where one layer's tokens leave it some memory, else on the CPU.
+
+    Parameters
+    ----------
+    scorer : PatchScorer
+    shape : (N, M, C)
+    backbone : Backbone
+    max_memory : int, optional
+        Bytes that scoring may take on the CPU.
+
+    Returns
+    -------
+    device : torch.device
+    max_memory : int or None
+        Bytes that scoring may take there, beside the tokens.
+    """
+    if not is_fused(backbone.device):
+        return torch.device("cpu"), max_memory
+    n_images, n_patches, n_channels = shape
+    work = scorer.work(shape)
+    tokens = 2 * n_images * n_patches * (n_channels + work.kept_channels)  # in half precision
+    spare = free_memory(backbone.device) - tokens
+    if spare >= work.least_bytes:
+        return backbone.device, spare
+    warnings.warn(
+        f"{backbone.device} has too little free memory for the tokens of {n_images} images: scoring runs on the CPU; a "
+        "GPU with more memory, smaller images or fewer of them would be faster",
+        stacklevel=4,
+    )
+    return torch.device("cpu"), max_memory
 
 
 def seconds_per_image(backbone: Backbone, image_size: int) -> float:

@@ -1,0 +1,152 @@
+"""MuSc: the detector with the paper's parts, its parameters in one flat list."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from musc_lite.backbones.load import Backbone
+from musc_lite.detector import Detector
+from musc_lite.parts import Parts
+from musc_lite.scorers.mutual import MutualScorer
+from musc_lite.stages.aggregation import LNAMD
+from musc_lite.stages.rescoring import RsCIN
+from musc_lite.stages.thresholds import Contamination
+from musc_lite.views import View
+
+__all__ = ["MuSc"]
+
+
+class MuSc(Detector):
+    """Zero-shot anomaly detection by mutual scoring of a batch of unlabeled images.
+
+    Parameters
+    ----------
+    backbone : str or Backbone
+        A name for `load_backbone`, or what it returned.
+    layers : "even", "middle" or sequence of int, optional
+        Blocks to read; None: the backbone's default.
+    image_size : int, optional
+        Pixels along the side of the square images; None: the backbone's default.
+    r : sequence of int, optional
+        Aggregation degrees; None: the backbone's default.
+    interval : (float, float)
+        Share of the closest images that score a patch.
+    windows : sequence of int
+        Neighborhood sizes of re-scoring; () turns it off.
+    references, n_components, window
+        Cheaper or more local mutual scoring, see `mutual_scores`: by some of the images only (a number of them, or a
+        list of indices or names), among the first principal components, only near the same place.
+    max_memory : int or str, optional
+        Bytes, or a text such as "4GB", that the batch may take beside the program and the backbone. Where tokens in
+        float32 do not fit they are kept in half precision, then on disk; scores stay within 0.002. None: no limit.
+    contamination : "auto" or float
+        Where `predict` draws the line. A float in (0, 0.5] is the expected share of defective images. "auto" reads it
+        from the scores, without labels (`stages.thresholds.count_outliers`); where many images are defective, or
+        defects are faint, it sees a part of them or none.
+    batch_size : int
+        Images that go through the backbone at once.
+    device : str, optional
+        See `load_backbone`.
+    cache_dir : path, optional
+        Where features are kept between runs (`extract_features`).
+
+    Attributes
+    ----------
+    names_ : list of str
+        The N images of the batch, in the order of all scores.
+    images_ : ImageSet
+        The batch itself, for the explorers to show; files are read again when they are shown.
+    features_ : Features
+        Patch tokens (N, S, M, C) and class tokens (N, D).
+    patch_scores_ : ndarray (R, S, N, M)
+        Scores of each degree r and layer.
+    anomaly_maps_ : ndarray (N, H, W)
+        The mean over degrees and layers, interpolated to the image size.
+    map_scores_ : ndarray (N,)
+        Image scores before re-scoring.
+    image_scores_ : ndarray (N,)
+        Image scores after re-scoring; higher is more anomalous.
+    copy_of_ : ndarray (N,)
+        For each image the first one with the very same bytes, itself where there is none before it. Copies are scored
+        once: they have the scores of the first, and no image is compared with its own copies, or twice with another's.
+    threshold_ : float
+        Image scores above it are outliers. May be set by hand: all answers follow.
+    offset_ : float
+        The same in scikit-learn's sign: ``-threshold_``, so that decision_function = score_samples - offset_.
+    seconds_ : dict of str to float
+        Wall-clock time of each stage.
+
+    Examples
+    --------
+    >>> images = from_arrays(list(np.random.default_rng(0).random((4, 28, 28, 3))))
+    >>> detector = MuSc(image_size=28, r=(1,)).fit(images)
+    >>> detector.anomaly_maps_.shape, detector.image_scores_.shape
+    ((4, 28, 28), (4,))
+    """
+
+    def __init__(
+        self,
+        backbone: str | Backbone = "dinov2_vits14",
+        *,
+        layers: str | Sequence[int] | None = None,
+        image_size: int | None = None,
+        r: Sequence[int] | None = None,
+        interval: tuple[float, float] = (0.0, 0.3),
+        windows: Sequence[int] = (1, 2, 3),
+        references: int | Sequence[int | str] | None = None,
+        n_components: int | None = None,
+        window: int | None = None,
+        max_memory: int | str | None = None,
+        contamination: str | float = "auto",
+        batch_size: int = 8,
+        device: str | None = None,
+        cache_dir: str | Path | None = None,
+    ):
+        self.backbone = backbone
+        self.layers = layers
+        self.image_size = image_size
+        self.r = r
+        self.interval = interval
+        self.windows = windows
+        self.references = references
+        self.n_components = n_components
+        self.window = window
+        self.max_memory = max_memory
+        self.contamination = contamination
+        self.batch_size = batch_size
+        self.device = device
+        self.cache_dir = cache_dir
+
+    @classmethod
+    def published(cls, backbone: str = "ViT-L-14-336-gelu", **changes) -> "MuSc":
+        """Give the paper's settings: CLIP ViT-L/14 at 518 pixels, four even blocks, r = 1, 3, 5, windows 1, 2, 3.
+
+        "-gelu" stands for plain GELU: the code behind the paper's tables ran OpenAI's weights so, though they were
+        trained with QuickGELU. (For VisA the paper used the windows 1, 8, 9.)
+
+        Parameters
+        ----------
+        backbone : str
+            Another backbone with the same settings.
+        **changes
+            Other parameters of `MuSc`.
+
+        Examples
+        --------
+        >>> MuSc.published(windows=(1, 8, 9))
+        MuSc(backbone='ViT-L-14-336-gelu', image_size=518, layers='even', r=(1, 3, 5), windows=(1, 8, 9))
+        """
+        settings = {"layers": "even", "r": (1, 3, 5), "interval": (0.0, 0.3), "windows": (1, 2, 3)}
+        if backbone == "ViT-L-14-336-gelu":
+            settings["image_size"] = 518
+        return cls(backbone, **(settings | changes))
+
+    @property
+    def parts(self) -> Parts:
+        """The paper's parts, with these parameters."""
+        return Parts.given(
+            view=View(self.image_size),
+            aggregation=LNAMD(self.r),
+            scorer=MutualScorer(self.interval, self.references, self.n_components, self.window),
+            rescoring=RsCIN(self.windows),
+            threshold=Contamination(self.contamination),
+        )

@@ -1,0 +1,104 @@
+"""The registry of exchangeable parts: what saved detectors and the command line know by name.
+
+A new part is a file and a line here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
+
+from musc_lite.support.part import Part
+
+if TYPE_CHECKING:
+    from musc_lite.scorers.base import PatchScorer
+    from musc_lite.stages.aggregation import LNAMD
+    from musc_lite.stages.maps import MaxPooling
+    from musc_lite.stages.rescoring import RsCIN
+    from musc_lite.stages.thresholds import Contamination
+    from musc_lite.views import View
+
+__all__ = ["PARTS", "Parts", "part_as_json", "part_class", "part_from_json"]
+
+# Kind, name: where the class is; it is loaded when it is first used. The first of a kind is the default, the paper's.
+PARTS: dict[str, dict[str, str | type[Part]]] = {
+    "view": {"square": "musc_lite.views:View"},
+    "aggregation": {"lnamd": "musc_lite.stages.aggregation:LNAMD"},
+    "scorer": {
+        "mutual": "musc_lite.scorers.mutual:MutualScorer",
+        "nearest": "musc_lite.scorers.nearest:NearestScorer",
+    },
+    "pooling": {"max": "musc_lite.stages.maps:MaxPooling"},
+    "rescoring": {"rscin": "musc_lite.stages.rescoring:RsCIN"},
+    "threshold": {"contamination": "musc_lite.stages.thresholds:Contamination"},
+}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a detector is made of, in the order of the data."""
+
+    view: "View"
+    aggregation: "LNAMD"
+    scorer: "PatchScorer"
+    pooling: "MaxPooling"
+    rescoring: "RsCIN"
+    threshold: "Contamination"
+
+    @classmethod
+    def given(cls, **given: Part | None) -> "Parts":
+        """Take the parts that are given, and the default of each other kind."""
+        missing = {kind: part_class(kind, next(iter(PARTS[kind])))() for kind in PARTS if given.get(kind) is None}
+        return cls(**given | missing)
+
+    def check(self) -> None:
+        """Refuse before the long work what a part would refuse after it."""
+        for part in vars(self).values():
+            part.check()
+
+    def describe(self) -> dict[str, str]:
+        """Collect the lines of all parts."""
+        return {title: line for part in vars(self).values() for title, line in part.describe().items()}
+
+
+def part_class(kind: str, name: str) -> type[Part]:
+    """Give the class of a part.
+
+    Raises
+    ------
+    ValueError
+        If there is no such part.
+
+    Examples
+    --------
+    >>> part_class("scorer", "nearest").__name__
+    'NearestScorer'
+    """
+    if name not in PARTS[kind]:
+        raise ValueError(f"the {kind} must be one of {', '.join(PARTS[kind])}, got {name!r}")
+    found = PARTS[kind][name]
+    return resolve_name(found) if isinstance(found, str) else found
+
+
+def part_as_json(kind: str, part: Part | None) -> dict | None:
+    """Write a part as its name and its parameters.
+
+    Raises
+    ------
+    ValueError
+        If its class is not registered: a file that named any class could run anything.
+    """
+    if part is None:
+        return None
+    for name in PARTS[kind]:
+        if part_class(kind, name) is type(part):
+            return {"name": name, "parameters": part.get_params(deep=False)}
+    raise ValueError(
+        f"{type(part).__name__} has no name to be saved by: PARTS[{kind!r}]['a name'] = {type(part).__name__} "
+        "(musc_lite.parts), here and where it is loaded"
+    )
+
+
+def part_from_json(kind: str, about: Mapping | None) -> Part | None:
+    """Undo `part_as_json`."""
+    return None if about is None else part_class(kind, about["name"])(**about["parameters"])

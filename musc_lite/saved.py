@@ -1,0 +1,130 @@
+"""What a fitted detector is on disk: one safetensors file of numbers and text, which can run no code."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from musc_lite.backbones.load import Backbone, load_backbone
+from musc_lite.data.image_set import ImageSet
+from musc_lite.parts import PARTS, part_as_json, part_from_json
+from musc_lite.stages.features import Features
+from musc_lite.support.errors import DataNotFoundError
+from musc_lite.support.files import make_folder, read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from musc_lite.detector import Detector
+
+__all__ = ["read_detector", "write_detector"]
+
+ARRAYS = ("patch_scores_", "anomaly_maps_", "map_scores_", "image_scores_")
+NOT_SAVED = ("backbone", "cache_dir", "device")
+
+
+def write_detector(path: str | Path, detector: "Detector") -> None:
+    """Write a fitted detector, complete or not at all, with a checksum."""
+    tensors = {name: torch.as_tensor(getattr(detector, name)) for name in ARRAYS}
+    features = detector.features_
+    tensors |= {"patch_tokens": features.patch_tokens, "class_tokens": features.class_tokens}
+    for (s, r), scorer in detector.scorers_.items():
+        tensors |= {f"scorer {s} {r} {name}": tensor.cpu() for name, tensor in scorer.state().items()}
+    parameters = {k: v for k, v in detector.get_params(deep=False).items() if k not in NOT_SAVED}
+    parts = {kind: part_as_json(kind, parameters.pop(kind)) for kind in PARTS if kind in parameters}
+    images = detector.__dict__.get("images_")  # a loaded detector may have none
+    sources = [] if images is None else images.sources
+    files = [str(s.absolute()) for s in sources] if all(isinstance(s, Path) for s in sources) else []
+    masks = [_mask_as_json(m, tensors) for m in images.mask_sources] if files and images.mask_sources else None
+    about = {
+        "version": 1,
+        "parameters": parameters,
+        "parts": parts,
+        "backbone": [detector.backbone_.name, detector.backbone_.pretrained, detector.backbone_.weights_sha256],
+        "layers": features.layers,
+        "grid": features.grid,
+        "image_size": features.image_size,
+        "r": detector.r_,
+        "names": detector.names_,
+        "digests": sorted(detector._digests),
+        "threshold": detector.threshold_,
+        "copy_of": detector.copy_of_,
+        "seconds": detector.seconds_,
+        "files": files or None,
+        "labels": images.labels if files else None,
+        "masks": masks,
+    }
+    make_folder(Path(path).parent)
+    write_tensors(Path(path), tensors, "saved detector", _as_json(about))
+
+
+def read_detector(cls: type["Detector"], path: str | Path, backbone: Backbone | None, device: str | None) -> "Detector":
+    """Read what `write_detector` wrote, with the class that saved it or another one of the same parameters."""
+    tensors, about = read_tensors(path, "saved detector")
+    try:
+        name, pretrained, weights = map(str, about["backbone"])
+        parts = {kind: part_from_json(kind, part) for kind, part in about.get("parts", {}).items()}
+        detector = cls(name, **about["parameters"], **parts, device=device)  # no file says where to write: no cache_dir
+        detector.features_ = Features(
+            tensors.pop("patch_tokens"),
+            tensors.pop("class_tokens"),
+            tuple(about["grid"]),
+            tuple(about["layers"]),
+            about["image_size"],
+        )
+        for key in ARRAYS:
+            setattr(detector, key, tensors[key].numpy())
+        detector.names_, detector._digests = about["names"], set(about["digests"])
+        detector.r_, detector.seconds_ = tuple(about["r"]), about["seconds"]
+        detector.threshold_ = about["threshold"]
+        detector.copy_of_ = np.array(about.get("copy_of", range(len(detector.names_))))  # 0.1.0 knew of no copies
+        detector.scorers_ = detector._make_scorers(len(detector.features_.layers))
+        for (s, r), scorer in detector.scorers_.items():
+            begin = f"scorer {s} {r} "
+            scorer.set_state({key.removeprefix(begin): t for key, t in tensors.items() if key.startswith(begin)})
+        files, labels, masks = (about[key] for key in ("files", "labels", "masks"))
+        if files:
+            masks = None if masks is None else [_mask_from_json(mask, tensors) for mask in masks]
+            detector.images_ = ImageSet([Path(file) for file in files], detector.names_, labels, masks)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataNotFoundError(f"{path} is not a complete saved detector ({error}); fit and save again") from error
+    if backbone is None and Path(pretrained).is_file():
+        raise ValueError(
+            f"{path} was fitted with the weights file {pretrained}: if you trust it, give "
+            f"backbone=load_backbone({name!r}, {pretrained!r})"
+        )
+    detector.backbone_ = load_backbone(name, pretrained, device) if backbone is None else backbone
+    if detector.backbone_.weights_sha256 != weights:
+        raise ValueError(
+            f"{path} was fitted with other weights of {name}: {weights[:12]}..., these are "
+            f"{detector.backbone_.weights_sha256[:12]}...: scores would not be comparable; give backbone="
+        )
+    return detector
+
+
+def _mask_as_json(source: object, tensors: dict[str, Tensor]) -> object:
+    """Give absolute paths for files; an array goes to `tensors`, a bit for a pixel, and leaves its name and shape."""
+    if isinstance(source, list):
+        return [_mask_as_json(part, tensors) for part in source]
+    if not isinstance(source, np.ndarray):
+        return source if source is None else str(source.absolute())
+    name = f"mask_{len(tensors)}"
+    tensors[name] = torch.from_numpy(np.packbits(source.astype(bool)))
+    return {"tensor": name, "shape": source.shape}
+
+
+def _mask_from_json(source: object, tensors: dict[str, Tensor]) -> Path | list | np.ndarray | None:
+    """Undo `_mask_as_json`."""
+    if isinstance(source, list):
+        return [_mask_from_json(part, tensors) for part in source]
+    if isinstance(source, dict):
+        height, width = source["shape"]
+        bits = np.unpackbits(tensors[source["tensor"]].numpy(), count=height * width)
+        return bits.reshape(height, width).astype(bool)
+    return source if source is None else Path(source)
+
+
+def _as_json(about: dict) -> str:
+    """Write JSON; NumPy's numbers and arrays, ranges and other sequences become plain ones."""
+    return json.dumps(about, default=lambda value: value.tolist() if hasattr(value, "tolist") else list(value))
