@@ -5,7 +5,7 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,7 @@ import numpy as np
 from archives import find_folder, unpack
 
 from musc_lite.backbones.downloads import fetch
-from musc_lite.data.image_set import ImageSet
+from musc_lite.data.catalog import look_up
 from musc_lite.support.errors import ArchiveError, MuScError
 
 
@@ -109,14 +109,16 @@ def choose(archive: Archive, unpacked: Path) -> Path:
     return find_folder(unpacked, *archive.holds)
 
 
-def report(dataset: str, root: Path, sets: Iterable[tuple[str, ImageSet]]) -> None:
-    """Say what can be read now, and which command reads it."""
+def report(name: str, root: Path) -> None:
+    """Say what can be read now of a data set of the catalog, and which command reads it."""
+    data_set = look_up(name)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        for name, images in sets:
+        for category in data_set.find_categories(root):
+            images = data_set.load(root, category)
             normal = int(np.sum(images.labels == 0))
-            print(f"{name}: {normal} normal and {len(images) - normal} defective images to score")
+            print(f"{category}: {normal} normal and {len(images) - normal} defective images to score")
     for warning in caught:
         print(f"note: {warning.message}")
-    command = ["musc-lite", "benchmark", dataset, "--root", str(root), "--output", f"out/{dataset}"]
+    command = ["musc-lite", "benchmark", name, "--root", str(root), "--output", f"out/{name}"]
     print(f"next: {shlex.join(command)}")

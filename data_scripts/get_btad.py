@@ -13,11 +13,7 @@ BTech_Dataset_transformed/. Mishra et al., "VT-ADL: a vision transformer network
 localization", ISIE 2021.
 """
 
-from pathlib import Path
-
 from common import Archive, get, parse, plain_errors, report
-
-from musc_lite.data.loaders import load_btad
 
 BTAD = Archive(
     holds=("0[123]/test/ok",),
@@ -27,17 +23,12 @@ BTAD = Archive(
 )
 
 
-def categories(root: Path) -> list[str]:
-    """List the categories that are there."""
-    return sorted(folder.parents[1].name for folder in root.glob("*/test/ok"))
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Read the command line, download, unpack."""
     options = parse(__doc__, arguments)
     with plain_errors():
         get(BTAD, options)
-        report("btad", options.out, ((name, load_btad(options.out, name)) for name in categories(options.out)))
+        report("btad", options.out)
 
 
 if __name__ == "__main__":

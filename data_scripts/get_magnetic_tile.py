@@ -13,8 +13,6 @@ readme. Huang, Qiu and Yuan, "Surface defect saliency of magnetic tile", The Vis
 
 from common import Archive, get, parse, plain_errors, report
 
-from musc_lite.data.loaders import load_magnetic_tile
-
 MAGNETIC_TILE = Archive(
     holds=("MT_*/Imgs",),
     largest=5_000_000_000,
@@ -27,7 +25,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse(__doc__, arguments)
     with plain_errors():
         get(MAGNETIC_TILE, options)
-        report("magnetic-tile", options.out, (("magnetic tiles", load_magnetic_tile(out)) for out in [options.out]))
+        report("magnetic-tile", options.out)
 
 
 if __name__ == "__main__":

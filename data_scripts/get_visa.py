@@ -12,12 +12,7 @@ they are in the archive, 10,821 images. Zou et al., "SPot-the-Difference self-su
 detection and segmentation", ECCV 2022.
 """
 
-from pathlib import Path
-
 from common import Archive, get, parse, plain_errors, report
-
-from musc_lite.data.loaders import load_visa
-from musc_lite.data.published import TEST_IMAGES
 
 VISA = Archive(
     holds=("split_csv/1cls.csv", "*/test/good"),  # as published, or as the authors' script arranges it
@@ -28,17 +23,12 @@ VISA = Archive(
 )
 
 
-def categories(root: Path) -> list[str]:
-    """List the categories that are there."""
-    return [name for name in TEST_IMAGES["VisA"] if (root / name).is_dir()]
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Read the command line, download, unpack."""
     options = parse(__doc__, arguments)
     with plain_errors():
         get(VISA, options)
-        report("visa", options.out, ((name, load_visa(options.out, name)) for name in categories(options.out)))
+        report("visa", options.out)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +13,7 @@ from zipfile import BadZipFile
 
 import typer
 
+from musc_lite.data.catalog import CATALOG, look_up, presets
 from musc_lite.support.errors import MuScError
 
 START = time.perf_counter()
@@ -41,6 +42,12 @@ Window = Annotated[int | None, typer.Option(help="Search so many patches around,
 Memory = Annotated[str | None, typer.Option(help="Memory for the batch, such as 4GB.")]
 BatchSize = Annotated[int, typer.Option(help="Images that go through the backbone at once.", min=1)]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default a GPU where there is one.")]
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Write "mvtec, visa or btad"."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _numbers(option: str, text: str | None, kind: type = int) -> tuple | None:
@@ -216,12 +223,12 @@ def score(
     "`musc-lite benchmark magnetic-tile --root data/mtd --subsets 3 -o out/mtd-3`"
 )
 def benchmark(
-    dataset: Annotated[str, typer.Argument(help="mvtec, visa, btad, magnetic-tile, textiles or textures.")],
+    dataset: Annotated[str, typer.Argument(help=f"{_listed(CATALOG)}.")],
     output: Output,
     root: Annotated[Path | None, typer.Option(help="Folder of the data set; textures need none.")] = None,
     category: Annotated[list[str] | None, typer.Option(help="Only this category (may be repeated).")] = None,
     preset: Annotated[
-        str | None, typer.Option(help="The paper's settings for mvtec, visa or btad; other options override them.")
+        str | None, typer.Option(help=f"The paper's settings for {_listed(presets())}; other options override them.")
     ] = None,
     subsets: Annotated[int, typer.Option(help="Divide each category into so many parts, scored apart.", min=1)] = 1,
     seed: Annotated[int, typer.Option(help="Another seed divides otherwise.")] = 0,
@@ -244,17 +251,17 @@ def benchmark(
     are not done again: interrupted and started again, it goes on where it was.
     """
     with _plain_errors():
-        from musc_lite.data.published import PRESETS
         from musc_lite.detector import MuSc
         from musc_lite.evaluation.benchmark import find_categories, run_benchmark, table
 
-        if preset is not None and preset not in PRESETS:
-            raise ValueError(f"--preset must be one of {', '.join(PRESETS)}, got {preset!r}")
+        if preset is not None and preset not in presets():
+            raise ValueError(f"--preset must be one of {', '.join(presets())}, got {preset!r}")
+        published = look_up(dataset).preset
         categories = category or find_categories(dataset, root)
-        if preset is None and dataset in PRESETS:
-            print(f"The published figures were made with --preset {dataset}: {_words(PRESETS[dataset])}.")
+        if preset is None and published:
+            print(f"The published figures were made with --preset {dataset}: {_words(published)}.")
         settings = _settings(layers, image_size, r, interval, windows, references, n_components, window, max_memory)
-        settings = PRESETS.get(preset, {}) | settings | ({} if backbone is None else {"backbone": backbone})
+        settings = presets().get(preset, {}) | settings | ({} if backbone is None else {"backbone": backbone})
         print(f"Settings: {_words(settings) or 'the defaults of dinov2_vits14'}.")
         _make_folder(output)
         detector = MuSc(**settings, batch_size=batch_size, device=device)

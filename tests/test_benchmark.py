@@ -1,5 +1,9 @@
 import csv
 import json
+import subprocess
+import sys
+from pathlib import Path
+from pkgutil import resolve_name
 
 import numpy as np
 import pytest
@@ -8,7 +12,7 @@ from typer.testing import CliRunner
 
 import musc_lite
 from musc_lite.cli import app
-from musc_lite.data.published import METRICS
+from musc_lite.data.catalog import CATALOG, METRICS, DataSet
 from musc_lite.data.textures import PHOTOS
 from musc_lite.evaluation import benchmark
 from musc_lite.evaluation.benchmark import CategoryResult, find_categories, run_benchmark, table
@@ -132,7 +136,8 @@ def test_the_command_prints_and_keeps_the_table(mvtec, tmp_path):
         (["mvtec", "--root", "ROOT", "--category", "scew"], "Did you mean 'screw'"),
         (["visa", "--root", "ROOT"], "no category of visa"),
         (["btad", "--root", "nowhere"], "there is no folder nowhere"),
-        (["magnetic-tile", "--root", "ROOT", "--category", "MT_Crack"], "are one category"),
+        (["mvtek", "--root", "ROOT", "--category", "screw"], "one of mvtec"),
+        (["magnetic-tile", "--root", "ROOT", "--category", "MT_Crack"], "is one category, 'magnetic_tile'"),
         (["mvtec", "--root", "ROOT", "--subsets", "9"], "give fewer subsets"),
     ],
 )
@@ -142,6 +147,56 @@ def test_what_cannot_be_run_is_said(mvtec, tmp_path, arguments, message):
     done = CliRunner().invoke(app, ["benchmark", *arguments, "-o", str(tmp_path)])
     assert done.exit_code == 1
     assert message in done.output
+
+
+def load_dots(root, category):
+    """Load the made-up data set."""
+    return musc_lite.load_folder(root / category)
+
+
+@pytest.fixture
+def dots(monkeypatch):
+    """A data set that nothing but its record knows of."""
+    record = DataSet(
+        name="dots",
+        title="dots that somebody made up",
+        script="get_dots.py",
+        loader=f"{__name__}:load_dots",
+        figures={"my parts": (91, 92, 93, 94, 95, 96, 97)},
+        preset={"image_size": 56, "r": (1,)},
+    )
+    monkeypatch.setitem(CATALOG, "dots", record)
+
+
+@pytest.mark.usefixtures("dots")
+def test_a_data_set_is_one_record(mvtec, tmp_path, detector):
+    assert find_categories("dots", mvtec) == ["my parts", "screw"]
+    (result,) = run_benchmark("dots", mvtec, tmp_path / "run", detector, categories=["my parts"])
+    assert (result.n_images, result.n_defective, result.run["dataset"]) == (8, 3, "dots")
+    assert " / 91.0 | " in table("dots", [result])
+    assert "ours / published" in (tmp_path / "run" / "results.md").read_text()
+    with pytest.raises(ValueError, match=r"dots is read from a folder.*data_scripts/get_dots\.py"):
+        find_categories("dots", None)
+
+    arguments = ["dots", "--root", str(mvtec), "--preset", "dots", "--category", "my parts"]
+    done = CliRunner().invoke(app, ["benchmark", *arguments, "-o", str(tmp_path / "command")])
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / "command/results/my parts.json").read_text())["metrics"] == result.metrics
+
+
+def test_every_data_set_has_a_script_and_a_loader():
+    scripts = Path(__file__).parents[1] / "data_scripts"
+    for name, data_set in CATALOG.items():
+        assert data_set.name == name
+        assert (scripts / data_set.script).is_file()
+        assert callable(resolve_name(data_set.loader))
+
+
+def test_the_catalog_is_read_in_no_time():
+    """The command line lists the data sets before anything is loaded."""
+    heavy = "{'torch', 'numpy', 'PIL', 'musc_lite.data.loaders'} & set(sys.modules)"
+    code = f"import sys, musc_lite.data.catalog; print({heavy})"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
 
 
 def test_categories_are_those_that_are_there(mvtec):

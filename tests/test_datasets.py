@@ -3,6 +3,7 @@ import os
 import re
 import sys
 import warnings
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,9 +16,9 @@ from PIL import Image
 
 from musc_lite.data import decode as images_module
 from musc_lite.data.arrays import from_arrays
+from musc_lite.data.catalog import CATALOG
 from musc_lite.data.folders import natural_key
 from musc_lite.data.loaders import left_out, load_btad, load_folder, load_magnetic_tile, load_mvtec, load_visa
-from musc_lite.data.published import TEST_IMAGES
 from musc_lite.support.errors import DataNotFoundError, ImageReadError
 
 # Data sets made small here hold fewer images than published.
@@ -963,7 +964,8 @@ def test_visa_with_another_table(visa, content):
 
 
 def test_published_totals():
-    totals = {data_set: np.sum(list(table.values()), axis=0).tolist() for data_set, table in TEST_IMAGES.items()}
+    counted = [data_set for data_set in CATALOG.values() if data_set.counts]
+    totals = {data_set.title: np.sum(list(data_set.counts.values()), axis=0).tolist() for data_set in counted}
     assert totals == {
         "MVTec AD": [467, 1258],
         "VisA": [962, 1200],
@@ -980,21 +982,22 @@ def test_other_numbers_than_published_are_warned_of(mvtec):
 
 
 @pytest.mark.parametrize(
-    ("layout", "data_set", "counts"),
+    ("layout", "name", "counts"),
     [
-        ("MVTec AD", "MVTec AD", {"bottle": (2, 2)}),
-        ("VisA", "VisA", {"candle": (2, 2)}),
-        ("VisA, converted by its authors", "VisA", {"pcb1": (1, 1)}),
-        ("BTAD 01", "BTAD", {"01": (1, 2)}),
-        ("magnetic tiles", "magnetic tiles", {"MT_Blowhole": (0, 2), "MT_Fray": (0, 0), "MT_Free": (1, 0)}),
+        ("MVTec AD", "mvtec", {"bottle": (2, 2)}),
+        ("VisA", "visa", {"candle": (2, 2)}),
+        ("VisA, converted by its authors", "visa", {"pcb1": (1, 1)}),
+        ("BTAD 01", "btad", {"01": (1, 2)}),
+        ("magnetic tiles", "magnetic-tile", {"MT_Blowhole": (0, 2), "MT_Fray": (0, 0), "MT_Free": (1, 0)}),
     ],
     indirect=["layout"],
 )
-def test_each_data_set_is_compared_with_its_own_numbers(layout, data_set, counts, monkeypatch):
+def test_each_data_set_is_compared_with_its_own_numbers(layout, name, counts, monkeypatch):
     load, *_ = layout
-    with pytest.warns(UserWarning, match=rf"^{data_set} in .* {next(iter(counts))}: found .*, published"):
+    title = CATALOG[name].title
+    with pytest.warns(UserWarning, match=rf"^{title} in .* {next(iter(counts))}: found .*, published"):
         load()
-    monkeypatch.setitem(TEST_IMAGES, data_set, counts)
+    monkeypatch.setitem(CATALOG, name, replace(CATALOG[name], counts=counts))
     with warnings.catch_warnings(action="error"):
         load()
 

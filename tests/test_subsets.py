@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import musc_lite
-from musc_lite.data.published import METRICS, PRESETS, PUBLISHED
+from musc_lite.data.catalog import CATALOG, METRICS, presets
 from musc_lite.evaluation.subsets import divide, score_subsets
 
 
@@ -68,7 +68,9 @@ def test_subsets_score_as_batches_of_their_own(backbone):
 
 
 def test_published_means_are_those_of_the_categories():
-    for dataset, figures in PUBLISHED.items():
+    published = {name: data_set.figures for name, data_set in CATALOG.items() if data_set.figures}
+    assert list(published) == ["mvtec", "visa", "btad"]
+    for dataset, figures in published.items():
         means = np.mean([row for category, row in figures.items() if category != "mean"], axis=0)
         stated = np.array(figures["mean"])
         if dataset == "visa":
@@ -78,9 +80,10 @@ def test_published_means_are_those_of_the_categories():
 
 def test_presets_are_the_published_settings():
     published = musc_lite.MuSc.published()
-    for preset in PRESETS.values():
+    assert list(presets()) == ["mvtec", "visa", "btad"]
+    for preset in presets().values():
         assert {**published.get_params(deep=False), **preset} == {
             **published.get_params(deep=False),
             "windows": preset["windows"],
         }
-    assert PRESETS["visa"]["windows"] == (1, 8, 9)
+    assert presets()["visa"]["windows"] == (1, 8, 9)

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from musc_lite.data.catalog import look_up
 from musc_lite.data.decode import SKIP_HINT, count_pages, read_image
 from musc_lite.data.folders import (
     PAGED,
@@ -37,14 +38,13 @@ from musc_lite.data.folders import (
 )
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.labels import BY_MASKS, LABELS, NORMAL_FOLDERS, folder_labels, labeling
-from musc_lite.data.published import TEST_IMAGES
 from musc_lite.support.errors import DataNotFoundError, ImageReadError
 
 __all__ = ["left_out", "load_btad", "load_folder", "load_magnetic_tile", "load_mvtec", "load_visa"]
 
 MVTEC_FOLDERS = ("test", "ground_truth")
 JPEG = (".jpg", ".jpeg")
-MAGNETIC_TILE_FOLDERS = tuple(TEST_IMAGES["magnetic tiles"])
+MAGNETIC_TILE_FOLDERS = tuple(look_up("magnetic-tile").counts)
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ def load_mvtec(root: str | PathLike, category: str, on_error: str = "raise") -> 
         When there is no such category; the message lists those there are.
     """
     images = _load_category(existing_folder(root), category, on_error)
-    _compare_counts("MVTec AD", root, {category: images.labels})
+    _compare_counts("mvtec", root, {category: images.labels})
     return images
 
 
@@ -245,7 +245,7 @@ def load_visa(root: str | PathLike, category: str, on_error: str = "raise") -> I
     else:
         folder = next(iter(subfolders(root, "1cls")), root)  # the authors' script writes VisA_pytorch/1cls
         images = _load_category(folder, category, on_error, or_else="; or give the folder of split_csv/1cls.csv")
-    _compare_counts("VisA", root, {category: images.labels})
+    _compare_counts("visa", root, {category: images.labels})
     return images
 
 
@@ -271,7 +271,7 @@ def load_btad(root: str | PathLike, category: str, on_error: str = "raise") -> I
     root = existing_folder(root)
     root = next(iter(subfolders(root, "btech_dataset_transformed")), root)
     images = _load_category(root, category, on_error)
-    _compare_counts("BTAD", root, {category: images.labels})
+    _compare_counts("btad", root, {category: images.labels})
     return images
 
 
@@ -294,7 +294,7 @@ def load_magnetic_tile(root: str | PathLike, on_error: str = "raise") -> ImageSe
         raise DataNotFoundError(f"no images in {root}: it must hold at least one of {layout}")
     images = _image_set(_tiles(root, files, unsupported, "folder"), on_error)
     folders = np.array([file.parent.parent.name for file in images.sources])
-    _compare_counts("magnetic tiles", root, {name: images.labels[folders == name] for name in MAGNETIC_TILE_FOLDERS})
+    _compare_counts("magnetic-tile", root, {name: images.labels[folders == name] for name in MAGNETIC_TILE_FOLDERS})
     return images
 
 
@@ -385,9 +385,10 @@ def _load_visa_table(root: Path, table: Path, category: str, on_error: str) -> I
     return _image_set(_Found(str(root), paths, _names(root, paths), [], kinds, f"by {table.name}", masks), on_error)
 
 
-def _compare_counts(data_set: str, root: str | PathLike, labels: Mapping[str, np.ndarray | None]) -> None:
+def _compare_counts(name: str, root: str | PathLike, labels: Mapping[str, np.ndarray | None]) -> None:
     """Warn where categories of a published data set hold other numbers of images than published."""
-    published = TEST_IMAGES[data_set]
+    data_set = look_up(name)
+    published = data_set.counts
     found = {c: (np.sum(kinds == 0), np.sum(kinds == 1)) for c, kinds in labels.items() if kinds is not None}
     differing = [
         f"{c}: found {_in_words(found[c])}, published {_in_words(published[c])}"
@@ -397,7 +398,7 @@ def _compare_counts(data_set: str, root: str | PathLike, labels: Mapping[str, np
     if differing:
         advice = "figures from a part of the data cannot be compared with published ones: is it complete?"
         # Shown at the line that called the loader.
-        warnings.warn(f"{data_set} in {root}, images in {'; '.join(differing)}; {advice}", stacklevel=3)
+        warnings.warn(f"{data_set.title} in {root}, images in {'; '.join(differing)}; {advice}", stacklevel=3)
 
 
 def _in_words(counts: tuple[int, int]) -> str:

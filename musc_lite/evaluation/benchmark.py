@@ -18,20 +18,16 @@ from pathlib import Path
 import numpy as np
 
 from musc_lite.backbones.load import Backbone
+from musc_lite.data.catalog import METRICS, look_up
 from musc_lite.data.image_set import ImageSet
-from musc_lite.data.loaders import load_btad, load_magnetic_tile, load_mvtec, load_visa
-from musc_lite.data.published import METRICS, PUBLISHED, published_metrics
-from musc_lite.data.textures import PHOTOS, planted_textures
 from musc_lite.detector import MuSc, Scores
 from musc_lite.evaluation.subsets import divide, score_subsets
 from musc_lite.results.metrics import evaluate
 from musc_lite.results.report import METRIC_TITLES, versions
-from musc_lite.support.errors import DataNotFoundError
 from musc_lite.support.files import atomic_path
 
-__all__ = ["DATASETS", "CategoryResult", "find_categories", "run_benchmark", "table"]
+__all__ = ["CategoryResult", "find_categories", "run_benchmark", "table"]
 
-DATASETS = ("mvtec", "visa", "btad", "magnetic-tile", "textiles", "textures")
 # What changes no score by more than rounding, or nothing at all.
 NO_SETTINGS = ("backbone", "batch_size", "cache_dir", "contamination", "device", "max_memory")
 
@@ -61,32 +57,8 @@ class CategoryResult:
 
 
 def find_categories(dataset: str, root: str | Path | None) -> list[str]:
-    """List the categories of a data set that are there.
-
-    Raises
-    ------
-    DataNotFoundError
-        If there are none.
-    """
-    if dataset not in DATASETS:
-        raise ValueError(f"the data set must be one of {', '.join(DATASETS)}, got {dataset!r}")
-    if dataset == "textures":
-        return list(PHOTOS)
-    if root is None:
-        raise ValueError(f"{dataset} is read from a folder: give it with --root (data_scripts/ has a script for it)")
-    root = Path(root).expanduser()
-    if not root.is_dir():
-        raise DataNotFoundError(f"there is no folder {root}: give the one that holds the categories of {dataset}")
-    if dataset == "magnetic-tile":
-        return ["magnetic_tile"]
-    if dataset in ("mvtec", "textiles"):
-        found = sorted(folder.parent.name for folder in root.glob("*/test") if folder.is_dir())
-    else:
-        inside = [root, root / "1cls", root / "BTech_Dataset_transformed"]  # where the loaders look too
-        found = [c for c in PUBLISHED[dataset] if any((folder / c).is_dir() for folder in inside)]
-    if not found:
-        raise DataNotFoundError(f"{root} holds no category of {dataset}: give the folder that holds its categories")
-    return found
+    """List the categories of a data set that are there, as `DataSet.find_categories` does."""
+    return look_up(dataset).find_categories(root)
 
 
 def run_benchmark(
@@ -104,7 +76,7 @@ def run_benchmark(
     Parameters
     ----------
     dataset : str
-        One of `DATASETS`.
+        One of `CATALOG`.
     root : path, optional
         Where the data set is; "textures" needs none.
     output : path
@@ -124,7 +96,7 @@ def run_benchmark(
     output, results = Path(output), []
     backbone = detector._load_backbone()
     for category in categories or find_categories(dataset, root):
-        images = _load(dataset, root, category)
+        images = look_up(dataset).load(root, category)
         features = output / "features" / category
         settings = detector.get_params(deep=False)
         run = {
@@ -158,8 +130,9 @@ def run_benchmark(
 
 def table(dataset: str, results: Sequence[CategoryResult]) -> str:
     """Write results as a Markdown table in percent, "ours / published" where there are published figures."""
+    published_metrics = look_up(dataset).published_metrics
     shown = [name for name in METRICS if any(r.metrics[name] == r.metrics[name] for r in results)]
-    rows = [(r.category, str(r.n_images), r.metrics, published_metrics(dataset, r.category)) for r in results]
+    rows = [(r.category, str(r.n_images), r.metrics, published_metrics(r.category)) for r in results]
     if len(results) > 1:
         compared = [known for *_, known in rows if known]
         mean = _mean(compared) if len(compared) == len(rows) else None
@@ -195,21 +168,6 @@ def _resolved(settings: Mapping, backbone: Backbone) -> dict:
     return kept | chosen
 
 
-def _load(dataset: str, root: str | Path | None, category: str) -> ImageSet:
-    if dataset == "textures":
-        return planted_textures(category)
-    if dataset == "magnetic-tile":
-        (only,) = find_categories(dataset, root)
-        if category != only:
-            raise DataNotFoundError(f"the magnetic tiles are one category, {only!r}; there is no {category!r}")
-        return load_magnetic_tile(root)
-    load = {"mvtec": load_mvtec, "textiles": load_mvtec, "visa": load_visa, "btad": load_btad}[dataset]
-    images = load(root, category)
-    if images.labels is None:
-        raise DataNotFoundError(f"{root}/{category} has no labels: its test folder must hold a folder 'good' or 'ok'")
-    return images
-
-
 def _read(path: Path, run: Mapping) -> CategoryResult | None:
     """Read a result back, unless it is of another run or not whole."""
     try:
@@ -230,23 +188,23 @@ def _write_tables(output: Path, dataset: str, results: Sequence[CategoryResult])
 
     from musc_lite.results.plots import plot_comparison
 
-    run = results[0].run
+    data_set, run = look_up(dataset), results[0].run
     settings = "; ".join(
         f"{name} {', '.join(map(str, value)) if isinstance(value, list) else value}"
         for name, value in (run["settings"] | {"n_subsets": run["n_subsets"], "seed": run["seed"]}).items()
     )
     about = f"{dataset} with {run['backbone'][0]}: {settings}"
-    figures = "Percent; ours / published.\n\n" if PUBLISHED.get(dataset) else "Percent.\n\n"
+    figures = "Percent; ours / published.\n\n" if data_set.figures else "Percent.\n\n"
     _write(output / "results.md", f"{about}\n\n{figures}{table(dataset, results)}\n")
     with atomic_path(output / "results.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["category", "images", "defective", *METRICS, *(f"published_{name}" for name in METRICS)])
         for r in results:
-            known = published_metrics(dataset, r.category) or {}
+            known = data_set.published_metrics(r.category) or {}
             ours = [f"{r.metrics[name]:.4f}" for name in METRICS]
             writer.writerow([r.category, r.n_images, r.n_defective, *ours, *(known.get(name, "") for name in METRICS)])
     ours = {r.category: r.metrics["image_auroc"] for r in results}
-    published = {c: known["image_auroc"] for c in ours if (known := published_metrics(dataset, c))}
+    published = {c: known["image_auroc"] for c in ours if (known := data_set.published_metrics(c))}
     fig, ax = plt.subplots(figsize=(6, 1.2 + 0.3 * len(results)), layout="constrained")
     plot_comparison(ours, published, ax=ax)
     with atomic_path(output / "results.png") as partial:
