@@ -1,25 +1,28 @@
 """The command line: musc-lite demo | score FOLDER | benchmark DATASET | weights."""
 
-import csv
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated
-from zipfile import BadZipFile
 
 import typer
 
 from musc_lite.data.catalog import CATALOG, look_up, presets
+from musc_lite.parts import PARTS, part_class
 from musc_lite.support.errors import MuScError
+from musc_lite.support.parameters import check_contamination, check_parameters
 
 START = time.perf_counter()
-LARGEST_OVERLAY = 1024  # pixels along the longer side
-MAP_ENDING = ".jpg"  # a PNG of a photo takes 40 times as long to write, and 4 times the room
 LONG = 60  # seconds: what takes longer is announced
+OF_MUTUAL = ("interval", "references", "n_components", "window")  # options that other scorers do not have
+EMPTY: dict = {}
 
 app = typer.Typer(
     name="musc-lite",
@@ -30,18 +33,6 @@ app = typer.Typer(
 )
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for results; made where it is missing.")]
-BackboneName = Annotated[str, typer.Option(help="dinov2_vits14, dinov2_vitb14, dinov3_vitb16, ViT-L-14-336, ...")]
-Layers = Annotated[str | None, typer.Option(help="even, middle or block numbers such as 4,6,8.")]
-ImageSize = Annotated[int | None, typer.Option(help="Pixels along the side; more finds smaller defects.")]
-Degrees = Annotated[str | None, typer.Option("--r", help="Aggregation degrees such as 1,3,5.")]
-Interval = Annotated[str | None, typer.Option(help="Share of the closest images that score a patch; 0,0.3.")]
-Windows = Annotated[str | None, typer.Option(help="Re-scoring neighborhoods, 1,2,3; an empty text turns it off.")]
-References = Annotated[int | None, typer.Option(help="Score by so many of the images only: for large folders.")]
-Components = Annotated[int | None, typer.Option(help="Search among so many principal components.")]
-Window = Annotated[int | None, typer.Option(help="Search so many patches around, for parts that lie alike.")]
-Memory = Annotated[str | None, typer.Option(help="Memory for the batch, such as 4GB.")]
-BatchSize = Annotated[int, typer.Option(help="Images that go through the backbone at once.", min=1)]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default a GPU where there is one.")]
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -71,20 +62,80 @@ def _contamination(text: str) -> str | float:
     return numbers[0]
 
 
-def _settings(layers, image_size, r, interval, windows, references, n_components, window, max_memory) -> dict:
-    """Give the parameters of `MuSc` that options were given for."""
-    settings = {
-        "layers": _layers(layers),
-        "image_size": image_size,
-        "r": _numbers("--r", r),
-        "interval": _numbers("--interval", interval, float),
-        "windows": _numbers("--windows", windows),
-        "references": references,
-        "n_components": n_components,
-        "window": window,
-        "max_memory": max_memory,
-    }
-    return {name: value for name, value in settings.items() if value is not None}
+@dataclass(frozen=True)
+class Method:
+    """How to score: the options that `score` and `benchmark` share."""
+
+    backbone: Annotated[
+        str | None, typer.Option(help="dinov2_vits14 (default), dinov2_vitb14, dinov3_vitb16, ViT-L-14-336, ...")
+    ] = None
+    pretrained: Annotated[str, typer.Option(help="A weights file for the backbone, or a tag of open_clip.")] = "auto"
+    scorer: Annotated[str, typer.Option(help=f"{_listed(PARTS['scorer'])}: how patches are scored.")] = "mutual"
+    layers: Annotated[str | None, typer.Option(help="even, middle or block numbers such as 4,6,8.")] = None
+    image_size: Annotated[int | None, typer.Option(help="Pixels along the side; more finds smaller defects.")] = None
+    r: Annotated[str | None, typer.Option("--r", help="Aggregation degrees such as 1,3,5.")] = None
+    interval: Annotated[str | None, typer.Option(help="Share of the closest images that score a patch; 0,0.3.")] = None
+    windows: Annotated[
+        str | None, typer.Option(help="Re-scoring neighborhoods, 1,2,3; an empty text turns it off.")
+    ] = None
+    references: Annotated[int | None, typer.Option(help="Score by so many of the images only: for large folders.")] = (
+        None
+    )
+    n_components: Annotated[int | None, typer.Option(help="Search among so many principal components.")] = None
+    window: Annotated[int | None, typer.Option(help="Search so many patches around, for parts that lie alike.")] = None
+    max_memory: Annotated[str | None, typer.Option(help="Memory for the batch, such as 4GB.")] = None
+    batch_size: Annotated[int, typer.Option(help="Images that go through the backbone at once.", min=1)] = 8
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default a GPU where there is one.")] = None
+
+    @property
+    def settings(self) -> dict:
+        """The parameters of `MuSc` that options were given for, checked as far as that takes no torch."""
+        settings = {
+            "backbone": self.backbone,
+            "layers": _layers(self.layers),
+            "image_size": self.image_size,
+            "r": _numbers("--r", self.r),
+            "interval": _numbers("--interval", self.interval, float),
+            "windows": _numbers("--windows", self.windows),
+            "references": self.references,
+            "n_components": self.n_components,
+            "window": self.window,
+            "max_memory": self.max_memory,
+        }
+        given = {name: value for name, value in settings.items() if value is not None}
+        if self.scorer not in PARTS["scorer"]:
+            raise ValueError(f"--scorer must be one of {', '.join(PARTS['scorer'])}, got {self.scorer!r}")
+        foreign = [name for name in OF_MUTUAL if name in given and self.scorer != "mutual"]
+        if foreign:
+            raise ValueError(f"--{foreign[0].replace('_', '-')} belongs to the scorer mutual, not to {self.scorer}")
+        check_parameters(**{name: given[name] for name in ("r", "interval", "windows", "max_memory") if name in given})
+        return given
+
+    def detector(self, contamination: str | float = "auto", preset: Mapping = EMPTY, cache_dir: Path | None = None):
+        """Make the detector that the options describe."""
+        from musc_lite.backbones.load import EMBEDDED, load_backbone
+        from musc_lite.musc import MuSc
+
+        settings = preset | self.settings
+        backbone = load_backbone(settings.pop("backbone", EMBEDDED), self.pretrained, self.device)
+        musc = MuSc(backbone, **settings, contamination=contamination, batch_size=self.batch_size, cache_dir=cache_dir)
+        return musc if self.scorer == "mutual" else musc.with_scorer(part_class("scorer", self.scorer)())
+
+
+def takes_method(command: Callable) -> Callable:
+    """Give a command the options of `Method`, as its one argument `method`."""
+    shared, own = signature(Method, eval_str=True).parameters, signature(command, eval_str=True)
+
+    @wraps(command)
+    def run(**options):
+        method = Method(**{name: options.pop(name) for name in shared})
+        return command(**options, method=method)
+
+    parameters = [parameter for name, parameter in own.parameters.items() if name != "method"] + list(shared.values())
+    keywords = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in parameters]
+    run.__signature__ = own.replace(parameters=keywords)
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in keywords}
+    return run
 
 
 @contextmanager
@@ -122,17 +173,17 @@ def demo(
     with _plain_errors():
         from musc_lite.backbones.load import EMBEDDED, load_backbone
         from musc_lite.data.textures import PHOTOS, planted_textures
-        from musc_lite.detector import MuSc
-        from musc_lite.results.report import Result, evaluate_detector, write_report
+        from musc_lite.musc import MuSc
+        from musc_lite.results.report import Result, write_report
 
         backbone = load_backbone(EMBEDDED)
         results = []
         for name in PHOTOS:
             images = planted_textures(name, n_images=n_images, n_defective=round(0.3 * n_images), seed=seed)
             detector = MuSc(backbone, cache_dir=output / "features").fit(images)
-            results.append(Result(name, images, detector, evaluate_detector(detector, images)))
+            results.append(Result(name, detector.scores_))
         report = write_report(output / "report.html", results, title="MuSc on planted-defect textures", max_images=24)
-        _print_table(results, [result.detector.seconds_ for result in results])
+        _print_table(results, [result.scores.seconds for result in results])
         print(f"{time.perf_counter() - START:.0f} s in all. Look at {report}")
 
 
@@ -142,27 +193,16 @@ def demo(
     "`musc-lite score photos/ -o out/photos --image-size 448 --on-error skip`; "
     "`musc-lite score bottle/ -o out/bottle --backbone ViT-L-14-336 --image-size 518`"
 )
+@takes_method
 def score(
     photos: Annotated[list[Path], typer.Argument(help="A folder of images in any layout; or several, or image files.")],
     output: Output,
-    backbone: BackboneName = "dinov2_vits14",
-    pretrained: Annotated[str, typer.Option(help="A weights file for the backbone, or a tag of open_clip.")] = "auto",
-    layers: Layers = None,
-    image_size: ImageSize = None,
-    r: Degrees = None,
-    interval: Interval = None,
-    windows: Windows = None,
-    references: References = None,
-    n_components: Components = None,
-    window: Window = None,
-    max_memory: Memory = None,
+    method: Method,
     contamination: Annotated[str, typer.Option(help="auto, or the expected share of defective images.")] = "auto",
     labels: Annotated[
         str, typer.Option(help="auto: where the layout is certain; folder: all outside of good/ is defective; none.")
     ] = "auto",
     on_error: Annotated[str, typer.Option(help="What to do with an unreadable image: raise or skip.")] = "raise",
-    batch_size: BatchSize = 8,
-    device: Device = None,
 ) -> None:
     """Score the images of a folder by each other.
 
@@ -172,13 +212,10 @@ def score(
     """
     with _plain_errors():
         from musc_lite.data.loaders import left_out, load_folder
-        from musc_lite.support.parameters import check_parameters
 
         # What needs no torch comes first: its import takes seconds, a slip of the pen is known at once.
-        settings = _settings(layers, image_size, r, interval, windows, references, n_components, window, max_memory)
-        settings["contamination"] = _contamination(contamination)
-        checked = ("r", "interval", "windows", "max_memory", "contamination")
-        check_parameters(**{name: settings[name] for name in checked if name in settings})
+        share, _ = _contamination(contamination), method.settings
+        check_contamination(share)
         for folder in photos:
             if output.resolve().is_relative_to(folder.resolve()):
                 raise ValueError(
@@ -191,25 +228,23 @@ def score(
         images.masks(8)  # a mask that does not fit is said now, not after the long work
         _make_folder(output)
 
-        from musc_lite.backbones.load import load_backbone
-        from musc_lite.detector import MuSc
-        from musc_lite.results.report import Result, evaluate_detector, write_report
+        from musc_lite.results.exports import write_maps, write_scores
+        from musc_lite.results.report import Result, write_report
         from musc_lite.stages.thresholds import in_words
 
-        loaded = load_backbone(backbone, pretrained, device)
-        detector = MuSc(loaded, **settings, batch_size=batch_size, cache_dir=output / "features")
+        detector = method.detector(share, cache_dir=output / "features")
         _say_cost(detector, len(images))
         seconds = {"start": time.perf_counter() - START}
-        detector.fit(images)
+        scores = detector.fit(images).scores_
         written = time.perf_counter()
         name = photos[0].resolve().name if len(photos) == 1 else f"{len(photos)} folders and files"
-        result = Result(name, images, detector, evaluate_detector(detector, images))
-        _write_scores(output / "scores.csv", result)
-        _write_maps(output, result)
+        result = Result(name, scores)
+        write_scores(output / "scores.csv", scores)
+        write_maps(output, scores)
         report = write_report(output / "report.html", [result], title=f"MuSc on {result.name}")
-        seconds |= detector.seconds_ | {"writing": time.perf_counter() - written}
+        seconds |= scores.seconds | {"writing": time.perf_counter() - written}
         _print_table([result], [seconds])
-        for sentence in in_words(detector.image_scores_, detector.threshold_, images.names, images.labels):
+        for sentence in in_words(scores.image_scores, scores.threshold, scores.names, images.labels):
             print(sentence)
         print(f"{time.perf_counter() - START:.0f} s in all. Look at {report}")
         if images.skipped:
@@ -222,9 +257,11 @@ def score(
     "`musc-lite benchmark mvtec --root data/mvtec --preset mvtec -o out/mvtec`; "
     "`musc-lite benchmark magnetic-tile --root data/mtd --subsets 3 -o out/mtd-3`"
 )
+@takes_method
 def benchmark(
     dataset: Annotated[str, typer.Argument(help=f"{_listed(CATALOG)}.")],
     output: Output,
+    method: Method,
     root: Annotated[Path | None, typer.Option(help="Folder of the data set; textures need none.")] = None,
     category: Annotated[list[str] | None, typer.Option(help="Only this category (may be repeated).")] = None,
     preset: Annotated[
@@ -232,18 +269,6 @@ def benchmark(
     ] = None,
     subsets: Annotated[int, typer.Option(help="Divide each category into so many parts, scored apart.", min=1)] = 1,
     seed: Annotated[int, typer.Option(help="Another seed divides otherwise.")] = 0,
-    backbone: Annotated[str | None, typer.Option(help="dinov2_vits14 (default), ViT-L-14-336, ...")] = None,
-    layers: Layers = None,
-    image_size: ImageSize = None,
-    r: Degrees = None,
-    interval: Interval = None,
-    windows: Windows = None,
-    references: References = None,
-    n_components: Components = None,
-    window: Window = None,
-    max_memory: Memory = None,
-    batch_size: BatchSize = 8,
-    device: Device = None,
 ) -> None:
     """Repeat the paper's tables: score every category of a data set and print them beside the published figures.
 
@@ -251,7 +276,6 @@ def benchmark(
     are not done again: interrupted and started again, it goes on where it was.
     """
     with _plain_errors():
-        from musc_lite.detector import MuSc
         from musc_lite.evaluation.benchmark import find_categories, run_benchmark, table
 
         if preset is not None and preset not in presets():
@@ -260,11 +284,10 @@ def benchmark(
         categories = category or find_categories(dataset, root)
         if preset is None and published:
             print(f"The published figures were made with --preset {dataset}: {_words(published)}.")
-        settings = _settings(layers, image_size, r, interval, windows, references, n_components, window, max_memory)
-        settings = presets().get(preset, {}) | settings | ({} if backbone is None else {"backbone": backbone})
-        print(f"Settings: {_words(settings) or 'the defaults of dinov2_vits14'}.")
+        chosen = presets().get(preset, {})
+        print(f"Settings: {_words(chosen | method.settings) or 'the defaults of dinov2_vits14'}.")
         _make_folder(output)
-        detector = MuSc(**settings, batch_size=batch_size, device=device)
+        detector = method.detector(preset=chosen)
         results = []
         for result in run_benchmark(
             dataset, root, output, detector, categories=categories, n_subsets=subsets, seed=seed
@@ -318,55 +341,6 @@ def _make_folder(output: Path) -> None:
         raise ValueError(f"cannot write to {output} ({error.strerror}); give another folder with -o") from error
 
 
-def _write_scores(path: Path, result) -> None:
-    from musc_lite.support.files import atomic_path
-
-    images, scores, copy_of = result.images, result.detector.image_scores_, result.detector.copy_of_
-    has_copies = any(copy_of != range(len(images)))
-    ranked = sorted(range(len(images)), key=lambda i: -scores[i])
-    with atomic_path(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        more = ["label"] * (images.labels is not None) + ["copy_of"] * has_copies
-        writer.writerow(["image", "score", "rank", "outlier", *more])
-        for rank, i in enumerate(ranked, start=1):
-            row = [images.names[i], f"{scores[i]:.6f}", rank, int(scores[i] > result.detector.threshold_)]
-            row += [] if images.labels is None else [images.labels[i]]
-            row += [images.names[copy_of[i]] if copy_of[i] != i else ""] if has_copies else []
-            writer.writerow(row)
-
-
-def _write_maps(output: Path, result) -> None:
-    import numpy as np
-    from PIL import Image
-
-    from musc_lite.results.plots import color_range, overlay
-    from musc_lite.support.files import atomic_path
-
-    maps, names = result.detector.anomaly_maps_, result.images.names
-    _remove_earlier_maps(output)
-    with atomic_path(output / "maps.npz") as partial, partial.open("wb") as file:
-        np.savez_compressed(file, maps=maps, names=np.array(names))
-    low, high = color_range(maps)
-    for i, name in enumerate(names):
-        path = output / "maps" / f"{name}{MAP_ENDING}"  # a.jpg and a.png of one folder stay apart
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image = result.images[i]
-        image.thumbnail((LARGEST_OVERLAY, LARGEST_OVERLAY))
-        Image.fromarray(overlay(image, maps[i], low, high)).save(path, quality=90)
-
-
-def _remove_earlier_maps(output: Path) -> None:
-    """Take away an earlier run's pictures, which must not stand among the new ones; other files stay."""
-    import numpy as np
-
-    folder = (output / "maps").resolve()
-    with suppress(OSError, ValueError, KeyError, BadZipFile), np.load(output / "maps.npz") as earlier:
-        for name in earlier["names"]:
-            picture = (folder / f"{name}{MAP_ENDING}").resolve()
-            if picture.is_relative_to(folder):  # the list is a file that anybody may have written
-                picture.unlink(missing_ok=True)
-
-
 def _print_table(results, seconds: Sequence[dict[str, float]]) -> None:
     """Print metrics, as far as there are any, and the seconds of each stage."""
     from rich.console import Console
@@ -380,7 +354,7 @@ def _print_table(results, seconds: Sequence[dict[str, float]]) -> None:
     for result, stages in zip(results, seconds, strict=True):
         values = [getattr(result.metrics, name) for name in known]
         numbers = [f"{value:.3f}" if value == value else "–" for value in values]
-        table.add_row(result.name, str(len(result.images)), *numbers, *(f"{s:.1f}" for s in stages.values()))
+        table.add_row(result.name, str(len(result.scores)), *numbers, *(f"{s:.1f}" for s in stages.values()))
     Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 

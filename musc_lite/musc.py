@@ -6,6 +6,7 @@ from pathlib import Path
 from musc_lite.backbones.load import Backbone
 from musc_lite.detector import Detector
 from musc_lite.parts import Parts
+from musc_lite.scorers.base import PatchScorer
 from musc_lite.scorers.mutual import MutualScorer
 from musc_lite.stages.aggregation import LNAMD
 from musc_lite.stages.rescoring import RsCIN
@@ -150,3 +151,9 @@ class MuSc(Detector):
             rescoring=RsCIN(self.windows),
             threshold=Contamination(self.contamination),
         )
+
+    def with_scorer(self, scorer: PatchScorer) -> Detector:
+        """Give an unfitted detector of these parts, but for another scorer."""
+        parts = vars(self.parts) | {"scorer": scorer}
+        names = ("backbone", "layers", "max_memory", "batch_size", "device", "cache_dir")
+        return Detector(**{name: getattr(self, name) for name in names}, **parts)

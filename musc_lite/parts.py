@@ -8,20 +8,19 @@ from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
-from musc_lite.support.part import Part
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the command line reads the names before it needs any of this
     from musc_lite.scorers.base import PatchScorer
     from musc_lite.stages.aggregation import LNAMD
     from musc_lite.stages.maps import MaxPooling
     from musc_lite.stages.rescoring import RsCIN
     from musc_lite.stages.thresholds import Contamination
+    from musc_lite.support.part import Part
     from musc_lite.views import View
 
 __all__ = ["PARTS", "Parts", "part_as_json", "part_class", "part_from_json"]
 
 # Kind, name: where the class is; it is loaded when it is first used. The first of a kind is the default, the paper's.
-PARTS: dict[str, dict[str, str | type[Part]]] = {
+PARTS: "dict[str, dict[str, str | type[Part]]]" = {
     "view": {"square": "musc_lite.views:View"},
     "aggregation": {"lnamd": "musc_lite.stages.aggregation:LNAMD"},
     "scorer": {
@@ -46,7 +45,7 @@ class Parts:
     threshold: "Contamination"
 
     @classmethod
-    def given(cls, **given: Part | None) -> "Parts":
+    def given(cls, **given: "Part | None") -> "Parts":
         """Take the parts that are given, and the default of each other kind."""
         missing = {kind: part_class(kind, next(iter(PARTS[kind])))() for kind in PARTS if given.get(kind) is None}
         return cls(**given | missing)
@@ -61,7 +60,7 @@ class Parts:
         return {title: line for part in vars(self).values() for title, line in part.describe().items()}
 
 
-def part_class(kind: str, name: str) -> type[Part]:
+def part_class(kind: str, name: str) -> "type[Part]":
     """Give the class of a part.
 
     Raises
@@ -80,7 +79,7 @@ def part_class(kind: str, name: str) -> type[Part]:
     return resolve_name(found) if isinstance(found, str) else found
 
 
-def part_as_json(kind: str, part: Part | None) -> dict | None:
+def part_as_json(kind: str, part: "Part | None") -> dict | None:
     """Write a part as its name and its parameters.
 
     Raises
@@ -99,6 +98,6 @@ def part_as_json(kind: str, part: Part | None) -> dict | None:
     )
 
 
-def part_from_json(kind: str, about: Mapping | None) -> Part | None:
+def part_from_json(kind: str, about: Mapping | None) -> "Part | None":
     """Undo `part_as_json`."""
     return None if about is None else part_class(kind, about["name"])(**about["parameters"])

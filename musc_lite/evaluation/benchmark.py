@@ -16,20 +16,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from sklearn.base import clone
 
 from musc_lite.backbones.load import Backbone
 from musc_lite.data.catalog import METRICS, look_up
-from musc_lite.data.image_set import ImageSet
-from musc_lite.detector import MuSc, Scores
+from musc_lite.detector import Detector
 from musc_lite.evaluation.subsets import divide, score_subsets
-from musc_lite.results.metrics import evaluate
+from musc_lite.results.exports import write_scores
+from musc_lite.results.metrics import evaluate_scores
 from musc_lite.results.report import METRIC_TITLES, versions
 from musc_lite.support.files import atomic_path
+from musc_lite.support.part import Part
 
 __all__ = ["CategoryResult", "find_categories", "run_benchmark", "table"]
 
 # What changes no score by more than rounding, or nothing at all.
-NO_SETTINGS = ("backbone", "batch_size", "cache_dir", "contamination", "device", "max_memory")
+NO_SETTINGS = ("backbone", "batch_size", "cache_dir", "contamination", "device", "max_memory", "threshold")
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def run_benchmark(
     dataset: str,
     root: str | Path | None,
     output: str | Path,
-    detector: MuSc,
+    detector: Detector,
     *,
     categories: Sequence[str] | None = None,
     n_subsets: int = 1,
@@ -81,7 +83,7 @@ def run_benchmark(
         Where the data set is; "textures" needs none.
     output : path
         Where results are kept. Features are kept there too while a category is not finished.
-    detector : MuSc
+    detector : Detector
         Settings.
     categories : sequence of str, optional
         Only these.
@@ -98,13 +100,12 @@ def run_benchmark(
     for category in categories or find_categories(dataset, root):
         images = look_up(dataset).load(root, category)
         features = output / "features" / category
-        settings = detector.get_params(deep=False)
         run = {
             "dataset": dataset,
             "backbone": [backbone.name, backbone.pretrained],
             "weights_sha256": backbone.weights_sha256,
             "data_sha256": images.fingerprint(),
-            "settings": _resolved(settings, backbone),
+            "settings": _settings(detector, backbone),
             "n_subsets": n_subsets,
             "seed": seed,
             "versions": versions(),
@@ -114,13 +115,12 @@ def run_benchmark(
         result = _read(path, run)
         if result is None:
             start = time.perf_counter()
-            fresh = MuSc(**settings | {"backbone": backbone, "cache_dir": features})
+            fresh = clone(detector).set_params(backbone=backbone, cache_dir=features)  # of its own class
             scores = score_subsets(fresh, images, divide(images.names, n_subsets, seed=seed))
-            size = scores.anomaly_maps.shape[1:]
-            metrics = evaluate(images.labels, scores.image_scores, images.masks(size), scores.anomaly_maps)
+            metrics = evaluate_scores(scores)
             seconds = round(time.perf_counter() - start, 1)
             result = CategoryResult(category, len(images), int(np.sum(images.labels)), metrics.asdict(), seconds, run)
-            write_scores(output / "scores" / f"{category}.csv", images, scores)
+            write_scores(output / "scores" / f"{category}.csv", scores)
             _write(path, json.dumps(asdict(result), indent=1) + "\n")
             shutil.rmtree(features, ignore_errors=True)  # a large data set's would fill the disk
         results.append(result)
@@ -147,25 +147,15 @@ def table(dataset: str, results: Sequence[CategoryResult]) -> str:
     return "\n".join(lines)
 
 
-def write_scores(path: Path, images: ImageSet, scores: Scores) -> None:
-    """Write every image's score, most anomalous first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["image", "score", "label"])
-        for i in np.argsort(-scores.image_scores, kind="stable"):
-            writer.writerow([images.names[i], f"{scores.image_scores[i]:.6f}", images.labels[i]])
-
-
-def _resolved(settings: Mapping, backbone: Backbone) -> dict:
-    """Name what the backbone chooses where nothing else was asked for, and leave out what changes no score."""
-    chosen = {
-        "image_size": settings["image_size"] or backbone.default_image_size,
-        "layers": backbone.layers(settings["layers"]),
-        "r": backbone.default_r if settings["r"] is None else settings["r"],
+def _settings(detector: Detector, backbone: Backbone) -> dict:
+    """Name what shapes the scores, also where the backbone chooses it."""
+    parts, given = detector.parts, detector.get_params(deep=False)
+    kept = {k: str(v) if isinstance(v, Part) else v for k, v in given.items() if k not in NO_SETTINGS and v is not None}
+    return kept | {
+        "image_size": parts.view.pixels(backbone.default_image_size),
+        "layers": backbone.layers(detector.layers),
+        "r": parts.aggregation.degrees(backbone.default_r),
     }
-    kept = {k: v for k, v in settings.items() if k not in NO_SETTINGS and v is not None}
-    return kept | chosen
 
 
 def _read(path: Path, run: Mapping) -> CategoryResult | None:

@@ -24,6 +24,7 @@ from musc_lite.search.nearest import (
     precise,
     principal_axes,
     project,
+    squared_distances,
 )
 from musc_lite.stages.aggregation import as_tokens
 from musc_lite.stages.mutual_scoring import (
@@ -31,7 +32,6 @@ from musc_lite.stages.mutual_scoring import (
     drop_image,
     interval_average,
     nearest_distances_of_image,
-    patch_distances,
 )
 from musc_lite.support.parameters import check_interval, parse_bytes
 from musc_lite.support.threads import on_all_cores
@@ -157,9 +157,8 @@ class MutualScorer(PatchScorer):
         nearest_to_references(tokens, compared, keep_sorted, **near, progress=context.progress)
         return distances if self.references is not None else distances[..., :-1]
 
-    def explain(self, batch: Tensor | np.ndarray, i: int, m: int, context: Context = PLAIN) -> Explanation:
+    def explain(self, batch: Tensor, i: int, m: int, context: Context = PLAIN) -> Explanation:
         """Show from where patch m of image i is scored: its distance to every patch that it looks at."""
-        batch = as_tokens(batch)
         near = self._near(context.grid, batch.shape[1])
         chosen = choose_references(len(batch), self.references)
         if self.n_components is not None:
@@ -167,7 +166,7 @@ class MutualScorer(PatchScorer):
             if axes is None:
                 axes = principal_axes(batch if self.references is None else batch[chosen], self.n_components)
             batch = project(batch, axes)
-        distances = patch_distances(batch, i, m)  # (N, M)
+        distances = squared_distances(batch[i, m : m + 1], batch)[..., 0].clamp(min=0).sqrt()  # (N, M)
         if near:
             distances[:, far_apart(near["grid"], near["window"])[m]] = torch.inf
         return Explanation(distances, chosen[chosen != i])

@@ -11,7 +11,8 @@ from musc_lite.backbones.load import EMBEDDED, load_backbone
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.loaders import left_out, load_folder
 from musc_lite.data.textures import PHOTOS, planted_textures
-from musc_lite.detector import MuSc
+from musc_lite.detector import Detector
+from musc_lite.musc import MuSc
 from musc_lite.stages.thresholds import in_words
 from musc_lite.support.errors import MuScError
 from musc_lite.widgets.explorer import Explorer, row
@@ -52,12 +53,12 @@ class App(ipywidgets.VBox):
         What was found, or what went wrong and what to do.
     explorers : ipywidgets.Tab
         One tab an explorer; each is made when its tab is first opened.
-    detector : MuSc or None
+    detector : Detector or None
         The last one fitted.
     """
 
     def __init__(self, cache_dir: str | Path | None = None):
-        self.cache_dir, self.detector, self._backbone = cache_dir, None, None
+        self.cache_dir, self.detector, self._backbone, self._offered = cache_dir, None, None, {}
         wide = {"layout": {"width": "340px"}, "style": {"description_width": "80px"}}
         textures = [(f"{name} with planted defects", name) for name in PHOTOS]
         self.source = ipywidgets.Dropdown(options=[*textures, ("a folder", "folder")], description="images", **wide)
@@ -99,8 +100,9 @@ class App(ipywidgets.VBox):
             else:
                 self._bars.clear_output()
                 self._say(self._summary([str(w.message) for w in caught if w.category is UserWarning]))
-                self.explorers.children = [ipywidgets.VBox() for _ in EXPLORERS]
-                self.explorers.titles, self.explorers.selected_index = list(EXPLORERS), 0
+                self._offered = {name: each for name, each in EXPLORERS.items() if each.suits(self.detector)}
+                self.explorers.children = [ipywidgets.VBox() for _ in self._offered]
+                self.explorers.titles, self.explorers.selected_index = list(self._offered), 0
                 self.explorers.layout.display = None
                 self._open_tab()
         self.run.disabled = False
@@ -112,7 +114,7 @@ class App(ipywidgets.VBox):
             raise ValueError("type the path of a folder of images")
         return load_folder(Path(self.folder.value.strip()).expanduser(), on_error="skip")
 
-    def _fit(self, images: ImageSet) -> MuSc:
+    def _fit(self, images: ImageSet) -> Detector:
         if self._backbone is None:
             self._backbone = load_backbone(EMBEDDED)
         return MuSc(self._backbone, image_size=self.size.value, cache_dir=self.cache_dir).fit(images)
@@ -131,5 +133,5 @@ class App(ipywidgets.VBox):
     def _open_tab(self) -> None:
         """Make the explorer of the tab that is open, once."""
         if self.explorers.children and (tab := self.explorers.children[self.explorers.selected_index]).children == ():
-            explorer = list(EXPLORERS.values())[self.explorers.selected_index]
+            explorer = list(self._offered.values())[self.explorers.selected_index]
             tab.children = [explorer(self.detector)]

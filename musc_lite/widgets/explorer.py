@@ -15,10 +15,12 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from musc_lite.data.image_set import ImageSet
-from musc_lite.detector import MuSc
+from musc_lite.detector import Detector
 from musc_lite.results.plots import COLORS, KINDS, outlined
-from musc_lite.stages.mutual_scoring import nearest_distances
+from musc_lite.scorers.base import Context
+from musc_lite.support.parameters import parse_bytes
 from musc_lite.widgets.chart import histogram
+from musc_lite.widgets.kept import Kept
 from musc_lite.widgets.tiles import jpeg
 
 __all__ = ["Explorer", "FeatureExplorer", "row"]
@@ -26,6 +28,7 @@ __all__ = ["Explorer", "FeatureExplorer", "row"]
 THUMBNAIL = 96  # pixels
 PICTURE = 240
 STATIC_DPI = 80
+LARGEST_CACHE = 1_000_000_000  # bytes of tokens and distances that an explorer keeps
 
 
 class Explorer(ipywidgets.VBox):
@@ -33,18 +36,25 @@ class Explorer(ipywidgets.VBox):
 
     Parameters
     ----------
-    detector : MuSc
+    detector : Detector
         Fitted; the explorer shows its batch, of copies the first.
 
     Attributes
     ----------
-    detector : MuSc
+    detector : Detector
     images : ImageSet
         The batch, with labels and masks where they exist: they outline true defects and split histograms.
     """
 
-    def __init__(self, detector: MuSc):
+    NEEDS: tuple[str, ...] = ()  # what the detector's scorer must have
+
+    def __init__(self, detector: Detector):
         check_is_fitted(detector)
+        if not self.suits(detector):
+            raise ValueError(
+                f"{type(self).__name__} cannot show a {type(detector.parts.scorer).__name__}: it asks for "
+                f"{', '.join(self.NEEDS)}"
+            )
         if not hasattr(detector, "images_"):
             raise ValueError(
                 "this detector was loaded from a file, and its images were no files: set detector.images_ to an "
@@ -52,9 +62,26 @@ class Explorer(ipywidgets.VBox):
             )
         super().__init__()
         self.detector = detector = detector.without_copies()
+        self.scorer = detector.parts.scorer
+        self.context = Context(detector.features_.grid, detector.max_memory)
+        self.kept = Kept(LARGEST_CACHE if detector.max_memory is None else parse_bytes(detector.max_memory))
+        self._text = ipywidgets.HTML()
         self.images: ImageSet = detector.images_
         self.grid = detector.features_.grid
         self._pictures: dict[tuple[int, int], bytes] = {}
+
+    @classmethod
+    def suits(cls, detector: Detector) -> bool:
+        """Tell whether this explorer can show what the detector does."""
+        return all(hasattr(detector.parts.scorer, name) for name in cls.NEEDS)
+
+    def say(self, sentence: str) -> None:
+        """Write the status line, which screen readers read aloud."""
+        self._text.value = f'<span role="status" aria-live="polite">{sentence}</span>'
+
+    def tokens(self, s: int, r: int) -> Tensor:
+        """Give the aggregated tokens (N, M, C) of the s-th layer at degree r, kept as long as there is room."""
+        return self.kept.get(("tokens", s, r), lambda: self.detector.aggregated_tokens(s, r))
 
     @traitlets.validate("image", "compared")
     def _check_image(self, proposal):
@@ -146,10 +173,8 @@ class FeatureExplorer(Explorer):
     MEAN = False
     features = traitlets.Tuple(traitlets.Int(), traitlets.Int(), allow_none=True, default_value=None)
 
-    def __init__(self, detector: MuSc):
+    def __init__(self, detector: Detector):
         super().__init__(detector)
-        self._tokens: dict[tuple[int, int], Tensor] = {}
-        self._distances: dict[tuple[int, int], Tensor] = {}
         layers = detector.features_.layers
         self.all_features = [(s, r) for s in range(len(layers)) for r in detector.r_]
         options = [(f"block {layers[s]}, r = {r}", (s, r)) for s, r in self.all_features]
@@ -169,17 +194,11 @@ class FeatureExplorer(Explorer):
             )
         return proposal.value
 
-    def tokens(self, s: int, r: int) -> Tensor:
-        """Give the aggregated tokens (N, M, C) of the s-th layer at degree r, made once."""
-        if (s, r) not in self._tokens:
-            self._tokens[s, r] = self.detector.aggregated_tokens(s, r)
-        return self._tokens[s, r]
-
     def sorted_distances(self) -> Tensor:
-        """Give the nearest distances (N, M, N - 1) of the chosen features, nearest image first, computed once."""
-        if self.features not in self._distances:
-            self._distances[self.features] = nearest_distances(self.tokens(*self.features)).sort(dim=-1).values
-        return self._distances[self.features]
+        """Give the distances (N, M, J) that the scorer averages for the chosen features, nearest image first."""
+        s, r = self.features
+        scorer = self.detector.scorer_at(s, r)
+        return self.kept.get(("distances", s, r), lambda: scorer.nearest(self.tokens(s, r), self.context))
 
     def scores(self, s: int, r: int) -> np.ndarray:
         """Give the detector's patch scores (N, M) of the s-th layer at degree r."""

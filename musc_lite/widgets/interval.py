@@ -2,11 +2,12 @@
 
 import ipywidgets
 import numpy as np
+import torch
 import traitlets
 from matplotlib.figure import Figure
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from musc_lite.detector import MuSc
+from musc_lite.detector import Detector
 from musc_lite.results.plots import plot_histogram
 from musc_lite.stages.mutual_scoring import interval_bounds
 from musc_lite.widgets.chart import Chart
@@ -20,7 +21,7 @@ class IntervalExplorer(FeatureExplorer):
 
     Parameters
     ----------
-    detector : MuSc
+    detector : Detector
         Fitted.
 
     Attributes
@@ -33,17 +34,17 @@ class IntervalExplorer(FeatureExplorer):
         Patch scores with this interval.
     """
 
+    NEEDS = ("interval", "nearest")
     interval = traitlets.Tuple(traitlets.Float(), traitlets.Float(), default_value=(0.0, 0.3))
 
-    def __init__(self, detector: MuSc):
+    def __init__(self, detector: Detector):
         super().__init__(detector)
         ends = ipywidgets.FloatRangeSlider(min=0, max=1, step=0.01, description="interval", readout_format=".2f")
         ends.layout.width = "420px"
         self._patches = Chart(xlabel="patch score", ylabel="share of each kind (%)", width=400)
         self._images = Chart(xlabel="image score, before re-scoring", ylabel="share of each kind (%)", width=400)
-        self._text = ipywidgets.HTML()
         self.children = (row(self.feature_menu, ends), self._text, row(self._patches, self._images))
-        self.interval = detector.interval
+        self.interval = self.scorer.interval
         self.bind(interval=ends)
         self.observe(lambda _: self.show(), "features")
         self.show()
@@ -51,17 +52,16 @@ class IntervalExplorer(FeatureExplorer):
     @traitlets.validate("interval")
     def _check_interval(self, proposal):
         try:
-            interval_bounds(len(self.images) - 1, proposal.value)
+            interval_bounds(self.sorted_distances().shape[-1], proposal.value)
         except ValueError as error:
             if proposal.value[0] == proposal.value[1]:  # both ends of the slider in one place: one image
                 return proposal.value
             raise traitlets.TraitError(str(error)) from error
         return proposal.value
 
-    @property
-    def bounds(self) -> tuple[int, int]:
-        """Which of the sorted distances the interval holds: [first, last)."""
-        n_others, (begin, end) = len(self.images) - 1, self.interval
+    def bounds(self, n_others: int) -> tuple[int, int]:
+        """Say which of so many sorted distances the interval holds: [first, last)."""
+        begin, end = self.interval
         if begin < end:
             return interval_bounds(n_others, self.interval)
         first = min(int(begin * n_others), n_others - 1)
@@ -70,19 +70,22 @@ class IntervalExplorer(FeatureExplorer):
     @property
     def scores(self) -> np.ndarray:
         """Patch scores (N, M) with this interval."""
-        first, last = self.bounds
-        return self.sorted_distances()[..., first:last].mean(dim=-1).numpy()
+        distances = self.sorted_distances()
+        n_others = distances[:, 0].isfinite().sum(dim=-1).tolist()  # an image among the references has one less
+        means = [image[:, slice(*self.bounds(n))].mean(dim=-1) for image, n in zip(distances, n_others, strict=True)]
+        return torch.stack(means).numpy()
 
     def show(self) -> None:
         """Send histograms and metrics of this interval."""
         scores, labels = self.scores, self.images.labels
-        first, last = self.bounds
+        n_others = self.sorted_distances().shape[-1]
+        first, last = self.bounds(n_others)
         self._patches.data = self.histograms(scores, self.defective_patches)
         self._images.data = self.histograms(scores.max(axis=1), labels, bins=15)
-        sentence = f"mean over the other images {first + 1} to {last} of {len(self.images) - 1}, nearest first"
+        sentence = f"mean over the other images {first + 1} to {last} of {n_others}, nearest first"
         for name, value in self.metrics(scores).items():
             sentence += f"; {name} {value:.2f}"
-        self._text.value = f'<span role="status" aria-live="polite">{sentence}</span>'
+        self.say(sentence)
         self._patches.label = self._images.label = sentence
 
     def metrics(self, scores: np.ndarray) -> dict[str, float]:

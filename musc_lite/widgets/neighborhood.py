@@ -6,9 +6,8 @@ import traitlets
 from matplotlib.figure import Figure
 from sklearn.metrics import average_precision_score
 
-from musc_lite.detector import MuSc
+from musc_lite.detector import Detector
 from musc_lite.results.plots import HEAT, color_range, pca_colors, plot_image, plot_patch_map
-from musc_lite.stages.mutual_scoring import mutual_scores
 from musc_lite.widgets.chart import Chart
 from musc_lite.widgets.explorer import PICTURE, Explorer, row
 from musc_lite.widgets.tiles import Tiles, colored_layer
@@ -21,7 +20,7 @@ class NeighborhoodExplorer(Explorer):
 
     Parameters
     ----------
-    detector : MuSc
+    detector : Detector
         Fitted.
 
     Attributes
@@ -40,15 +39,13 @@ class NeighborhoodExplorer(Explorer):
     layer = traitlets.Int()
     r = traitlets.Enum([1, 3, 5, 7], default_value=3)
 
-    def __init__(self, detector: MuSc):
+    def __init__(self, detector: Detector):
         super().__init__(detector)
-        self._made = {}
         images, layers = self.image_menu(), detector.features_.layers
         layer = ipywidgets.SelectionSlider(options=[(str(b), s) for s, b in enumerate(layers)], description="block")
         r = ipywidgets.SelectionSlider(options=[1, 3, 5, 7], description="r")
         self._tiles = Tiles(grid=self.grid, size=PICTURE, label="picture, features as colors, scores")
         self._chart = Chart(xlabel="patch score", ylabel="share of each kind (%)")
-        self._text = ipywidgets.HTML()
         self.children = (row(images, layer, r), self._text, self._tiles, self._chart)
         self.image, self.layer = int(detector.image_scores_.argmax()), len(layers) // 2
         self.bind(image=images, layer=layer, r=r)
@@ -62,16 +59,18 @@ class NeighborhoodExplorer(Explorer):
         return proposal.value
 
     def _make(self) -> tuple[np.ndarray, np.ndarray]:
-        """Give colors (N, M, 3) and scores (N, M) of this layer and r, made once."""
-        key = (self.layer, self.r)
-        if key not in self._made:
-            tokens = self.detector.aggregated_tokens(*key)
-            if self.r in self.detector.r_:
-                scores = self.detector.patch_scores_[self.detector.r_.index(self.r), self.layer]
+        """Give colors (N, M, 3) and scores (N, M) of this layer and r."""
+        s, r, detector = self.layer, self.r, self.detector
+
+        def make() -> tuple[np.ndarray, np.ndarray]:
+            tokens = detector.aggregated_tokens(s, r)
+            if r in detector.r_:
+                scores = detector.patch_scores_[detector.r_.index(r), s]
             else:
-                scores = mutual_scores(tokens, interval=self.detector.interval).numpy()
-            self._made[key] = pca_colors(tokens), scores
-        return self._made[key]
+                scores = detector.scorer_at(s, r).fit_score(tokens, self.context).numpy()
+            return pca_colors(tokens), scores
+
+        return self.kept.get(("colors and scores", s, r), make)
 
     @property
     def scores(self) -> np.ndarray:
@@ -96,7 +95,7 @@ class NeighborhoodExplorer(Explorer):
         sentence = f"block {block}, r = {self.r}: highest patch score {scores[i].max():.2f} in image {i}"
         if self.defective_patches is not None and self.defective_patches.any():
             sentence += f"; patch AP {average_precision_score(self.defective_patches.ravel(), scores.ravel()):.2f}"
-        self._text.value = f'<span role="status" aria-live="polite">{sentence}</span>'
+        self.say(sentence)
         self._chart.label = sentence
 
     def draw(self) -> Figure:

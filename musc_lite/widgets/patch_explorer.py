@@ -6,10 +6,10 @@ import ipywidgets
 import numpy as np
 import traitlets
 from matplotlib.figure import Figure
-from torch import Tensor
 
-from musc_lite.detector import MuSc
+from musc_lite.detector import Detector
 from musc_lite.results.plots import COLORS, VIRIDIS, plot_distances, plot_image
+from musc_lite.scorers.base import Explanation
 from musc_lite.stages.mutual_scoring import interval_average, interval_bounds
 from musc_lite.widgets.chart import Chart, series
 from musc_lite.widgets.explorer import PICTURE, THUMBNAIL, FeatureExplorer, row
@@ -25,12 +25,12 @@ class Answer:
     Attributes
     ----------
     to_all : ndarray (N, M)
-        Its distance to every patch of every image, its own image among them.
-    others : ndarray (N - 1,)
-        The other images, nearest first.
-    distances, patches : ndarray (N - 1,)
+        Its distance to every patch of every image, its own image among them; infinite where the scorer does not look.
+    others : ndarray (J,)
+        The images that score it, nearest first; without references all others.
+    distances, patches : ndarray (J,)
         The distance to the nearest patch of each of them, and which patch that is.
-    similar_patches : ndarray (N - 1,)
+    similar_patches : ndarray (J,)
         How many patches of each lie within the threshold.
     interval : (int, int)
         Which of the others the interval holds: [first, last).
@@ -59,7 +59,7 @@ class PatchExplorer(FeatureExplorer):
 
     Parameters
     ----------
-    detector : MuSc
+    detector : Detector
         Fitted.
     selected : (int, int), optional
         Image and patch to begin with; by default the most anomalous patch of the most anomalous image.
@@ -83,12 +83,12 @@ class PatchExplorer(FeatureExplorer):
     ``PatchExplorer(detector)`` as the last line of a cell shows it; ``explorer.selected = (10, 89)`` moves it.
     """
 
-    MEAN = True
+    MEAN, NEEDS = True, ("explain", "interval")
     selected = traitlets.Tuple(traitlets.Int(), traitlets.Int())
     threshold = traitlets.Float()
     compared = traitlets.Int()
 
-    def __init__(self, detector: MuSc, selected: tuple[int, int] | None = None):
+    def __init__(self, detector: Detector, selected: tuple[int, int] | None = None):
         super().__init__(detector)
         scores = detector.patch_scores_.mean(axis=(0, 1))  # (N, M)
         self.answer: Answer | None = None
@@ -99,7 +99,6 @@ class PatchExplorer(FeatureExplorer):
         )
         self._large = Tiles(grid=self.grid, size=PICTURE, label="the patch that asks, and a second image")
         self._chart = Chart(xlabel="other images, nearest first", ylabel="distance")
-        self._text = ipywidgets.HTML()
         self._text.layout.min_height = "2em"
 
         traitlets.link((self, "threshold"), (self._slider, "value"))
@@ -143,7 +142,7 @@ class PatchExplorer(FeatureExplorer):
         """The answer in words."""
         answer, n_others = self.answer, len(self.answer.others)
         n_patches = self.detector.patch_scores_[0, 0].size
-        share = self.detector.interval
+        share = self.scorer.interval
         between = f"closest {share[1]:.0%}" if share[0] == 0 else f"images from {share[0]:.0%} to {share[1]:.0%}"
         return (
             f"similar patches in {(answer.similar_patches > 0).sum()} of {n_others} other images at threshold "
@@ -151,14 +150,18 @@ class PatchExplorer(FeatureExplorer):
             f"{answer.interval_mean:.2f}; rank {answer.rank:,} of {n_patches:,}"
         )
 
+    def _explain(self, s: int, r: int, i: int, m: int) -> Explanation:
+        return self.detector.scorer_at(s, r).explain(self.tokens(s, r), i, m, self.context)
+
     def _ask(self) -> None:
         """Answer for the selected patch, and show it."""
         i, m = self.selected
         chosen = self.all_features if self.features is None else [self.features]
-        to_all = sum(unit_distances(self.tokens(s, r), i, m) for s, r in chosen) / len(chosen)  # (N, M)
+        explained = [self._explain(s, r, i, m) for s, r in chosen]
+        to_all = sum(each.distances for each in explained) / len(chosen)  # (N, M)
         nearest, patches = to_all.min(dim=1)
-        nearest[i] = np.inf
-        others = nearest.argsort(stable=True)[:-1]
+        images = explained[0].images
+        others = images[nearest[images].argsort(stable=True)]
         scores = np.mean([self.scores(s, r) for s, r in chosen], axis=0)  # (N, M)
         self.answer = Answer(
             to_all=to_all.numpy(),
@@ -166,8 +169,8 @@ class PatchExplorer(FeatureExplorer):
             distances=nearest[others].numpy(),
             patches=patches[others].numpy(),
             similar_patches=(to_all[others] <= self.threshold).sum(dim=1).numpy(),
-            interval=interval_bounds(len(others), self.detector.interval),
-            interval_mean=float(interval_average(nearest[others], self.detector.interval)),
+            interval=interval_bounds(len(others), self.scorer.interval),
+            interval_mean=float(interval_average(nearest[others], self.scorer.interval)),
             rank=int((scores > scores[i, m]).sum()) + 1,
         )
         self._images.value = i
@@ -180,7 +183,8 @@ class PatchExplorer(FeatureExplorer):
         """Send what the answer changed to the browser."""
         (i, m), answer, names = self.selected, self.answer, self.detector.names_
         j, first, last = self.compared, *answer.interval
-        near = colored_layer(-answer.to_all[j], VIRIDIS, -np.median(answer.to_all), -answer.distances[0], opacity=0.6)
+        usual = np.median(answer.to_all[np.isfinite(answer.to_all)])
+        near = colored_layer(-answer.to_all[j], VIRIDIS, -usual, -answer.distances[0], opacity=0.6)
         nearest = int(answer.to_all[j].argmin())
         with self._large.hold_sync():
             self._large.pictures = [self.picture(i, PICTURE), self.picture(j, PICTURE)]
@@ -225,7 +229,7 @@ class PatchExplorer(FeatureExplorer):
             ]
             self._chart.shaded = [first + 0.5, last + 0.5]
             self._chart.label = self.sentence
-        self._text.value = f'<span role="status" aria-live="polite">{self.sentence}</span>'
+        self.say(self.sentence)
 
     def _count(self) -> None:
         """Count again at another threshold."""
@@ -253,12 +257,7 @@ class PatchExplorer(FeatureExplorer):
             plot_image(self.images[int(answer.others[place])], patches=[patch], grid=self.grid, color=color, ax=ax)
             ax.set_title(f"{answer.distances[place]:.2f} in {answer.others[place]}")
         ax = below.subplots()
-        plot_distances({"distance": answer.distances}, self.detector.interval, ax=ax)
+        plot_distances({"distance": answer.distances}, self.scorer.interval, ax=ax)
         middle = self.sentence.index(";") + 1
         ax.set_title(f"{self.sentence[:middle]}\n{self.sentence[middle + 1 :]}")
         return figure
-
-
-def unit_distances(tokens: Tensor, i: int, m: int) -> Tensor:
-    """Give the distances (N, M) of `patch_distances` in one pass over unit vectors: |a - b|^2 = 2 - 2ab."""
-    return (2 - 2 * (tokens @ tokens[i, m])).clamp_(min=0).sqrt_()

@@ -7,9 +7,9 @@ import traitlets
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 
-from musc_lite.detector import MuSc
+from musc_lite.detector import Detector
 from musc_lite.results.plots import COLORS, KINDS, plot_image, plot_slopes
-from musc_lite.stages.rescoring import image_similarity, rescore
+from musc_lite.stages.rescoring import RsCIN, image_similarity, rescore
 from musc_lite.widgets.chart import Chart, series
 from musc_lite.widgets.explorer import THUMBNAIL, Explorer, row
 from musc_lite.widgets.tiles import Tiles
@@ -25,7 +25,7 @@ class RescoringExplorer(Explorer):
 
     Parameters
     ----------
-    detector : MuSc
+    detector : Detector
         Fitted.
 
     Attributes
@@ -41,21 +41,25 @@ class RescoringExplorer(Explorer):
     windows = traitlets.Tuple()
     image = traitlets.Int()
 
-    def __init__(self, detector: MuSc):
+    @classmethod
+    def suits(cls, detector: Detector) -> bool:
+        """Tell whether the detector re-scores by windows."""
+        return isinstance(detector.parts.rescoring, RsCIN)
+
+    def __init__(self, detector: Detector):
         super().__init__(detector)
         self._class_tokens = detector.features_.class_tokens
         self._similarity = image_similarity(self._class_tokens).numpy()
         scores = detector.map_scores_
         self._scaled = (scores - scores.min()) / max(np.ptp(scores), 1e-12)
-        images = self.image_menu()
-        sizes = sorted({k for k in SIZES if k <= len(self.images)} | set(detector.windows))
+        images, windows_at_first = self.image_menu(), tuple(detector.parts.rescoring.windows)
+        sizes = sorted({k for k in SIZES if k <= len(self.images)} | set(windows_at_first))
         windows = ipywidgets.SelectMultiple(options=sizes, rows=6, description="windows", layout={"width": "180px"})
         self._tiles = Tiles(grid=(1, 1), size=THUMBNAIL, pictures=self.thumbnails(), label="most similar images first")
         self._tiles.on_pick(lambda tile, _: self.set_trait("image", self._tiles.tiles[tile]["picture"]))
         self._chart = Chart(xlabel="before (0), after (1)", ylabel="image score", height=260)
-        self._text = ipywidgets.HTML()
         self.children = (row(images, windows, self._chart), self._text, self._tiles)
-        self.windows, self.image = tuple(detector.windows), int(detector.map_scores_.argmax())
+        self.windows, self.image = windows_at_first, int(detector.map_scores_.argmax())
         self.bind(windows=windows, image=images)
         self.show()
 
@@ -96,7 +100,7 @@ class RescoringExplorer(Explorer):
             )
         with self._chart.hold_sync():
             self._chart.data, self._chart.label = lines, sentence
-        self._text.value = f'<span role="status" aria-live="polite">{sentence}</span>'
+        self.say(sentence)
 
     def draw(self) -> Figure:
         """Draw the image, its neighbors and the slopes."""

@@ -7,7 +7,7 @@ import numpy as np
 import traitlets
 from matplotlib.figure import Figure
 
-from musc_lite.detector import MuSc
+from musc_lite.detector import Detector
 from musc_lite.results.plots import VIRIDIS, plot_histogram, plot_image, plot_patch_map
 from musc_lite.stages.mutual_scoring import similar_patch_counts, similarity_counts
 from musc_lite.widgets.chart import Chart
@@ -26,7 +26,7 @@ class SimilarityCounts(FeatureExplorer):
 
     Parameters
     ----------
-    detector : MuSc
+    detector : Detector
         Fitted.
 
     Attributes
@@ -43,23 +43,28 @@ class SimilarityCounts(FeatureExplorer):
         The count of every patch: `similarity_counts` or `similar_patch_counts`.
     """
 
+    NEEDS = ("nearest",)
     threshold = traitlets.Enum(THRESHOLDS, default_value=1.0)
     image = traitlets.Int()
     what = traitlets.Enum(list(TITLES), default_value="images")
 
-    def __init__(self, detector: MuSc):
+    def __init__(self, detector: Detector):
         super().__init__(detector)
-        self._patch_counts = {}
         images = self.image_menu()
         threshold = ipywidgets.SelectionSlider(options=[(f"{t:.2f}", t) for t in THRESHOLDS], description="threshold")
-        what = ipywidgets.Dropdown(options=[(title, name) for name, title in TITLES.items()], description="count")
+        # Patches are counted everywhere: where the scorer looks at a part of them only, that would be another story.
+        parts = ("references", "n_components", "window")
+        restricted = any(getattr(self.scorer, part, None) is not None for part in parts)
+        counted = [(title, name) for name, title in TITLES.items() if name == "images" or not restricted]
+        what = ipywidgets.Dropdown(options=counted, description="count")
         what.layout.width = "400px"
         self._tiles = Tiles(grid=self.grid, size=PICTURE, label="the picture, and the count of each patch over it")
-        self._chart, self._text = Chart(ylabel="share of each kind (%)"), ipywidgets.HTML()
+        self._chart = Chart(ylabel="share of each kind (%)")
         self._tiles.on_pick(self._say)
         self.children = (row(images, self.feature_menu, threshold, what), self._text, row(self._tiles, self._chart))
         self.image = int(detector.image_scores_.argmax())
-        usual = float(np.quantile(self.sorted_distances().numpy(), 0.75))
+        distances = self.sorted_distances().numpy()
+        usual = float(np.quantile(distances[np.isfinite(distances)], 0.75))
         self.threshold = min(THRESHOLDS, key=lambda t: abs(t - usual))
         self.bind(image=images, threshold=threshold, what=what)
         self.observe(lambda _: self.show(), "features")
@@ -70,13 +75,13 @@ class SimilarityCounts(FeatureExplorer):
         """The chosen count of every patch, (N, M)."""
         if self.what == "images":
             return similarity_counts(self.sorted_distances(), self.threshold).numpy()
-        if self.features not in self._patch_counts:
-            self._patch_counts[self.features] = similar_patch_counts(self.tokens(*self.features), THRESHOLDS).numpy()
-        return self._patch_counts[self.features][..., THRESHOLDS.index(self.threshold)]
+        tokens = self.tokens(*self.features)
+        counts = self.kept.get(("counts", *self.features), lambda: similar_patch_counts(tokens, THRESHOLDS).numpy())
+        return counts[..., THRESHOLDS.index(self.threshold)]
 
     def _largest(self, counts: np.ndarray) -> int:
         """Give the end of the scale: all other images, or as many similar patches as any patch has."""
-        return len(self.images) - 1 if self.what == "images" else max(int(counts.max()), 1)
+        return self.sorted_distances().shape[-1] if self.what == "images" else max(int(counts.max()), 1)
 
     def show(self) -> None:
         """Send the counts at this threshold."""
@@ -99,13 +104,10 @@ class SimilarityCounts(FeatureExplorer):
             defective = self.defective_patches
             medians = f"median normal patch {np.median(counts[~defective]):,.0f}, "
             medians += f"defective {np.median(counts[defective]):,.0f}"
-        self._tell(f"{TITLES[self.what]} at threshold {self.threshold:.2f}: {medians}")
+        self.say(f"{TITLES[self.what]} at threshold {self.threshold:.2f}: {medians}")
 
     def _say(self, tile: int, patch: int) -> None:
-        self._tell(f"patch {patch} of image {self.image}: {self.counts[self.image, patch]:,} {TITLES[self.what]}")
-
-    def _tell(self, sentence: str) -> None:
-        self._text.value = f'<span role="status" aria-live="polite">{sentence}</span>'
+        self.say(f"patch {patch} of image {self.image}: {self.counts[self.image, patch]:,} {TITLES[self.what]}")
 
     def draw(self) -> Figure:
         """Draw the picture, its counts and their histogram."""

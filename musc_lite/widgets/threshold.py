@@ -8,7 +8,7 @@ import traitlets
 from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
-from musc_lite.detector import MuSc
+from musc_lite.detector import Detector
 from musc_lite.results.plots import COLORS, KINDS, LINE_COLORS, plot_image, plot_ranking
 from musc_lite.widgets.chart import Chart, series
 from musc_lite.widgets.explorer import THUMBNAIL, Explorer, row
@@ -22,7 +22,7 @@ class ThresholdExplorer(Explorer):
 
     Parameters
     ----------
-    detector : MuSc
+    detector : Detector
         Fitted.
 
     Attributes
@@ -36,7 +36,7 @@ class ThresholdExplorer(Explorer):
     threshold = traitlets.Float()
     pixel_threshold = traitlets.Float()
 
-    def __init__(self, detector: MuSc):
+    def __init__(self, detector: Detector):
         super().__init__(detector)
         scores, maps, labels = detector.image_scores_, detector.anomaly_maps_, self.images.labels
         self._patch_scores = detector.patch_scores_.mean(axis=(0, 1))  # (N, M)
@@ -54,7 +54,7 @@ class ThresholdExplorer(Explorer):
             sliders.append(slider)
         self._tiles = Tiles(grid=self.grid, size=THUMBNAIL, pictures=self.thumbnails(), label="images by score")
         self._chart = Chart(xlabel="recall", ylabel="precision")
-        self._text, self._tables = ipywidgets.HTML(), ipywidgets.HTML()
+        self._tables = ipywidgets.HTML()
         self._curves = []
         if labels is not None and 0 < labels.sum() < len(labels):
             self._curves.append(_curve("images", [np.sort(scores[labels == kind]) for kind in (0, 1)], LINE_COLORS[0]))
@@ -106,7 +106,7 @@ class ThresholdExplorer(Explorer):
         self._tables.value = "".join(_html(name, table) for name, table in tables.items())
         sentence = f"{called.sum()} of {len(called)} images are called defective"
         sentence += "".join(f"; {name}: precision {p:.2f}, recall {r:.2f}" for name, p, r in points)
-        self._text.value = f'<span role="status" aria-live="polite">{sentence}</span>'
+        self.say(sentence)
 
     def draw(self) -> Figure:
         """Draw the ranking with its threshold, and the most anomalous images with the pixels called defective."""
