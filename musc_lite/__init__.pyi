@@ -1,0 +1,49 @@
+"""The public names, each once: editors and type checkers read them here, and so does `__init__.py`."""
+
+from . import results as results
+from . import widgets as widgets
+from .backbones.load import Backbone as Backbone
+from .backbones.load import load_backbone as load_backbone
+from .data.arrays import from_arrays as from_arrays
+from .data.duplicates import near_duplicates as near_duplicates
+from .data.image_set import ImageSet as ImageSet
+from .data.loaders import load_btad as load_btad
+from .data.loaders import load_folder as load_folder
+from .data.loaders import load_magnetic_tile as load_magnetic_tile
+from .data.loaders import load_mvtec as load_mvtec
+from .data.loaders import load_visa as load_visa
+from .data.textures import planted_textures as planted_textures
+from .detector import Detector as Detector
+from .musc import MuSc as MuSc
+from .results.metrics import Metrics as Metrics
+from .results.metrics import evaluate as evaluate
+from .results.scores import Scores as Scores
+from .scorers.base import PatchScorer as PatchScorer
+from .scorers.mutual import MutualScorer as MutualScorer
+from .scorers.mutual import mutual_scores as mutual_scores
+from .scorers.nearest import NearestScorer as NearestScorer
+from .stages.aggregation import aggregate as aggregate
+from .stages.aggregation import neighborhood_mean as neighborhood_mean
+from .stages.aggregation import normalize_tokens as normalize_tokens
+from .stages.features import Features as Features
+from .stages.features import extract_features as extract_features
+from .stages.maps import image_scores_from_maps as image_scores_from_maps
+from .stages.maps import upsample_maps as upsample_maps
+from .stages.mutual_scoring import interval_average as interval_average
+from .stages.mutual_scoring import nearest_distances as nearest_distances
+from .stages.mutual_scoring import nearest_patches as nearest_patches
+from .stages.mutual_scoring import patch_distances as patch_distances
+from .stages.mutual_scoring import similar_patch_counts as similar_patch_counts
+from .stages.mutual_scoring import similarity_counts as similarity_counts
+from .stages.rescoring import image_similarity as image_similarity
+from .stages.rescoring import keep_top_k as keep_top_k
+from .stages.rescoring import rescore as rescore
+from .support.errors import ArchiveError as ArchiveError
+from .support.errors import DataNotFoundError as DataNotFoundError
+from .support.errors import DownloadError as DownloadError
+from .support.errors import FileWriteError as FileWriteError
+from .support.errors import ImageReadError as ImageReadError
+from .support.errors import MuScError as MuScError
+from .support.errors import WeightsNotFoundError as WeightsNotFoundError
+
+__version__: str
