@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lab app notebooks book bench stress lint format clean
+.PHONY: help setup demo test quick lab app notebooks book bench stress lint format clean
 
 help:  ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -21,6 +21,9 @@ test: $(READY)  ## Check style, run every test and doctest
 	$(BIN)/ruff format --check .
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p no:nbval -n 2 --dist worksteal
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=300 -n 2 --dist loadfile notebooks
+
+quick: $(READY)  ## Run the tests that take half a minute: formulas, reading files, pictures
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p no:nbval --quick tests
 
 lab: $(READY)  ## Open JupyterLab in notebooks/
 	cd notebooks && ../$(BIN)/jupyter lab

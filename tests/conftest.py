@@ -14,6 +14,34 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # no test reaches for a model hub (read when
 GOLDEN = Path(__file__).parent / "data" / "golden.npz"
 SHARED = Path(__file__).parents[2] / "shared"  # development data beside the checkout; not part of the project
 
+# Half a minute on any system: the formulas, reading files, pictures. They need no weights, browser, network or signals.
+QUICK = {
+    "test_aggregation",
+    "test_datasets",
+    "test_duplicates",
+    "test_images",
+    "test_layout",
+    "test_maps",
+    "test_metrics",
+    "test_mutual_scoring",
+    "test_plots",
+    "test_progress",
+    "test_repository",
+    "test_rescoring",
+    "test_textures",
+    "test_thresholds",
+}
+
+
+def pytest_addoption(parser):
+    parser.addoption("--quick", action="store_true", help="only the test files that are quick and need no weights")
+
+
+def pytest_ignore_collect(collection_path, config):
+    if config.getoption("quick") and collection_path.suffix == ".py" and collection_path.stem not in QUICK:
+        return True  # not even imported: what it needs may not be installed
+    return None
+
 
 @pytest.fixture(scope="session")
 def golden() -> dict[str, np.ndarray]:
