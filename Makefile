@@ -34,7 +34,7 @@ app: $(READY)  ## Explore your images in the browser, without seeing code
 notebooks: $(READY)  ## Execute all notebooks of the course again
 	$(BIN)/python notebooks/execute.py
 
-book: $(READY)  ## Write the course as a site for reading offline, out/book/index.html
+book: $(READY)  ## Write the course and the reference as a site for reading offline, out/book/index.html
 	rm -rf out/book
 	$(BIN)/python -m sphinx --quiet notebooks out/book
 

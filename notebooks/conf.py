@@ -1,12 +1,13 @@
 """Sphinx settings: `make book` writes the notebooks as a site that needs no network, out/book/index.html."""
 
+import inspect
 import re
 from importlib.resources import files
 
 project = "musc_lite"
 html_title = "The musc_lite course"
-extensions = ["myst_nb"]
-include_patterns = ["index.md", "0*.ipynb"]  # not the paired texts, the README, nor notebooks of your own
+extensions = ["myst_nb", "sphinx.ext.autodoc", "numpydoc"]
+include_patterns = ["index.md", "0*.ipynb", "reference/*.md"]  # not the paired texts, nor notebooks of your own
 
 nb_execution_mode = "off"  # the figures are those that the notebooks were committed with
 nb_merge_streams = True  # what a cell prints stays in one box
@@ -21,9 +22,15 @@ html_static_path = ["book.css", str(files("sphinx-mathjax-offline") / "static/ma
 html_css_files = ["book.css"]
 mathjax_path = "tex-svg-full.js"
 
+default_role = "py:obj"  # `names` in docstrings are links to what they name, where the reference has it
+autodoc_typehints = "none"  # docstrings say more: shapes and units
+autodoc_member_order = "bysource"
+smartquotes = False  # "even" copied from a page is Python
+numpydoc_show_class_members = False  # they follow with their own docstrings
+
 html_theme = "sphinx_book_theme"  # brings its fonts and scripts along
 html_sourcelink_suffix = ""  # the download button offers page.ipynb, not page.ipynb.txt
-html_use_index = False  # it would be empty
+html_use_index = html_domain_indices = False  # the reference lists its names in the margin
 html_show_search_summary = False  # the search would fetch each page, which browsers refuse from a disk
 html_theme_options = {
     "navbar_persistent": [],  # one search field is enough
@@ -36,6 +43,15 @@ def link_markdown_files(app, docname, source):
     source[0] = re.sub(r"\]\((?!index|https?:)([^)#\s]+\.md)(#[^)\s]*)?\)", r"](path:\1)", source[0])
 
 
+def say_what_explorers_take(app, what, name, obj, options, signature, return_annotation):
+    """Give the signature of a widget's `__init__`; autodoc sees the (*args, **kwargs) of its traits."""
+    if what != "class" or signature != "(*args, **kwargs)":
+        return None
+    _, *taken = inspect.signature(obj.__init__).parameters.values()
+    return str(inspect.Signature([parameter.replace(annotation=parameter.empty) for parameter in taken])), None
+
+
 def setup(app):
-    """Register the hook above."""
+    """Register the hooks above."""
     app.connect("source-read", link_markdown_files)
+    app.connect("autodoc-process-signature", say_what_explorers_take)

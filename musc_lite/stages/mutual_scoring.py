@@ -57,7 +57,7 @@ def nearest_distances_of_image(
     Returns
     -------
     Tensor (M, J)
-        a_i^m(j): entry [m, k] leads from patch m to the k-th of the other images.
+        ``a_i^m(j)``: entry [m, k] leads from patch m to the k-th of the other images.
 
     Examples
     --------
@@ -138,7 +138,7 @@ def nearest_distances(tokens: Tensor | np.ndarray, method: str = "fast") -> Tens
 
     Notes
     -----
-    Distances come from products, |a|^2 + |b|^2 - 2ab, which loses digits near zero: two identical patches come
+    Distances come from products, ``|a|^2 + |b|^2 - 2ab``, which loses digits near zero: two identical patches come
     out near 1e-3, not 0 (the published code likewise).
 
     Examples
