@@ -21,6 +21,7 @@ QUICK = {
     "test_duplicates",
     "test_images",
     "test_layout",
+    "test_log",
     "test_maps",
     "test_metrics",
     "test_mutual_scoring",

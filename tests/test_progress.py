@@ -1,4 +1,5 @@
 import io
+import logging
 import sys
 import time
 
@@ -23,6 +24,7 @@ def run(seconds, **options):
 
 def test_a_log_file_gets_a_line_now_and_then(monkeypatch):
     """It got none at all, for 739 seconds."""
+    monkeypatch.setattr(logging.Logger, "hasHandlers", lambda logger: False)  # pytest has handlers at the root
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     run(0.6)
     lines = sys.stderr.getvalue().splitlines()
@@ -31,7 +33,17 @@ def test_a_log_file_gets_a_line_now_and_then(monkeypatch):
     assert all(line.startswith("musc_lite: mutual scoring: ") and "of 20 pairs after" in line for line in lines)
 
 
+def test_a_program_that_sets_up_logging_gets_the_lines_there(monkeypatch, caplog):
+    caplog.set_level("INFO", "musc_lite")
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    run(0.6)
+    assert sys.stderr.getvalue() == ""
+    assert 2 <= len(caplog.messages) <= 7
+    assert all(message.startswith("mutual scoring: ") for message in caplog.messages)
+
+
 def test_short_and_hidden_work_writes_nothing(monkeypatch):
+    monkeypatch.setattr(logging.Logger, "hasHandlers", lambda logger: False)
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     run(0.02)
     run(0.3, show=False)

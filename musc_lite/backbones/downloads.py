@@ -20,6 +20,7 @@ import urllib3
 from tqdm import tqdm
 
 from musc_lite.support.errors import DownloadError
+from musc_lite.support.log import tell
 
 __all__ = ["describe", "fetch", "pip_download"]
 
@@ -196,7 +197,7 @@ def _receive_all(
                 advice = kept if partial.kept() else "Try again later"
                 raise DownloadError(f"cannot download {partial.source}: {reason}. {advice}, or {BY_HAND}") from error
             if progress:
-                print(f"{partial.path.name}: {reason}; trying again in {wait:g} s", file=sys.stderr)
+                tell(__name__, "%s: %s; trying again in %g s", partial.path.name, reason, wait)
             time.sleep(wait)
         except requests.RequestException as error:  # no valid address, too many redirections
             raise DownloadError(f"cannot download {partial.source}: {error}; {BY_HAND}") from error

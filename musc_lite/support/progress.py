@@ -6,10 +6,12 @@ import sys
 from tqdm.auto import tqdm
 from tqdm.std import tqdm as plain_tqdm
 
+from musc_lite.support.log import tell
+
 __all__ = ["progress_bar"]
 
 SECONDS_BETWEEN_LINES = 30
-LINE = "musc_lite: {desc}: {percentage:.0f} % of {total_fmt} {unit}s after {elapsed}, about {remaining} to go"
+LINE = "{desc}: {percentage:.0f} % of {total_fmt} {unit}s after {elapsed}, about {remaining} to go"
 
 
 def progress_bar(*args, show: bool = True, **options) -> plain_tqdm:
@@ -36,13 +38,13 @@ def progress_bar(*args, show: bool = True, **options) -> plain_tqdm:
 
 
 class _Lines(plain_tqdm):
-    """Writes whole lines; none for work that ends before the first is due."""
+    """Logs whole lines; none for work that ends before the first is due."""
 
     @staticmethod
     def status_printer(file):
         def write(text: str) -> None:
             if text.strip():
-                print(text, file=file, flush=True)
+                tell(__name__, "%s", text)
 
         return write
 

@@ -1,0 +1,38 @@
+"""What the library tells on its way goes to the logger "musc_lite"; where nobody listens it is shown."""
+
+import logging
+import sys
+
+__all__ = ["tell"]
+
+
+def tell(module: str, text: str, *values) -> None:
+    """Log a line at INFO; in a program or notebook that has set up no logging, write it to stderr.
+
+    Python itself shows warnings that way (``logging.lastResort``), but a download of 90 MB is no warning, and nobody
+    should have to guess why a cell takes a minute. No handler or level is ever set, so a program that sets up logging
+    gets what it asked for, and ``logging.getLogger("musc_lite").setLevel("WARNING")`` is silence.
+
+    Parameters
+    ----------
+    module : str
+        `__name__`.
+    text, *values
+        As for ``logging.info``.
+    """
+    logger = logging.getLogger(module)
+    decided = logger.hasHandlers() or logging.getLogger("musc_lite").level > logging.INFO
+    (logger if decided else _unheard).info(text, *values, stacklevel=2)
+
+
+class _Stderr(logging.Handler):
+    """Writes to what stderr is now; notebooks and tests exchange it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(f"{self.format(record)}\n")
+        sys.stderr.flush()
+
+
+_unheard = logging.Logger("musc_lite", logging.INFO)  # stands apart from logging's tree
+_unheard.addHandler(_Stderr())
+_unheard.handlers[0].setFormatter(logging.Formatter("musc_lite: %(message)s"))
