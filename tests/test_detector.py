@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from musc_lite.cost import plan_memory
 from PIL import Image
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import musc_lite
 from musc_lite import MuSc, evaluate, from_arrays, planted_textures
-from musc_lite.cost import plan_memory
 
 
 @pytest.fixture(scope="module")
