@@ -78,6 +78,8 @@ class MuSc(Detector):
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from musc_lite import from_arrays
     >>> images = from_arrays(list(np.random.default_rng(0).random((4, 28, 28, 3))))
     >>> detector = MuSc(image_size=28, r=(1,)).fit(images)
     >>> detector.anomaly_maps_.shape, detector.image_scores_.shape

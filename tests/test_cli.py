@@ -48,7 +48,7 @@ def test_score_writes_everything(folder, tmp_path):
     assert (tmp_path / "out" / "report.html").stat().st_mode & 0o044  # others may read it, as any file
     assert "stand" in done.output  # out, or none does
     assert "trust the ranking, not the threshold" in done.output
-    for stage in ("start (s)", "features (s)", "mutual scoring (s)", "maps (s)", "re-scoring (s)", "writing (s)"):
+    for stage in ("start (s)", "features (s)", "scoring (s)", "maps (s)", "re-scoring (s)", "writing (s)"):
         assert stage in done.output
     assert "s in all. Look at" in done.output
     assert "AUROC" not in done.output  # no labels, no metrics

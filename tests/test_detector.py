@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from musc_lite.cost import plan_memory
 from PIL import Image
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import musc_lite
-from musc_lite import MuSc, evaluate, from_arrays, planted_textures
+from musc_lite import MuSc, MutualScorer, evaluate, from_arrays, planted_textures
+from musc_lite.budget import Extent, plan_memory
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_fitted_attributes_are_numpy_and_torch_where_the_design_says(detector):
     assert isinstance(detector.image_scores_, np.ndarray)
     assert isinstance(detector.features_.patch_tokens, torch.Tensor)
     assert detector.aggregated_tokens(0, 3).shape == (8, 64, 384)
-    assert set(detector.seconds_) == {"features", "mutual scoring", "maps", "re-scoring"}
+    assert set(detector.seconds_) == {"features", "scoring", "maps", "re-scoring"}
 
 
 def test_scikit_learn_conventions(backbone):
@@ -408,11 +408,11 @@ def test_a_budget_changes_how_tokens_are_kept_and_hardly_the_scores(backbone, im
     unlimited = MuSc(backbone, image_size=112).fit(images)
     for storage in ("float16", "disk"):
         budgets = range(1_000_000, 300_000_000, 500_000)
-        shape = (8, 6, 64, 384)
+        extent = Extent((4, 5, 6, 7, 8, 9), r=(1, 3), image_size=112, n_patches=64, n_channels=384)
         plans = {}
         for budget in budgets:
             with suppress(ValueError):
-                plan = plan_memory(shape, n_degrees=2, image_size=112, max_memory=budget)
+                plan = plan_memory(MutualScorer(), 8, extent, budget)
                 plans.setdefault(plan.storage, budget)
         detector = MuSc(backbone, image_size=112, max_memory=plans[storage], cache_dir=tmp_path).fit(images)
         assert detector.features_.patch_tokens.dtype == torch.float16

@@ -1,34 +1,37 @@
 import re
-from copy import copy
 from dataclasses import replace
 from importlib.metadata import version
 
 import pytest
 
 from musc_lite import ImageSet, MuSc, planted_textures
-from musc_lite.results.report import Result, evaluate_detector, write_report
+from musc_lite.results.report import Result, write_report
 
 
 @pytest.fixture(scope="module")
-def result(backbone):
+def detector(backbone):
     images = planted_textures("gravel", n_images=10, n_defective=3, image_size=112)
-    detector = MuSc(backbone, image_size=112, r=(1,)).fit(images)
-    return Result("gravel", images, detector, evaluate_detector(detector, images))
+    return MuSc(backbone, image_size=112, r=(1,)).fit(images)
 
 
-def test_the_report_is_one_file_that_holds_everything(result, tmp_path):
+@pytest.fixture
+def result(detector):
+    return Result("gravel", detector.scores_)
+
+
+def test_the_report_is_one_file_that_holds_everything(detector, result, tmp_path):
     page = write_report(tmp_path / "new" / "report.html", [result]).read_text()
     sources = re.findall(r'(?:src|href)="([^"]*)', page)
     assert len(sources) == 1 + 2 * 10  # the ranking, and a pair for each image
     assert all(source.startswith("data:image/") for source in sources)
     assert "://" not in page
     assert page.count("<figure>") == 10
-    for name in result.images.names:
+    for name in result.scores.names:
         assert name in page
     assert f"{result.metrics.image_auroc:.3f}" in page
     assert "dinov2_vits14" in page
-    assert result.detector.backbone_.weights_sha256 in page
-    assert result.images.fingerprint() in page
+    assert detector.backbone_.weights_sha256 in page
+    assert result.scores.images.fingerprint() in page
     assert f"torch {version('torch')}" in page
 
 
@@ -43,7 +46,7 @@ def test_the_report_reads_masks_once(result, tmp_path, monkeypatch):
 def test_the_report_says_how_patches_were_searched(backbone, tmp_path):
     images = planted_textures("gravel", n_images=4, n_defective=1, image_size=56)
     detector = MuSc(backbone, image_size=56, r=(1,), references=3, window=1).fit(images)
-    page = write_report(tmp_path / "report.html", [Result("gravel", images, detector)]).read_text()
+    page = write_report(tmp_path / "report.html", [Result("gravel", detector.scores_)]).read_text()
     assert "references=3, window=1" in page
 
 
@@ -64,7 +67,7 @@ def test_names_of_files_are_text_not_markup(result, tmp_path, backbone):
     images = planted_textures("gravel", n_images=3, n_defective=0, image_size=56)
     images.names = ["<script>alert(1)</script>", "a&b", "plain"]
     detector = MuSc(backbone, image_size=56, r=(1,)).fit(images)
-    page = write_report(tmp_path / "report.html", [Result("<b>", images, detector)]).read_text()
+    page = write_report(tmp_path / "report.html", [Result("<b>", detector.scores_)]).read_text()
     assert "<script>" not in page
     assert "a&amp;b" in page
 
@@ -73,41 +76,40 @@ def test_without_labels_there_are_no_metrics(tmp_path, backbone):
     images = planted_textures("gravel", n_images=3, n_defective=0, image_size=56)
     images.labels = images.mask_sources = None
     detector = MuSc(backbone, image_size=56, r=(1,)).fit(images)
-    result = Result("photos", images, detector, evaluate_detector(detector, images))
+    result = Result("photos", detector.scores_)
     page = write_report(tmp_path / "report.html", [result]).read_text()
     assert "AUROC" not in page
     assert "labeled" not in page.replace("unlabeled", "")
 
 
-def test_names_of_some_images_never_stand_beside_scores_of_others(result, tmp_path):
+def test_names_of_some_images_never_stand_beside_scores_of_others(detector, result):
     others = planted_textures("gravel", n_images=12, n_defective=3, image_size=112, seed=3)
-    with pytest.raises(ValueError, match=r"scores are those of 10 images, and 12 images are given.*scores="):
-        Result("others", others, result.detector)
-    same_names = planted_textures("gravel", n_images=10, n_defective=3, image_size=112, seed=3)
-    with pytest.raises(ValueError, match="scores are those of 10 images"):
-        evaluate_detector(result.detector, same_names)
-    with pytest.raises(ValueError, match="a result needs the fitted detector, got Scores"):
-        Result("others", others, result.detector.score_images(others))
+    with pytest.raises(ValueError, match="scores are those of 10 images, and 12 images are given, such as"):
+        replace(result.scores, images=others)
+    with pytest.raises(ValueError, match="must be those of the same images"):
+        replace(result.scores, map_scores=result.scores.map_scores[:9])
+    with pytest.raises(ValueError, match=r"a result needs scores, such as detector.scores_, got MuSc"):
+        Result("others", detector)
+    with pytest.raises(ValueError, match="do not know theirs"):
+        Result("a detector that was loaded", replace(result.scores, images=None))
 
 
-def test_new_images_have_a_report(result, tmp_path):
+def test_new_images_have_a_report(detector, tmp_path):
     """It raised AttributeError or IndexError."""
     new = planted_textures("gravel", n_images=4, n_defective=1, image_size=112, seed=3)
-    scores = result.detector.score_images(new)
-    metrics = evaluate_detector(result.detector, new, scores)
-    page = write_report(tmp_path / "new.html", [Result("new", new, result.detector, metrics, scores)]).read_text()
+    scores = detector.score_images(new)
+    page = write_report(tmp_path / "new.html", [Result("new", scores)]).read_text()
     assert page.count("<figure>") == 4
     shown = [float(s) for s in re.findall(r"<br>score ([-0-9.]+)", page)]
     assert shown == [round(float(s), 3) for s in sorted(scores.image_scores, reverse=True)]
     assert "4 images, each scored against a batch of 10" in page
     assert new.fingerprint() in page
-    assert result.images.fingerprint() in page
+    assert detector.images_.fingerprint() in page
 
 
 def test_the_report_says_that_nothing_standing_out_is_no_all_clear(result, tmp_path):
-    detector = copy(result.detector)
-    detector.threshold_ = 2.0
-    page = write_report(tmp_path / "report.html", [replace(result, detector=detector)]).read_text()
+    far = replace(result, scores=replace(result.scores, threshold=2.0))
+    page = write_report(tmp_path / "report.html", [far]).read_text()
     assert "That is no all-clear" in page
     assert "inlier" not in page
     assert "By the labels" in page
@@ -120,5 +122,5 @@ def test_a_copy_is_named_as_one(backbone, tmp_path):
     batch.names[4] = "d again"
     with pytest.warns(UserWarning, match="copies"):
         detector = MuSc(backbone, image_size=56, r=(1,)).fit(batch)
-    page = write_report(tmp_path / "report.html", [Result("gravel", batch, detector)]).read_text()
+    page = write_report(tmp_path / "report.html", [Result("gravel", detector.scores_)]).read_text()
     assert page.count("a copy of d<") == 1
