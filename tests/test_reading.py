@@ -79,7 +79,7 @@ def test_fit_opens_a_photo_twice_and_once_where_features_are_kept(backbone, imag
 
     settings = {"layers": [2], "r": (1,), "image_size": 56, "cache_dir": tmp_path / "features"}
     times()
-    detector = MuSc(backbone, **settings).fit(images)
+    MuSc(backbone, **settings).fit(images)
     assert times() == [2] * 5
     assert MuSc(backbone, **settings).fit(load_folder(folder)).names_ == photos
     assert times() == [1] * 5

@@ -209,11 +209,11 @@ class MutualScorer(PatchScorer):
 
     def state(self) -> dict[str, Tensor]:
         """Give the principal axes, if there are any."""
-        return {} if self._axes is None else {"axes": self._axes}
+        return {} if self._axes is None else {"axes": self._axes.T}  # one a row
 
     def set_state(self, state: Mapping[str, Tensor]) -> None:
         """Take the principal axes back."""
-        self._axes = state.get("axes")
+        self._axes = state["axes"].T if "axes" in state else None
 
     def _prepare(self, batch: Tensor | np.ndarray, context: Context) -> tuple[Tensor, dict]:
         """Check a batch and bring it to the channels that are searched: (N, M, n), and where to search."""
