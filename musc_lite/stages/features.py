@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from musc_lite.backbones.load import Backbone
+from musc_lite.backbones.backbone import Backbone
 from musc_lite.data.image_set import ImageSet
 from musc_lite.support.errors import DataNotFoundError
 from musc_lite.support.files import atomic_path, make_folder, not_written, read_tensors, remove_leftovers, write_tensors

@@ -1,0 +1,220 @@
+"""One class for all vision transformers: an image batch in, patch tokens and class tokens out.
+
+Patch tokens are raw block outputs, for every backbone.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from numbers import Integral
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as TF
+
+from musc_lite.support.errors import WeightsNotFoundError
+from musc_lite.support.threads import on_all_cores
+
+__all__ = ["Backbone", "NamedTokens", "Tokens", "published_size"]
+
+Tokens = tuple[list[Tensor], Tensor]  # one (B, M, C) per layer, and class tokens (B, D)
+
+
+class NamedTokens:
+    """Base of the forward passes that `load_backbone` makes again from a name, so that they need not be pickled."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A vision transformer ready to extract patch tokens; `load_backbone` makes one.
+
+    A pickle holds the names and the hash of its weights, not the weights: it loads them again, from the hub's cache or
+    the same file, and refuses others. It comes back on its device where there is one, else on the CPU.
+
+    Attributes
+    ----------
+    name, pretrained : str
+        What was asked for, and which weights that gave.
+    patch_size, depth, width : int
+        Pixels along the side of a patch, number of transformer blocks, channels C of a patch token.
+    mean, std : tuple of float
+        Color statistics that the weights were trained with.
+    default_layers : str
+        Which blocks are read when nothing else is asked for: "even" or "middle".
+    default_r : tuple of int
+        Aggregation degrees that go with them.
+    default_image_size : int
+        Pixels along the side of the square image.
+    weights_sha256 : str
+        Hash over all weights; part of the feature cache's key.
+    device : torch.device
+    tokens : callable
+        The library's own forward pass; use `forward_tokens`.
+    """
+
+    name: str
+    pretrained: str
+    patch_size: int
+    depth: int
+    width: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    default_layers: str
+    default_r: tuple[int, ...]
+    default_image_size: int
+    weights_sha256: str
+    device: torch.device
+    tokens: Callable[[Tensor, list[int]], Tokens]
+
+    def __repr__(self) -> str:
+        return (
+            f"Backbone({self.name!r}, pretrained={self.pretrained!r}, patch_size={self.patch_size}, "
+            f"depth={self.depth}, device={str(self.device)!r})"
+        )
+
+    def __reduce__(self):
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        if not isinstance(self.tokens, NamedTokens):  # somebody's own: no name brings it back
+            return Backbone, tuple(values.values())
+        del values["tokens"]
+        return _load_again, (values,)
+
+    def __copy__(self) -> "Backbone":
+        return self  # nothing in it ever changes
+
+    def __deepcopy__(self, memo: dict) -> "Backbone":
+        return self
+
+    def layers(self, choice: str | Sequence[int] | None = None) -> list[int]:
+        """Turn a choice of blocks into sorted 0-based block indices.
+
+        Parameters
+        ----------
+        choice : "even", "middle", sequence of int, or None
+            "even": a quarter, half, three quarters and the end of the depth (the paper's choice); "middle": from
+            a third to five sixths of the depth; None: the backbone's default.
+
+        Returns
+        -------
+        list of int
+
+        Raises
+        ------
+        ValueError
+            If the choice is unknown, or a block does not exist or stands there twice.
+        """
+        choice = self.default_layers if choice is None else choice
+        if isinstance(choice, str):
+            named = {
+                "even": [self.depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4)],
+                "middle": list(range(self.depth // 3, 5 * self.depth // 6)),
+            }
+            if choice not in named:
+                raise ValueError(f"layers must be 'even', 'middle' or a list of block indices, got {choice!r}")
+            return named[choice]
+        blocks = sorted(choice) if np.ndim(choice) == 1 else []
+        if (
+            not blocks
+            or not all(isinstance(block, Integral) for block in blocks)
+            or len(set(blocks)) < len(blocks)
+            or blocks[0] < 0
+            or blocks[-1] >= self.depth
+        ):
+            raise ValueError(
+                f"layers must be different block indices between 0 and {self.depth - 1} ({self.name} has "
+                f"{self.depth} blocks), got {choice}"
+            )
+        return [int(block) for block in blocks]
+
+    def grid(self, image_size: int) -> tuple[int, int]:
+        """Give the patch grid (h, w) of a square image, or say which sizes would do."""
+        p = self.patch_size
+        if not isinstance(image_size, Integral):
+            raise ValueError(f"image_size is the side of a square in whole pixels, got {image_size!r}")
+        if image_size < p or image_size % p:
+            below = max(image_size // p, 1) * p
+            raise ValueError(
+                f"image_size must be a multiple of the patch size {p} of {self.name}: "
+                f"{below} or {below + p}, not {image_size}"
+            )
+        return int(image_size) // p, int(image_size) // p
+
+    def preprocess(self, image: Image.Image, size: int) -> Tensor:
+        """Resize an RGB image to a square, bicubic, and standardize its colors: (3, size, size).
+
+        Notes
+        -----
+        Differs from the reference: DINO images are resized bicubic too (published code: bilinear).
+        """
+        square = TF.resize(image, [size, size], InterpolationMode.BICUBIC)
+        return TF.normalize(TF.to_tensor(square), self.mean, self.std)
+
+    @torch.inference_mode()
+    def forward_tokens(self, batch: Tensor, layers: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Run the transformer on a batch of preprocessed images.
+
+        Parameters
+        ----------
+        batch : Tensor (B, 3, size, size)
+        layers : sequence of int
+            0-based block indices, ascending.
+
+        Returns
+        -------
+        patch_tokens : Tensor (B, S, M, C)
+            Raw outputs of the S blocks in float32, class and register tokens left out, patches row by row.
+        class_tokens : Tensor (B, D)
+            The image as a whole: after the final norm (and CLIP's projection), not scaled to unit length.
+
+        Notes
+        -----
+        Differs from the reference: DINO patch tokens do not pass the model's final norm, which was trained for
+        the last block only (published code: they do). On a CUDA device the blocks run in half precision. On a CPU the
+        images go through one by one, each in a thread of its own: no number depends on the other images of the batch.
+        """
+
+        @torch.inference_mode()
+        def run(some: Tensor) -> tuple[Tensor, Tensor]:
+            with torch.autocast("cuda", torch.float16, enabled=self.device.type == "cuda"):
+                patch_tokens, class_tokens = self.tokens(some, list(layers))
+            return torch.stack(patch_tokens, dim=1).float(), class_tokens.float()
+
+        batch = batch.to(self.device)
+        parts = batch.split(1) if self.device.type == "cpu" else [batch]
+        patch_tokens, class_tokens = zip(*on_all_cores(run, parts, self.device), strict=True)
+        return torch.cat(patch_tokens), torch.cat(class_tokens)
+
+
+def published_size(patch_size: int) -> int:
+    """Give the paper's image size, 518 pixels, or the next smaller one that whole patches fill."""
+    return 518 // patch_size * patch_size
+
+
+def _load_again(values: dict) -> Backbone:
+    """Make the backbone of a pickle."""
+    device = values["device"] if _is_there(values["device"]) else torch.device("cpu")
+    backbone = _load_checked(values["name"], values["pretrained"], values["weights_sha256"], device)
+    return replace(backbone, **values | {"device": device})
+
+
+@lru_cache(maxsize=1)  # joblib unpickles the same detector for each task
+def _load_checked(name: str, pretrained: str, weights_sha256: str, device: torch.device) -> Backbone:
+    from musc_lite.backbones.load import load_backbone  # which makes Backbones
+
+    backbone = load_backbone(name, pretrained, device)
+    if backbone.weights_sha256 != weights_sha256:
+        raise WeightsNotFoundError(
+            f"the pickle was made with other weights of {name} ({pretrained!r}): {weights_sha256[:12]}..., those on "
+            f"this machine are {backbone.weights_sha256[:12]}...: scores would not be comparable. Bring the weights it "
+            "was made with"
+        )
+    return backbone
+
+
+def _is_there(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return (device.index or 0) < torch.cuda.device_count()
+    return device.type == "cpu" or (device.type == "mps" and torch.backends.mps.is_available())
