@@ -7,7 +7,7 @@ from numbers import Integral
 
 import torch
 
-from musc_lite.backbones.load import Backbone
+from musc_lite.backbones.backbone import Backbone
 from musc_lite.scorers.base import PatchScorer
 from musc_lite.search.nearest import TILE_BYTES, free_memory, is_fused, nearest_of_pairs, squared_distances
 from musc_lite.support.parameters import parse_bytes

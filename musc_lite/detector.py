@@ -13,7 +13,8 @@ from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from musc_lite.backbones.load import Backbone, load_backbone
+from musc_lite.backbones.backbone import Backbone
+from musc_lite.backbones.load import load_backbone
 from musc_lite.budget import Cost, Extent, Plan, choose_device, estimate_cost, plan_memory
 from musc_lite.data.coerce import Images, as_image_set
 from musc_lite.data.duplicates import find_duplicates, originals, places, warn_of_duplicates

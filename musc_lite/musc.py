@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from musc_lite.backbones.load import Backbone
+from musc_lite.backbones.backbone import Backbone
 from musc_lite.detector import Detector
 from musc_lite.parts import Parts
 from musc_lite.scorers.base import PatchScorer

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musc_lite.backbones.load import Backbone, load_backbone
+from musc_lite.backbones.backbone import Backbone
+from musc_lite.backbones.load import load_backbone
 from musc_lite.data.image_set import ImageSet
 from musc_lite.parts import PARTS, part_as_json, part_from_json
 from musc_lite.stages.features import Features

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.base import clone
 
-from musc_lite.backbones.load import Backbone
+from musc_lite.backbones.backbone import Backbone
 from musc_lite.data.catalog import METRICS, look_up
 from musc_lite.detector import Detector
 from musc_lite.evaluation.subsets import divide, score_subsets

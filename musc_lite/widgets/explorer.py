@@ -180,7 +180,8 @@ class FeatureExplorer(Explorer):
         options = [(f"block {layers[s]}, r = {r}", (s, r)) for s, r in self.all_features]
         options = [("mean of all", "mean"), *options] if self.MEAN else options  # None would be an empty line
         self.feature_menu = ipywidgets.Dropdown(options=options, description="features", layout={"width": "260px"})
-        if not self.MEAN:
+        needed = len(detector.r_) * detector.features_.patch_tokens.nbytes  # for the mean of all
+        if not self.MEAN or needed > self.kept.max_bytes:  # each click would make them again
             self.features = (len(layers) // 2, max(detector.r_))
         to_menu, to_trait = (lambda value: value or "mean"), (lambda value: None if value == "mean" else value)
         traitlets.link((self, "features"), (self.feature_menu, "value"), transform=(to_menu, to_trait))
