@@ -51,7 +51,13 @@ def say_what_explorers_take(app, what, name, obj, options, signature, return_ann
     return str(inspect.Signature([parameter.replace(annotation=parameter.empty) for parameter in taken])), None
 
 
+def leave_out_what_scikit_learn_adds(app, what, name, obj, skip, options):
+    """Skip methods such as `set_fit_request`, which it gives each estimator; they route metadata through pipelines."""
+    return True if re.fullmatch(r"set_\w+_request", name) else None
+
+
 def setup(app):
     """Register the hooks above."""
     app.connect("source-read", link_markdown_files)
     app.connect("autodoc-process-signature", say_what_explorers_take)
+    app.connect("autodoc-skip-member", leave_out_what_scikit_learn_adds)
