@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
 
@@ -11,6 +12,7 @@ from musc_lite.backbones.backbone import Backbone
 from musc_lite.scorers.base import PatchScorer
 from musc_lite.search.nearest import TILE_BYTES, free_memory, is_fused, nearest_of_pairs, squared_distances
 from musc_lite.support.parameters import parse_bytes
+from musc_lite.views import View
 
 __all__ = ["Cost", "Extent", "Plan", "choose_device", "estimate_cost", "plan_memory"]
 
@@ -97,6 +99,13 @@ class Extent:
     image_size: int
     n_patches: int
     n_channels: int
+
+    @classmethod
+    def of(cls, backbone: Backbone, layers: Sequence[int], r: Sequence[int], view: View) -> "Extent":
+        """Count what a backbone makes of a view of an image."""
+        size = view.pixels(backbone.default_image_size)
+        h, w = backbone.grid(size)
+        return cls(tuple(layers), tuple(r), size, h * w, backbone.width)
 
     def shape(self, n_images: int) -> tuple[int, int, int]:
         """(N, M, C) of one layer's tokens."""

@@ -12,6 +12,7 @@ from musc_lite.backbones.backbone import Backbone
 from musc_lite.backbones.load import load_backbone
 from musc_lite.data.image_set import ImageSet
 from musc_lite.parts import PARTS, part_as_json, part_from_json
+from musc_lite.scoring import make_scorers
 from musc_lite.stages.features import Features
 from musc_lite.support.errors import DataNotFoundError
 from musc_lite.support.files import make_folder, read_tensors, write_tensors
@@ -66,7 +67,8 @@ def read_detector(cls: type["Detector"], path: str | Path, backbone: Backbone | 
     try:
         name, pretrained, weights = map(str, about["backbone"])
         parts = {kind: part_from_json(kind, part) for kind, part in about.get("parts", {}).items()}
-        detector = cls(name, **about["parameters"], **parts, device=device)  # no file says where to write: no cache_dir
+        parameters = about["parameters"] | {"cache_dir": None}  # no file says where to write
+        detector = cls(name, **parameters, **parts, device=device)
         detector.features_ = Features(
             tensors.pop("patch_tokens"),
             tensors.pop("class_tokens"),
@@ -80,7 +82,8 @@ def read_detector(cls: type["Detector"], path: str | Path, backbone: Backbone | 
         detector.r_, detector.seconds_ = tuple(about["r"]), about["seconds"]
         detector.threshold_ = about["threshold"]
         detector.copy_of_ = np.array(about.get("copy_of", range(len(detector.names_))))  # 0.1.0 knew of no copies
-        detector.scorers_ = detector._make_scorers(len(detector.features_.layers))
+        scorer, layers = detector.parts.scorer, detector.features_.layers
+        detector.scorers_ = make_scorers(scorer, detector.names_, detector.copy_of_, layers, detector.r_)
         for (s, r), scorer in detector.scorers_.items():
             begin = f"scorer {s} {r} "
             scorer.set_state({key.removeprefix(begin): t for key, t in tensors.items() if key.startswith(begin)})

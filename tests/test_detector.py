@@ -131,17 +131,6 @@ def test_copies_stay_copies_when_saved(backbone, with_copies, tmp_path):
     np.testing.assert_array_equal(loaded.score_images(new).image_scores, detector.score_images(new).image_scores)
 
 
-def test_without_copies_each_image_is_there_once(backbone, images, with_copies):
-    once = MuSc(backbone, layers=[5], r=(1,), image_size=112).fit(images)
-    assert once.without_copies() is once
-    with pytest.warns(UserWarning, match="copies"):
-        reduced = MuSc(backbone, layers=[5], r=(1,), image_size=112).fit(with_copies).without_copies()
-    assert reduced.names_ == once.names_
-    assert len(reduced.images_) == len(reduced.features_) == 8
-    np.testing.assert_allclose(reduced.image_scores_, once.image_scores_, atol=1e-5)
-    np.testing.assert_allclose(reduced.aggregated_tokens(0, 1), once.aggregated_tokens(0, 1), atol=1e-5)
-
-
 def test_a_photo_saved_again_is_warned_of(backbone, images):
     photos = [np.asarray(image) for image in images]
     photos.append(np.asarray(images[2].resize((56, 56))))

@@ -7,7 +7,7 @@ from musc_lite.data.arrays import from_arrays
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.loaders import load_folder
 
-__all__ = ["Images", "as_image_set"]
+__all__ = ["Images", "as_batch", "as_image_set"]
 
 Images = ImageSet | str | Path | Iterable
 
@@ -26,3 +26,14 @@ def as_image_set(images: Images) -> ImageSet:
                 return load_folder(items)
             return ImageSet([Path(item) for item in items], [str(item) for item in items])
     return from_arrays(items)
+
+
+def as_batch(images: Images) -> ImageSet:
+    """Take images that score each other: at least 2."""
+    images = as_image_set(images)
+    if len(images) < 2:
+        raise ValueError(
+            f"mutual scoring compares images with each other: give at least 2, got {len(images)} "
+            f"({', '.join(images.names)}). A single new image can be scored against a fitted batch: score_images"
+        )
+    return images

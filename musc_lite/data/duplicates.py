@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 from musc_lite.data.image_set import ImageSet
 from musc_lite.support.progress import progress_bar
 
-__all__ = ["Duplicates", "find_duplicates", "near_duplicates", "originals", "places", "warn_of_duplicates"]
+__all__ = ["Duplicates", "expand", "find_duplicates", "near_duplicates", "originals", "places", "warn_of_duplicates"]
 
 # Photos by a fixed camera all look alike, so it is fine structure that is compared, what is left without blur. On 40
 # photos of boards and 59 of toys no two come above 0.95; saved again, smaller or brighter, none below 0.99.
@@ -111,6 +111,13 @@ def _fine_structure(image: Image.Image) -> np.ndarray:
 def originals(copy_of: np.ndarray) -> np.ndarray:
     """Index the images that are no copies: (N',)."""
     return np.flatnonzero(copy_of == np.arange(len(copy_of)))
+
+
+def expand(values: np.ndarray, copy_of: np.ndarray, axis: int = 0) -> np.ndarray:
+    """Give copies what their originals have: an axis of N' originals becomes one of N images."""
+    if values.shape[axis] == len(copy_of):
+        return values
+    return values.take(np.searchsorted(originals(copy_of), copy_of), axis)
 
 
 def places(names: Sequence[str], copy_of: np.ndarray) -> dict[str | int, int]:

@@ -9,6 +9,7 @@ __all__ = [
     "check_count",
     "check_degrees",
     "check_interval",
+    "check_memory",
     "check_parameters",
     "check_windows",
     "parse_bytes",
@@ -30,8 +31,7 @@ def check_parameters(
     check_degrees(r)
     check_windows(windows)
     check_contamination(contamination)
-    if max_memory is not None:
-        parse_bytes(max_memory)
+    check_memory(max_memory)
 
 
 def check_degrees(r: object) -> None:
@@ -50,6 +50,12 @@ def check_count(name: str, value: object) -> None:
     """Refuse what is no whole number above 0."""
     if not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} must be a whole number, 1 or more, got {value!r}")
+
+
+def check_memory(max_memory: object) -> None:
+    """Refuse what is no number of bytes; None is no limit."""
+    if max_memory is not None:
+        parse_bytes(max_memory)
 
 
 def check_interval(interval: object) -> None:

@@ -2,13 +2,16 @@
 
 import os
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tqdm.auto import tqdm
 from tqdm.std import tqdm as plain_tqdm
 
 from musc_lite.support.log import tell
 
-__all__ = ["progress_bar"]
+__all__ = ["progress_bar", "timed"]
 
 SECONDS_BETWEEN_LINES = 30
 LINE = "{desc}: {percentage:.0f} % of {total_fmt} {unit}s after {elapsed}, about {remaining} to go"
@@ -52,3 +55,11 @@ class _Lines(plain_tqdm):
         if not self.disable:  # tqdm's own way ends with an empty line, or a carriage return
             self.disable = True
             self._decr_instances(self)
+
+
+@contextmanager
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Note the wall-clock time of a stage."""
+    start = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - start

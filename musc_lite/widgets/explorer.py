@@ -2,6 +2,7 @@
 
 import base64
 import io
+from copy import copy
 from functools import cached_property
 
 import ipywidgets
@@ -14,6 +15,7 @@ from PIL import Image
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from musc_lite.data.duplicates import originals
 from musc_lite.data.image_set import ImageSet
 from musc_lite.detector import Detector
 from musc_lite.results.plots import COLORS, KINDS, outlined
@@ -61,7 +63,7 @@ class Explorer(ipywidgets.VBox):
                 f"ImageSet of its {len(detector.names_)} images"
             )
         super().__init__()
-        self.detector = detector = detector.without_copies()
+        self.detector = detector = without_copies(detector)
         self.scorer = detector.parts.scorer
         self.context = Context(detector.features_.grid, detector.max_memory)
         self.kept = Kept(LARGEST_CACHE if detector.max_memory is None else parse_bytes(detector.max_memory))
@@ -159,6 +161,19 @@ class Explorer(ipywidgets.VBox):
         colors = Image.open(buffer).convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE)
         colors.save(reduced, "png", optimize=True)
         return reduced.getvalue()
+
+
+def without_copies(detector: Detector) -> Detector:
+    """Give a fitted detector with each image once, as it was scored: itself where no image is another's copy."""
+    kept, once = originals(detector.copy_of_), copy(detector)
+    if len(kept) == len(detector.names_):
+        return detector
+    once.names_, once.copy_of_ = [detector.names_[i] for i in kept], np.arange(len(kept))
+    once.features_, once.images_ = detector.features_.subset(kept), detector.images_.subset(kept)
+    once.patch_scores_ = detector.patch_scores_[:, :, kept]
+    for name in ("anomaly_maps_", "map_scores_", "image_scores_"):
+        setattr(once, name, getattr(detector, name)[kept])
+    return once
 
 
 class FeatureExplorer(Explorer):
