@@ -2,6 +2,7 @@ import re
 import warnings
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -312,6 +313,15 @@ def test_saved_and_loaded_it_scores_the_same_bits(backbone, images, tmp_path, op
         np.testing.assert_array_equal(getattr(loaded, name), getattr(detector, name))
     with pytest.warns(UserWarning, match="belong to the fitted batch"):
         loaded.score_images(images.subset([0]))
+
+
+def test_a_detector_that_0_1_saved_scores_the_same(backbone):
+    loaded = MuSc.load(Path(__file__).parent / "data" / "saved_by_0.1.safetensors", backbone)
+    assert (loaded.n_components, loaded.references, loaded.r_) == (32, [0, 1, 3], (1, 3))
+    scores = loaded.score_images(planted_textures("gravel", n_images=3, n_defective=1, image_size=56, seed=4))
+    np.testing.assert_allclose(scores.image_scores, [0.13286926, 0.12651205, 0.25437847], atol=1e-5)
+    np.testing.assert_allclose(scores.anomaly_maps.max(axis=(1, 2)), [0.28701624, 0.28053322, 0.30825725], atol=1e-5)
+    np.testing.assert_array_equal(loaded.labels_, 1)
 
 
 def test_a_loaded_detector_finds_its_images_where_they_were_files(backbone, images, tmp_path):

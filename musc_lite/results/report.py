@@ -90,14 +90,15 @@ def write_report(
     Path
     """
     path = Path(path)
+    stages = list(dict.fromkeys(stage for result in results for stage in result.scores.seconds))
     names = [n for n in METRIC_TITLES if any(np.isfinite(getattr(r.metrics, n)) for r in results)]
     environment = jinja2.Environment(loader=jinja2.PackageLoader("musc_lite.results", "."), autoescape=True)
     page = environment.get_template("report.html.jinja").render(
         title=title,
         metric_names=[METRIC_TITLES[name] for name in names],
-        stages=list(results[0].scores.seconds),
+        stages=stages,
         any_masks=any(r.scores.images.has_masks for r in results),
-        results=[_section(result, names, max_images) for result in results],
+        results=[_section(result, names, stages, max_images) for result in results],
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as partial:
@@ -111,7 +112,7 @@ def versions() -> dict[str, str]:
     return {"Python": platform.python_version(), "machine": platform.machine()} | {p: version(p) for p in packages}
 
 
-def _section(result: Result, metric_names: Sequence[str], max_images: int) -> dict:
+def _section(result: Result, metric_names: Sequence[str], stages: Sequence[str], max_images: int) -> dict:
     scores, images = result.scores, result.scores.images
     maps, labels, copies = scores.anomaly_maps, images.labels, scores.first_copies
     masks = images.masks(maps.shape[1:])
@@ -149,7 +150,7 @@ def _section(result: Result, metric_names: Sequence[str], max_images: int) -> di
         "data_notes": [note for note in (images.labeling, left_out(images)) if note],
         "sentences": in_words(scores.image_scores, scores.threshold, images.names, labels, n_fitted=scores.n_fitted),
         "metrics_row": ["–" if np.isnan(value) else f"{value:.3f}" for value in metrics],
-        "seconds_row": [f"{seconds:.1f}" for seconds in scores.seconds.values()],
+        "seconds_row": [f"{scores.seconds[s]:.1f}" if s in scores.seconds else "–" for s in stages],
         "ranking": _ranking(scores.image_scores, scores.threshold, labels),
         "cards": cards,
         "skipped": images.skipped,
