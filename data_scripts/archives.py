@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO, Self
 
 from tqdm import tqdm
 
@@ -182,7 +182,7 @@ def _check_room(folder: Path, needed: int, largest: int) -> None:
         raise ArchiveError(f"{needed / 1e9:.2f} GB are needed in {folder.parent}, {free / 1e9:.2f} are free: make room")
 
 
-def _zip_entries(raw: BinaryIO) -> Iterator[tuple[str, BinaryIO | None]]:
+def _zip_entries(raw: BinaryIO) -> Iterator[tuple[str, IO[bytes] | None]]:
     """Yield names with their content, None for folders."""
     with zipfile.ZipFile(raw) as archive:
         for info in archive.infolist():
@@ -195,12 +195,16 @@ def _zip_entries(raw: BinaryIO) -> Iterator[tuple[str, BinaryIO | None]]:
                     yield info.filename, content
 
 
-def _tar_entries(raw: BinaryIO, largest: int) -> Iterator[tuple[str, BinaryIO | None]]:
+def _tar_entries(raw: BinaryIO, largest: int) -> Iterator[tuple[str, IO[bytes] | None]]:
     """Yield names with their content, None for folders."""
     magic = raw.read(6)
     raw.seek(0)
     # These read files of several streams, as parallel packers write them; tarfile's own "r|xz" does not.
-    openers = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\0": lzma.open, b"BZh": bz2.open}
+    openers: dict[bytes, Callable[[BinaryIO], IO[bytes]]] = {
+        b"\x1f\x8b": gzip.open,
+        b"\xfd7zXZ\0": lzma.open,
+        b"BZh": bz2.open,
+    }
     stream = next((opened(raw) for start, opened in openers.items() if magic.startswith(start)), raw)
     # Entries are written by `_unpack_into`, not by tarfile, so tarfile's own filters have nothing to do.
     with tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 20, tarinfo=_StrictHeader) as archive:
@@ -217,7 +221,7 @@ class _StrictHeader(tarfile.TarInfo):
     """A header that may not be damaged or missing, where tarfile would take it for the end of the archive."""
 
     @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         try:
             return super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:

@@ -28,19 +28,18 @@ from musc_lite.data.textures import PHOTOS, planted_textures
 def write_mvtec_layout(out: Path, name: str, **options: int) -> int:
     """Write one texture's set below ``out/name`` and return how many pictures it has."""
     images = planted_textures(name, **options)
-    masks = images.masks(images[0].size[0])
-    for image, mask, stem in zip(images, masks, images.names, strict=True):
+    for i, (image, stem) in enumerate(zip(images, images.names, strict=True)):
         kind = stem.rsplit("_", 1)[1]
         _save(image, out / name / "test" / kind / f"{stem}.png")
         if kind != "good":
             _save(
-                Image.fromarray(255 * mask.astype(np.uint8)),
+                Image.fromarray(255 * images.mask(i).astype(np.uint8)),
                 out / name / "ground_truth" / kind / f"{stem}_mask.png",
             )
     return len(images)
 
 
-def _save(image, path):
+def _save(image: Image.Image, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path)
 

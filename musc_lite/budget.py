@@ -238,7 +238,7 @@ def seconds_per_pair(n_patches: int, n_channels: int, device: torch.device, seco
 
     def compare() -> int:
         if is_fused(device):
-            return nearest_of_pairs(images).isfinite().sum().item() // (2 * n_timed)
+            return int(nearest_of_pairs(images).isfinite().sum()) // (2 * n_timed)
         squared_distances(images[0], images[1:]).amin(dim=1).sum().item()
         return n_images - 1
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,6 +18,10 @@ from musc_lite.data.catalog import CATALOG, look_up, presets
 from musc_lite.parts import PARTS, part_class
 from musc_lite.support.errors import MuScError
 from musc_lite.support.parameters import check_contamination, check_parameters
+
+if TYPE_CHECKING:  # the command line answers before it needs torch
+    from musc_lite.detector import Detector
+    from musc_lite.results.report import Result
 
 START = time.perf_counter()
 LONG = 60  # seconds: what takes longer is announced
@@ -53,10 +57,10 @@ def _layers(text: str | None) -> str | tuple[int, ...] | None:
     return text if text in (None, "even", "middle") else _numbers("--layers (even, middle or block numbers)", text)
 
 
-def _contamination(text: str) -> str | float:
+def _contamination(text: str) -> Literal["auto"] | float:
     if text == "auto":
-        return text
-    numbers = _numbers("--contamination", text, float)
+        return "auto"
+    numbers = _numbers("--contamination", text, float) or ()
     if len(numbers) != 1:
         raise ValueError(f"--contamination takes auto or one share such as 0.1, got {text!r}")
     return numbers[0]
@@ -111,12 +115,14 @@ class Method:
         check_parameters(**{name: given[name] for name in ("r", "interval", "windows", "max_memory") if name in given})
         return given
 
-    def detector(self, contamination: str | float = "auto", preset: Mapping = EMPTY, cache_dir: Path | None = None):
+    def detector(
+        self, contamination: Literal["auto"] | float = "auto", preset: Mapping = EMPTY, cache_dir: Path | None = None
+    ) -> "Detector":
         """Make the detector that the options describe."""
         from musc_lite.backbones.load import EMBEDDED, load_backbone
         from musc_lite.musc import MuSc
 
-        settings = preset | self.settings
+        settings = {**preset, **self.settings}
         backbone = load_backbone(settings.pop("backbone", EMBEDDED), self.pretrained, self.device)
         musc = MuSc(backbone, **settings, contamination=contamination, batch_size=self.batch_size, cache_dir=cache_dir)
         return musc if self.scorer == "mutual" else musc.with_scorer(part_class("scorer", self.scorer)())
@@ -133,7 +139,7 @@ def takes_method(command: Callable) -> Callable:
 
     parameters = [parameter for name, parameter in own.parameters.items() if name != "method"] + list(shared.values())
     keywords = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in parameters]
-    run.__signature__ = own.replace(parameters=keywords)
+    run.__signature__ = own.replace(parameters=keywords)  # type: ignore[attr-defined]  # PEP 362, in no type of a function
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in keywords}
     return run
 
@@ -284,8 +290,8 @@ def benchmark(
         categories = category or find_categories(dataset, root)
         if preset is None and published:
             print(f"The published figures were made with --preset {dataset}: {_words(published)}.")
-        chosen = presets().get(preset, {})
-        print(f"Settings: {_words(chosen | method.settings) or 'the defaults of dinov2_vits14'}.")
+        chosen = {} if preset is None else presets()[preset]
+        print(f"Settings: {_words({**chosen, **method.settings}) or 'the defaults of dinov2_vits14'}.")
         _make_folder(output)
         detector = method.detector(preset=chosen)
         results = []
@@ -300,7 +306,7 @@ def benchmark(
         print(f"\n{table(dataset, results)}\n\nThe table and a picture of it are in {output}")
 
 
-def _words(settings: dict) -> str:
+def _words(settings: Mapping[str, object]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items())
 
 
@@ -341,7 +347,7 @@ def _make_folder(output: Path) -> None:
         raise ValueError(f"cannot write to {output} ({error.strerror}); give another folder with -o") from error
 
 
-def _print_table(results, seconds: Sequence[dict[str, float]]) -> None:
+def _print_table(results: "Sequence[Result]", seconds: Sequence[Mapping[str, float]]) -> None:
     """Print metrics, as far as there are any, and the seconds of each stage."""
     from rich.console import Console
     from rich.table import Table

@@ -127,7 +127,7 @@ class Detector(OutlierAnswers, BaseEstimator):
         map_scores = parts.pooling.pool(maps)
         fitted = torch.from_numpy(self.map_scores_[kept]), features.class_tokens[kept]
         image_scores = parts.rescoring.rescore_new(map_scores, new.class_tokens, *fitted)
-        arrays = [values.numpy() for values in (image_scores, map_scores, maps, patch_scores)]
+        arrays = image_scores.numpy(), map_scores.numpy(), maps.numpy(), patch_scores.numpy()
         return Scores(images.names, *arrays, self.threshold_, images, batch=self.scores_, about=self.describe())
 
     @property
@@ -136,8 +136,8 @@ class Detector(OutlierAnswers, BaseEstimator):
         check_is_fitted(self)
         arrays = self.image_scores_, self.map_scores_, self.anomaly_maps_, self.patch_scores_
         images = self.__dict__.get("images_")  # a loaded detector may have none
-        about = {"about": self.describe(), "seconds": self.seconds_}
-        return Scores(self.names_, *arrays, self.threshold_, images, self.copy_of_, **about)
+        known = partial(Scores, about=self.describe(), seconds=self.seconds_)
+        return known(self.names_, *arrays, self.threshold_, images, self.copy_of_)
 
     def describe(self) -> dict[str, str]:
         """Name everything that shaped the numbers, title: value."""
@@ -186,7 +186,7 @@ class Detector(OutlierAnswers, BaseEstimator):
     def _fit(self, images: ImageSet, features: Features | None) -> "Detector":
         """Run all stages; the first only where there are no features yet."""
         check_memory(self.max_memory)
-        parts, seconds = self.parts, {}
+        parts, seconds = self.parts, dict[str, float]()
         parts.check()
         self.images_, self.names_ = images, list(images.names)
         found = find_duplicates(images)
@@ -235,8 +235,8 @@ class Detector(OutlierAnswers, BaseEstimator):
         return upsample_maps(patch_scores.mean(dim=(0, 1)), self.features_.grid, self.features_.image_size)
 
     def _extract(self, images: ImageSet, layers: Sequence[int], size: int, storage: str = "float32") -> Features:
-        options = {"batch_size": self.batch_size, "cache_dir": self.cache_dir, "storage": storage}
-        return extract_features(images, self.backbone_, layers=layers, image_size=size, **options)
+        extract = partial(extract_features, batch_size=self.batch_size, cache_dir=self.cache_dir, storage=storage)
+        return extract(images, self.backbone_, layers=layers, image_size=size)
 
     def _load_backbone(self) -> Backbone:
         given = self.backbone

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.detector import Detector
@@ -99,7 +100,7 @@ class MuSc(Detector):
         n_components: int | None = None,
         window: int | None = None,
         max_memory: int | str | None = None,
-        contamination: str | float = "auto",
+        contamination: Literal["auto"] | float = "auto",
         batch_size: int = 8,
         device: str | None = None,
         cache_dir: str | Path | None = None,
@@ -138,7 +139,7 @@ class MuSc(Detector):
         >>> MuSc.published(windows=(1, 8, 9))
         MuSc(backbone='ViT-L-14-336-gelu', image_size=518, layers='even', r=(1, 3, 5), windows=(1, 8, 9))
         """
-        settings = {"layers": "even", "r": (1, 3, 5), "interval": (0.0, 0.3), "windows": (1, 2, 3)}
+        settings: dict[str, Any] = {"layers": "even", "r": (1, 3, 5), "interval": (0.0, 0.3), "windows": (1, 2, 3)}
         if backbone == "ViT-L-14-336-gelu":
             settings["image_size"] = 518
         return cls(backbone, **(settings | changes))

@@ -6,7 +6,7 @@ A new part is a file and a line here.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the command line reads the names before it needs any of this
     from musc_lite.scorers.base import PatchScorer
@@ -47,7 +47,9 @@ class Parts:
     @classmethod
     def given(cls, **given: "Part | None") -> "Parts":
         """Take the parts that are given, and the default of each other kind."""
-        missing = {kind: part_class(kind, next(iter(PARTS[kind])))() for kind in PARTS if given.get(kind) is None}
+        missing: dict[str, Any] = {
+            kind: part_class(kind, next(iter(PARTS[kind])))() for kind in PARTS if given.get(kind) is None
+        }
         return cls(**given | missing)
 
     def check(self) -> None:

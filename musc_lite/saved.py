@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.backbones.load import load_backbone
-from musc_lite.data.image_set import ImageSet
+from musc_lite.data.image_set import ImageSet, MaskSource
 from musc_lite.parts import PARTS, part_as_json, part_from_json
 from musc_lite.scoring import make_scorers
 from musc_lite.stages.features import Features
@@ -36,9 +36,6 @@ def write_detector(path: str | Path, detector: "Detector") -> None:
     parameters = {k: v for k, v in detector.get_params(deep=False).items() if k not in NOT_SAVED}
     parts = {kind: part_as_json(kind, parameters.pop(kind)) for kind in PARTS if kind in parameters}
     images = detector.__dict__.get("images_")  # a loaded detector may have none
-    sources = [] if images is None else images.sources
-    files = [str(s.absolute()) for s in sources] if all(isinstance(s, Path) for s in sources) else []
-    masks = [_mask_as_json(m, tensors) for m in images.mask_sources] if files and images.mask_sources else None
     about = {
         "version": 1,
         "parameters": parameters,
@@ -53,9 +50,7 @@ def write_detector(path: str | Path, detector: "Detector") -> None:
         "threshold": detector.threshold_,
         "copy_of": detector.copy_of_,
         "seconds": detector.seconds_,
-        "files": files or None,
-        "labels": images.labels if files else None,
-        "masks": masks,
+        **_images_as_json(images, tensors),
     }
     make_folder(Path(path).parent)
     write_tensors(Path(path), tensors, "saved detector", _as_json(about))
@@ -66,7 +61,7 @@ def read_detector(cls: type["Detector"], path: str | Path, backbone: Backbone | 
     tensors, about = read_tensors(path, "saved detector")
     try:
         name, pretrained, weights = map(str, about["backbone"])
-        parts = {kind: part_from_json(kind, part) for kind, part in about.get("parts", {}).items()}
+        parts: dict[str, Any] = {kind: part_from_json(kind, part) for kind, part in about.get("parts", {}).items()}
         parameters = about["parameters"] | {"cache_dir": None}  # no file says where to write
         detector = cls(name, **parameters, **parts, device=device)
         detector.features_ = Features(
@@ -107,7 +102,16 @@ def read_detector(cls: type["Detector"], path: str | Path, backbone: Backbone | 
     return detector
 
 
-def _mask_as_json(source: object, tensors: dict[str, Tensor]) -> object:
+def _images_as_json(images: ImageSet | None, tensors: dict[str, Tensor]) -> dict[str, object]:
+    """Tell files, labels and masks, each None where not all images are files."""
+    files = [] if images is None else [str(source.absolute()) for source in images.sources if isinstance(source, Path)]
+    if images is None or not files or len(files) < len(images):
+        return {"files": None, "labels": None, "masks": None}
+    masks = [_mask_as_json(mask, tensors) for mask in images.mask_sources] if images.mask_sources else None
+    return {"files": files, "labels": images.labels, "masks": masks}
+
+
+def _mask_as_json(source: MaskSource, tensors: dict[str, Tensor]) -> object:
     """Give absolute paths for files; an array goes to `tensors`, a bit for a pixel, and leaves its name and shape."""
     if isinstance(source, list):
         return [_mask_as_json(part, tensors) for part in source]
@@ -118,7 +122,7 @@ def _mask_as_json(source: object, tensors: dict[str, Tensor]) -> object:
     return {"tensor": name, "shape": source.shape}
 
 
-def _mask_from_json(source: object, tensors: dict[str, Tensor]) -> Path | list | np.ndarray | None:
+def _mask_from_json(source: str | list | dict | None, tensors: dict[str, Tensor]) -> MaskSource:
     """Undo `_mask_as_json`."""
     if isinstance(source, list):
         return [_mask_from_json(part, tensors) for part in source]

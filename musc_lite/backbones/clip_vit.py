@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 from threading import Lock
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ class ClipTokens(NamedTokens):
     """The forward pass of open_clip's image tower, at any image size."""
 
     def __init__(self, visual: nn.Module):
-        self.visual = visual
+        self.visual: Any = visual  # nn.Module knows none of its attributes
         self._trained_positions = visual.positional_embedding.clone()  # (1 + h w, C) at the training size
         self._resizing = Lock()  # by the first of several threads
 

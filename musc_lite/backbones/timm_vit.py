@@ -1,6 +1,7 @@
 """DINO, DINOv2, DINOv3 and every other vision transformer of timm with a class token."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ class TimmTokens(NamedTokens):
     """The forward pass of a timm model."""
 
     def __init__(self, model: nn.Module):
-        self.model = model
+        self.model: Any = model  # timm has no class for what its vision transformers have in common
 
     def __call__(self, batch: Tensor, layers: list[int]) -> Tokens:
         """Give patch tokens and class tokens; see `Backbone.forward_tokens`."""
@@ -57,14 +58,14 @@ def load_timm(name: str, pretrained: str, device: torch.device) -> Backbone:
     import timm
 
     embedded = name == EMBEDDED and pretrained == "auto"
-    options = {"num_classes": 0, "dynamic_img_size": True}
+    options: dict[str, Any] = {"num_classes": 0, "dynamic_img_size": True}
     file = None if embedded else weights_file(name, pretrained)
     if file:  # said to have no classes, timm loads strictly: it names what is missing or too much
         options["pretrained_cfg_overlay"] = {"state_dict": _state_for_timm(name, file), "num_classes": 0}
     elif pretrained == "auto" and not embedded:
         ask_hub(name, *timm_hub_file(name))
     with seeded(), weights_explained(name, file or pretrained):
-        model = timm.create_model(TIMM_NAMES.get(name, name), not embedded and pretrained != "random", **options)
+        model: Any = timm.create_model(TIMM_NAMES.get(name, name), not embedded and pretrained != "random", **options)
     patch_size = model.patch_embed.patch_size[0]
     given = model.pretrained_cfg.pop("state_dict", {}).get("patch_embed.proj.weight", torch.empty(0))
     if given.ndim == 4 and given.shape[-1] != patch_size:  # timm interpolates it

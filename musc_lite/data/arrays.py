@@ -54,15 +54,17 @@ def from_arrays(
     one_thing = isinstance(arrays, str | bytes | PathLike | dict) or not isinstance(arrays, Iterable)
     if one_thing or getattr(arrays, "ndim", 4) != 4:
         raise ValueError("give a list of images or one 4-D batch; one image: from_arrays([image])")
-    images = _each("image", _item_to_rgb, arrays)
-    if not images:
+    pictures = _each("image", _item_to_rgb, arrays)
+    if not pictures:
         raise ValueError("no images: the list is empty")
-    names = [f"image_{i:03d}" for i in range(len(images))] if names is None else [str(name) for name in names]
+    names = [f"image_{i:03d}" for i in range(len(pictures))] if names is None else [str(name) for name in names]
     labels = None if labels is None else _checked_labels(labels)
     how = BY_MASKS if labels is None else "as given"
-    images = ImageSet(images, names, labels)
+    images = ImageSet(pictures, names, labels)
     if masks is not None:
-        images = _with_checked_masks(replace(images, mask_sources=_each("mask", _checked_mask, masks)))
+        checked = _each("mask", _checked_mask, masks)
+        images = replace(images, mask_sources=checked)
+        images = replace(images, labels=_labels_beside(checked, pictures, images.labels))
     return images if images.labels is None else replace(images, labeling=labeling(images.labels, how))
 
 
@@ -124,16 +126,18 @@ def _checked_mask(mask: Any) -> np.ndarray | None:
     return mask != 0
 
 
-def _with_checked_masks(images: ImageSet) -> ImageSet:
-    """Hold masks in memory against image sizes and labels; make labels where there are none."""
-    marked = [mask is not None and mask.any() for mask in images.mask_sources]
-    images = images if images.labels is not None else replace(images, labels=marked)
-    for i, (image, mask) in enumerate(zip(images.sources, images.mask_sources, strict=True)):
+def _labels_beside(
+    masks: Sequence[np.ndarray | None], images: Sequence[Image.Image], labels: np.ndarray | None
+) -> np.ndarray:
+    """Hold masks against image sizes and labels; make labels where there are none."""
+    marked = np.array([mask is not None and mask.any() for mask in masks])
+    labels = marked.astype(int) if labels is None else labels
+    for i, (image, mask) in enumerate(zip(images, masks, strict=True)):
         if mask is not None and mask.shape[::-1] != image.size:
             sizes = f"(H, W) = {mask.shape}, but its image has {image.size[::-1]}"
             raise ValueError(f"mask {i} has {sizes}: make them equal")
-        if images.labels[i] == 1 and mask is None:
+        if labels[i] == 1 and mask is None:
             raise ValueError(f"image {i} is labeled 1 (defective) but has no mask: give one, or no masks at all")
-        if images.labels[i] == 0 and marked[i]:
+        if labels[i] == 0 and marked[i]:
             raise ValueError(f"image {i} is labeled 0 (normal) but its mask marks a defect: correct one of them")
-    return images
+    return labels

@@ -72,7 +72,7 @@ class DataSet:
     script: str
     loader: str
     takes: tuple[str, ...] = ("root", "category")
-    categories: Callable[[Path | None, Iterable[str]], list[str]] = with_test_folder
+    categories: Callable[[Path, Iterable[str]], list[str]] = with_test_folder
     counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     figures: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     preset: Mapping[str, object] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class DataSet:
             If there are none.
         """
         if not self.needs_root:
-            return self.categories(None, self.counts)
+            return self.categories(Path(), self.counts)  # which need no folder
         if root is None:
             script = f"data_scripts/{self.script}"
             raise ValueError(f"{self.name} is read from a folder: give it with --root ({script} gets the data)")

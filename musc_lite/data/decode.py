@@ -22,9 +22,10 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import reduce
+from io import BufferedReader
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, Literal, TypeVar
 
 import numpy as np
 import tifffile
@@ -99,7 +100,7 @@ def count_pages(path: str | PathLike) -> int:
 # ---- from a file to pixels
 
 
-def open_file(path: str | PathLike, use: Callable[[BinaryIO], T]) -> T:
+def open_file(path: str | PathLike, use: Callable[[BufferedReader], T]) -> T:
     """`use(open file)`; whatever goes wrong leaves as one ImageReadError that names the file."""
     path = Path(path)
     try:
@@ -253,7 +254,7 @@ def _decode_tiff(file: BinaryIO) -> Image.Image | np.ndarray:
     _check_tags(file)
     file.seek(0)
     with tifffile.TiffFile(file) as tiff:
-        page = tiff.pages[0]
+        page = tiff.pages.first
         n_pixels = _check_pixel_count(page.imagewidth, page.imagelength)
         if len(page.dataoffsets) < math.prod(page.chunked):  # both readers would fill in black
             raise ValueError("it is truncated: parts of the image are missing")
@@ -275,7 +276,8 @@ def _decode_tiff(file: BinaryIO) -> Image.Image | np.ndarray:
 def _tiff_pages(file: BinaryIO) -> int:
     """Count a TIFF's pages from directory to directory; those that hold a page once more, but smaller, do not count."""
     order, wide, n_head, step, at = _tiff_head(file)
-    n_pages, seen = 0, set()
+    n_pages = 0
+    seen: set[int] = set()
     while 0 < at < _size(file) and at not in seen and len(seen) < MAX_PAGES:
         seen.add(at)
         file.seek(at)
@@ -289,11 +291,11 @@ def _tiff_pages(file: BinaryIO) -> int:
     return n_pages
 
 
-def _tiff_head(file: BinaryIO) -> tuple[str, int, int, int, int]:
+def _tiff_head(file: BinaryIO) -> tuple[Literal["little", "big"], int, int, int, int]:
     """Give byte order, bytes of an offset, of a number of tags and of a tag, and where the first directory is."""
     file.seek(0)
     head = file.read(16)
-    order = "little" if head[:1] == b"I" else "big"
+    order: Literal["little", "big"] = "little" if head[:1] == b"I" else "big"
     wide, n_head, step = (8, 8, 20) if b"+" in head[:4] else (4, 2, 12)  # BigTIFF, TIFF
     return order, wide, n_head, step, int.from_bytes(head[wide : 2 * wide], order)
 
@@ -413,12 +415,11 @@ def _bands(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
 
 def _by_bands(function: Callable[[np.ndarray], np.ndarray], image: Image.Image | np.ndarray) -> np.ndarray:
     """`function(pixels)`, band by band."""
-    is_array = isinstance(image, np.ndarray)
-    height, width = image.shape[:2] if is_array else image.size[::-1]
-    whole = None
+    height, width = image.shape[:2] if isinstance(image, np.ndarray) else image.size[::-1]
+    whole = np.empty(0)
     for box in _bands(width, height):
-        band = function(image[box[1] : box[3]] if is_array else np.asarray(image.crop(box)))
-        if whole is None:
+        band = function(image[box[1] : box[3]] if isinstance(image, np.ndarray) else np.asarray(image.crop(box)))
+        if box[1] == 0:  # the first band tells what the function makes of pixels
             whole = np.empty((height, *band.shape[1:]), band.dtype)
         whole[box[1] : box[3]] = band
     return whole

@@ -3,9 +3,9 @@
 import hashlib
 import os
 import time
+from io import BufferedReader
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from musc_lite.data.decode import open_file
 
@@ -46,7 +46,7 @@ class Digests:
                 return known
         return open_file(path, lambda file: self.of_open(path, file))
 
-    def of_open(self, path: Path, file: BinaryIO) -> str:
+    def of_open(self, path: Path, file: BufferedReader) -> str:
         """Give the digest of a file that is open anyway, and leave it at its beginning."""
         about = os.fstat(file.fileno())  # before it is read: what is written meanwhile counts as a change
         if known := self._remembered(path, about):

@@ -57,7 +57,8 @@ def find_duplicates(images: ImageSet) -> Duplicates:
     >>> found.copy_of, found.alike
     (array([0, 0, 2]), [(0, 2)])
     """
-    digests, copy_of, first = [], np.arange(len(images)), {}
+    digests, copy_of = [], np.arange(len(images))
+    first: dict[str, int] = {}  # digest: image
     fine = np.zeros((len(images), SIDE * SIDE), np.float32)
     for i in progress_bar(range(len(images)), desc="looking for duplicates", unit="image", leave=False):
         digest, image = images.digest_and_image(i, AT_LEAST)

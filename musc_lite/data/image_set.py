@@ -4,8 +4,9 @@ import hashlib
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
+from typing import TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -14,7 +15,9 @@ from musc_lite.data.decode import decode_image, open_file, read_image, read_mask
 from musc_lite.data.digests import Digests
 from musc_lite.support.errors import ImageReadError
 
-__all__ = ["ImageSet"]
+__all__ = ["ImageSet", "MaskSource"]
+
+MaskSource: TypeAlias = Path | list[Path] | np.ndarray | None  # one file, several to unite, an array; no mask
 
 
 @dataclass(eq=False, repr=False)
@@ -55,7 +58,7 @@ class ImageSet:
     sources: Sequence[Path | Image.Image]
     names: Sequence[str]
     labels: np.ndarray | None = None
-    mask_sources: Sequence[Path | list[Path] | np.ndarray | None] | None = None
+    mask_sources: Sequence[MaskSource] | None = None
     skipped: list[tuple[Path, str]] = field(default_factory=list)
     labeling: str = ""
     digests: Digests = field(default_factory=Digests)
@@ -100,8 +103,14 @@ class ImageSet:
             As in NumPy. `skipped` and `labeling` are kept whole: they tell of the folder, not of the subset.
         """
         chosen = np.arange(len(self))[index if isinstance(index, slice) else list(index)]
-        columns = {name: getattr(self, name) for name in ("sources", "names", "labels", "mask_sources")}
-        return replace(self, **{k: [v[i] for i in chosen] for k, v in columns.items() if v is not None})
+        masks = self.mask_sources
+        return replace(
+            self,
+            sources=[self.sources[i] for i in chosen],
+            names=[self.names[i] for i in chosen],
+            labels=None if self.labels is None else self.labels[chosen],
+            mask_sources=None if masks is None else [masks[i] for i in chosen],
+        )
 
     def mask(self, i: int) -> np.ndarray:
         """Image i's mask at the image's own size: (H, W) bool, all False where there is none.
@@ -137,9 +146,9 @@ class ImageSet:
         (N, H, W) bool array or None
             True where defective, all False for an image without a mask; None where the set has no masks.
         """
-        if not self.has_masks:
+        if self.mask_sources is None:
             return None
-        height, width = (size, size) if np.ndim(size) == 0 else size
+        height, width = size if isinstance(size, Iterable) else (size, size)
         resized = np.zeros((len(self), height, width), dtype=bool)
         for i, source in enumerate(self.mask_sources):
             if source is not None:
@@ -158,7 +167,7 @@ class ImageSet:
         if isinstance(source, Image.Image):
             return _pixel_digest(source), source.copy()
 
-        def both(file: BinaryIO) -> tuple[str, Image.Image]:
+        def both(file: BufferedReader) -> tuple[str, Image.Image]:
             return self.digests.of_open(source, file), decode_image(file, at_least)
 
         return open_file(source, both)

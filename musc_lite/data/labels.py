@@ -63,8 +63,8 @@ def folder_labels(
         if labels == "folder":
             raise DataNotFoundError(f"{AS_ASKED} needs a folder named {_list(NORMAL_FOLDERS, 'or')}: there is none")
         return None, "labels: none (no folder good/, no masks)"
-    first = [file.parts[0] if len(file.parts) > 1 else None for file in files]
-    if in_test and None not in first and normal == [_word(name) in NORMAL_FOLDERS for name in first]:
+    first = [file.parts[0] for file in files if len(file.parts) > 1]
+    if in_test and normal == [_word(name) in NORMAL_FOLDERS for name in first]:  # not where a file lies in no folder
         return by_folder, "layout of MVTec AD"
     if with_masks:
         return by_folder, "by folder names, with masks"

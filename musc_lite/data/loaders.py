@@ -293,8 +293,9 @@ def load_magnetic_tile(root: str | PathLike, on_error: str = "raise") -> ImageSe
         layout = ", ".join(f"{name}/Imgs/*.jpg" for name in MAGNETIC_TILE_FOLDERS)
         raise DataNotFoundError(f"no images in {root}: it must hold at least one of {layout}")
     images = _image_set(_tiles(root, files, unsupported, "folder"), on_error)
-    folders = np.array([file.parent.parent.name for file in images.sources])
-    _compare_counts("magnetic-tile", root, {name: images.labels[folders == name] for name in MAGNETIC_TILE_FOLDERS})
+    folders, labels = np.array([file.parent.parent.name for file in _files(images)]), images.labels
+    by_folder = {name: None if labels is None else labels[folders == name] for name in MAGNETIC_TILE_FOLDERS}
+    _compare_counts("magnetic-tile", root, by_folder)
     return images
 
 
@@ -410,8 +411,9 @@ def _image_set(found: _Found, on_error: str) -> ImageSet:
     """Make the set after the checks that all loaders share."""
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
-    images = ImageSet(found.paths, found.names, found.labels, found.masks, found.unsupported)
-    troubles = [_trouble(images, i, decode=on_error == "skip") for i in range(len(images))]
+    labels = None if found.labels is None else np.array(found.labels)
+    images = ImageSet(found.paths, found.names, labels, found.masks, found.unsupported)
+    troubles = [_trouble(images, i, path, decode=on_error == "skip") for i, path in enumerate(found.paths)]
     skipped = [(path, trouble) for path, trouble in zip(found.paths, troubles, strict=True) if trouble]
     if skipped and on_error == "raise":
         raise ImageReadError(
@@ -419,7 +421,7 @@ def _image_set(found: _Found, on_error: str) -> ImageSet:
             "--on-error skip)"
         )
     images = images.subset([not trouble for trouble in troubles])
-    images = replace(images, skipped=found.unsupported + skipped + _further_pages(images.sources))
+    images = replace(images, skipped=found.unsupported + skipped + _further_pages(_files(images)))
     if not len(images):
         why = f"; left out: {_summary(images.skipped)}" if images.skipped else ""
         raise DataNotFoundError(f"no images in {found.where} (looked for {' '.join(readable())}){why}")
@@ -429,21 +431,25 @@ def _image_set(found: _Found, on_error: str) -> ImageSet:
     return images
 
 
+def _files(images: ImageSet) -> list[Path]:
+    """Give the files of a set that a loader made: all that it holds."""
+    return [source for source in images.sources if isinstance(source, Path)]
+
+
 def _further_pages(paths: Sequence[Path]) -> Skipped:
     """List files of several pages; only of formats that often have some, because each file is opened."""
     counted = [(path, count_pages(path)) for path in paths if path.suffix.lower() in (".tif", ".tiff", ".webp")]
     return [(path, f"{PAGED}{n} is read; save the others as files of their own") for path, n in counted if n > 1]
 
 
-def _trouble(images: ImageSet, i: int, decode: bool) -> str | None:
-    """Say why image i cannot be used, if so; without `decode`, as far as that is known unread."""
-    path = images.sources[i]
+def _trouble(images: ImageSet, i: int, path: Path, decode: bool) -> str | None:
+    """Say why image i, a file, cannot be used, if so; without `decode`, as far as that is known unread."""
     if not path.exists():
         return "there is no such file"
     if path.is_dir():
         return "it is a folder with an image's name: rename it"
     may_be_defective = images.labels is None or images.labels[i] == 1
-    if images.has_masks and images.mask_sources[i] is None and may_be_defective:
+    if images.mask_sources is not None and images.mask_sources[i] is None and may_be_defective:
         return "it has no mask (add it, or rename the folder of masks to load all images without)"
     try:
         if decode:

@@ -119,7 +119,8 @@ def run_benchmark(
             scores = score_subsets(fresh, images, divide(images.names, n_subsets, seed=seed))
             metrics = evaluate_scores(scores)
             seconds = round(time.perf_counter() - start, 1)
-            result = CategoryResult(category, len(images), int(np.sum(images.labels)), metrics.asdict(), seconds, run)
+            n_defective = 0 if images.labels is None else int(images.labels.sum())
+            result = CategoryResult(category, len(images), n_defective, metrics.asdict(), seconds, run)
             write_scores(output / "scores" / f"{category}.csv", scores)
             _write(path, json.dumps(asdict(result), indent=1) + "\n")
             shutil.rmtree(features, ignore_errors=True)  # a large data set's would fill the disk

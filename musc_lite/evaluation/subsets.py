@@ -86,8 +86,8 @@ def score_subsets(detector: Detector, images: ImageSet, subsets: Sequence[Sequen
     """
     if sorted(i for subset in subsets for i in subset) != list(range(len(images))):
         raise ValueError(f"each of the {len(images)} images must belong to exactly one subset")
-    maps: list[np.ndarray | None] = [None] * len(images)
-    class_tokens: list[Tensor | None] = [None] * len(images)
+    maps: dict[int, np.ndarray] = {}
+    class_tokens: dict[int, Tensor] = {}
     fresh = clone(detector)  # of its own class
     if isinstance(detector.backbone, str):
         fresh.set_params(backbone=load_backbone(detector.backbone, device=detector.device))
@@ -95,8 +95,9 @@ def score_subsets(detector: Detector, images: ImageSet, subsets: Sequence[Sequen
         fitted = clone(fresh).fit(images.subset(subset))
         for i, anomaly_map, token in zip(subset, fitted.anomaly_maps_, fitted.features_.class_tokens, strict=True):
             maps[i], class_tokens[i] = anomaly_map, token
-    parts, anomaly_maps = detector.parts, np.stack(maps)
+    parts, in_order = detector.parts, range(len(images))
+    anomaly_maps = np.stack([maps[i] for i in in_order])
     map_scores = parts.pooling.pool(torch.from_numpy(anomaly_maps))
-    image_scores = parts.rescoring.rescore(map_scores, torch.stack(class_tokens)).numpy()
+    image_scores = parts.rescoring.rescore(map_scores, torch.stack([class_tokens[i] for i in in_order])).numpy()
     threshold = parts.threshold.draw(image_scores, map_scores.numpy())
     return Scores(images.names, image_scores, map_scores.numpy(), anomaly_maps, threshold=threshold, images=images)

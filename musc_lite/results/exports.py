@@ -28,7 +28,7 @@ def write_scores(path: str | Path, scores: Scores) -> None:
 def write_maps(folder: str | Path, scores: Scores) -> None:
     """Write maps.npz, and each image with its map over it to maps/; an earlier run's pictures go."""
     folder = Path(folder)
-    maps, names = scores.anomaly_maps, scores.names
+    maps, names, images = scores.anomaly_maps, scores.names, scores.known_images
     _remove_earlier_maps(folder)
     with atomic_path(folder / "maps.npz") as partial, partial.open("wb") as file:
         np.savez_compressed(file, maps=maps, names=np.array(names))
@@ -36,7 +36,7 @@ def write_maps(folder: str | Path, scores: Scores) -> None:
     for i, name in enumerate(names):
         path = folder / "maps" / f"{name}{MAP_ENDING}"  # a.jpg and a.png of one folder stay apart
         path.parent.mkdir(parents=True, exist_ok=True)
-        image = scores.images[i]
+        image = images[i]
         image.thumbnail((LARGEST_OVERLAY, LARGEST_OVERLAY))
         Image.fromarray(overlay(image, maps[i], low, high)).save(path, quality=90)
 

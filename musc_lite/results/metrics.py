@@ -79,7 +79,7 @@ def evaluate(
     >>> metrics.image_auroc, round(metrics.image_f1_max, 3), metrics.pixel_auroc
     (0.75, 0.8, nan)
     """
-    found = {}
+    found: dict[str, float] = {}
     if labels is not None and image_scores is not None:
         truth, scores = _checked("labels", labels, "image_scores", image_scores, ndim=1)
         found |= {f"image_{name}": value for name, value in _ranking_metrics(truth, scores).items()}

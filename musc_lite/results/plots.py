@@ -73,6 +73,7 @@ def color_range(maps: ArrayLike) -> tuple[float, float]:
     >>> color_range(np.arange(101.0).reshape(1, 1, 101))
     (75.0, 200.0)
     """
+    maps = np.asarray(maps)
     median, low = np.median(np.percentile(maps, [50, 75], axis=(1, 2)), axis=1)  # of each image; then the typical one
     return float(low), float(max(np.percentile(maps, 99.9), low + 5 * (low - median), low + 0.02))
 
@@ -187,9 +188,10 @@ def plot_image(
     if mask is not None and np.any(mask):
         outline = stretch(mask, pixels.shape[:2], Image.Resampling.NEAREST)
         ax.contour(outline, levels=[0.5], colors=OUTLINE, linewidths=1.5)
+    h, w = (1, 1) if grid is None else grid
     for m in patches:
-        height, width = pixels.shape[0] / grid[0], pixels.shape[1] / grid[1]
-        corner = (m % grid[1] * width - 0.5, m // grid[1] * height - 0.5)
+        height, width = pixels.shape[0] / h, pixels.shape[1] / w
+        corner = (m % w * width - 0.5, m // w * height - 0.5)
         for line_color, line_width in (("white", 4), (color, 2)):  # a white rim keeps the frame visible on any image
             ax.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=line_color, linewidth=line_width))
     ax.set_axis_off()
@@ -202,7 +204,7 @@ def plot_gallery(
     image_scores: ArrayLike,
     *,
     names: Sequence[str] | None = None,
-    masks: ArrayLike | None = None,
+    masks: Sequence[ArrayLike] | np.ndarray | None = None,
     n_columns: int = 6,
     n_rows: int = 2,
     scale: tuple[float, float] | None = None,
@@ -231,6 +233,7 @@ def plot_gallery(
         As many as the images need: one row of N where they fit into one, rows of nearly equal length where they fit
         into several. Axes without an image are empty, and come last.
     """
+    anomaly_maps, image_scores = np.asarray(anomaly_maps), np.asarray(image_scores)
     ranking, width = np.argsort(image_scores)[::-1], 1.5  # inches
     n_rows = min(n_rows, math.ceil(len(ranking) / n_columns))
     n_columns = min(n_columns, math.ceil(len(ranking) / n_rows))
@@ -384,7 +387,7 @@ def plot_histogram(
     defective: ArrayLike | None = None,
     *,
     xlabel: str = "",
-    bins: int | Sequence[float] = 30,
+    bins: int | Sequence[float] | np.ndarray = 30,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw how values are distributed, normal against defective, each kind as shares of its own.
@@ -405,10 +408,11 @@ def plot_histogram(
     matplotlib Axes
     """
     ax = plt.gca() if ax is None else ax
+    values = np.asarray(values)
     kinds = _kinds(defective, len(values))
     hue_order = [kind for kind in (*KINDS, "unlabeled") if kind in kinds]
     sns.histplot(
-        x=np.asarray(values),
+        x=values,
         hue=kinds,
         hue_order=hue_order,
         palette=COLORS,
@@ -420,8 +424,8 @@ def plot_histogram(
         ax=ax,
     )
     ax.set(xlabel=xlabel, ylabel="share of each kind (%)" if defective is not None else "share (%)")
-    if ax.get_legend():
-        ax.get_legend().set_frame_on(False)
+    if legend := ax.get_legend():
+        legend.set_frame_on(False)
     sns.despine(ax=ax)
     return ax
 
@@ -496,8 +500,10 @@ def plot_neighbor_graph(
     for kind, marker in (("normal", "o"), ("defective", "X"), ("unlabeled", "o")):
         here = kinds == kind
         if here.any():
+            x, y = places[here].T
             points = ax.scatter(
-                *places[here].T,
+                x,
+                y,
                 c=image_scores[here],
                 vmin=image_scores.min(),
                 vmax=image_scores.max(),
@@ -543,11 +549,12 @@ def plot_slopes(
     matplotlib Axes
     """
     ax = plt.gca() if ax is None else ax
+    before, after = np.asarray(before), np.asarray(after)
     kinds = _kinds(labels, len(before))
     for kind, style in (("unlabeled", "-"), ("normal", "-"), ("defective", "--")):
         here = kinds == kind
         if here.any():
-            ends = np.stack([np.asarray(before)[here], np.asarray(after)[here]])  # (2, n)
+            ends = np.stack([before[here], after[here]])  # (2, n)
             lines = ax.plot(ends, color=COLORS[kind], linestyle=style, marker="o", markersize=4, linewidth=1.2)
             lines[0].set_label(kind)
     ax.set(xticks=[0, 1], xticklabels=names, xlim=(-0.15, 1.15), ylabel="image score")
@@ -617,11 +624,11 @@ def plot_comparison(
     matplotlib Axes
     """
     ax = plt.gca() if ax is None else ax
-    ax.scatter(ours.values(), ours.keys(), color=LINE_COLORS[0], label="musc_lite", zorder=3)
+    ax.scatter(list(ours.values()), list(ours), color=LINE_COLORS[0], label="musc_lite", zorder=3)
     for category, value in published.items():
         ax.plot([value, ours[category]], [category] * 2, color="0.8", linewidth=2, zorder=1)
     if published:
-        ax.scatter(published.values(), published.keys(), color=LINE_COLORS[1], marker="D", s=24, label="published")
+        ax.scatter(list(published.values()), list(published), color=LINE_COLORS[1], marker="D", s=24, label="published")
         _legend_above(ax)
     ax.set(xlabel=name, ylim=(len(ours) - 0.5, -0.5))
     ax.grid(axis="x", color="0.92")

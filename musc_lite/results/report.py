@@ -61,11 +61,7 @@ class Result:
     def __post_init__(self):
         if not isinstance(self.scores, Scores):
             raise ValueError(f"a result needs scores, such as detector.scores_, got {type(self.scores).__name__}")
-        if self.scores.images is None:
-            raise ValueError(
-                "a report shows the images, and these scores do not know theirs: set detector.images_ to an ImageSet "
-                f"of the {len(self.scores)} images, then take detector.scores_"
-            )
+        _ = self.scores.known_images  # or refuse at once
         if self.metrics is None:
             object.__setattr__(self, "metrics", evaluate_scores(self.scores))
 
@@ -97,7 +93,7 @@ def write_report(
         title=title,
         metric_names=[METRIC_TITLES[name] for name in names],
         stages=stages,
-        any_masks=any(r.scores.images.has_masks for r in results),
+        any_masks=any(r.scores.known_images.has_masks for r in results),
         results=[_section(result, names, stages, max_images) for result in results],
     )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +109,7 @@ def versions() -> dict[str, str]:
 
 
 def _section(result: Result, metric_names: Sequence[str], stages: Sequence[str], max_images: int) -> dict:
-    scores, images = result.scores, result.scores.images
+    scores, images = result.scores, result.scores.known_images
     maps, labels, copies = scores.anomaly_maps, images.labels, scores.first_copies
     masks = images.masks(maps.shape[1:])
     low, high = color_range((scores.batch or scores).anomaly_maps)  # new images on the colors of their batch
@@ -160,7 +156,7 @@ def _section(result: Result, metric_names: Sequence[str], stages: Sequence[str],
 
 def _parameters(scores: Scores) -> dict[str, str]:
     """Name everything that shaped the numbers."""
-    lines = {"data": _data(scores.images), **scores.about}
+    lines = {"data": _data(scores.known_images), **scores.about}
     if scores.batch is not None and scores.batch.images is not None:
         lines["compared with"] = _data(scores.batch.images)
     return lines | {"versions": ", ".join(f"{name} {number}" for name, number in versions().items())}

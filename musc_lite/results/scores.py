@@ -80,6 +80,16 @@ class Scores:
         return f"Scores({len(self)} images, {self.is_outlier.sum()} above the threshold {self.threshold:.3f})"
 
     @property
+    def known_images(self) -> ImageSet:
+        """The images, for what shows them: `ValueError` says what to do where they are not known."""
+        if self.images is None:
+            raise ValueError(
+                "this shows the images, and these scores do not know theirs: set detector.images_ to an ImageSet "
+                f"of the {len(self)} images, then take detector.scores_"
+            )
+        return self.images
+
+    @property
     def is_outlier(self) -> np.ndarray:
         """Which images score above the threshold, (N,) bool."""
         return self.image_scores > self.threshold

@@ -107,7 +107,7 @@ def _compare(path: str, s: int, r: int, first: range, second: range) -> tuple[np
         for i, image in enumerate(tokens):
             squared = squared_distances(image, others[some])  # (J, M, M)
             there[i, some], back[some, i] = squared.amin(dim=1), squared.amin(dim=2)
-    return tuple(squared.clamp_(min=0).sqrt_().numpy() for squared in (there, back))
+    return there.clamp_(min=0).sqrt_().numpy(), back.clamp_(min=0).sqrt_().numpy()
 
 
 def _score(before: Sequence, after: Sequence, images: range, interval: tuple[float, float]) -> np.ndarray:

@@ -7,7 +7,7 @@ less work: by some of the images, among fewer channels, near the same place only
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from numbers import Integral
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -37,6 +37,8 @@ from musc_lite.support.parameters import check_interval, parse_bytes
 from musc_lite.support.threads import on_all_cores
 
 __all__ = ["MutualScorer", "mutual_scores"]
+
+References: TypeAlias = int | Sequence[int | str] | None  # so many images; which ones, by place or name; all
 
 
 class MutualScorer(PatchScorer):
@@ -70,7 +72,7 @@ class MutualScorer(PatchScorer):
     def __init__(
         self,
         interval: tuple[float, float] = (0.0, 0.3),
-        references: int | Sequence[int | str] | None = None,
+        references: References = None,
         n_components: int | None = None,
         window: int | None = None,
     ):
@@ -98,8 +100,9 @@ class MutualScorer(PatchScorer):
         max_memory = context.max_memory
         if max_memory is None and tokens.is_cuda:
             max_memory = free_memory(tokens.device)
-        scores = tokens.new_empty(tokens.shape[:2], dtype=precise(tokens))
-        if self._shares_products(tuple(tokens.shape), max_memory):
+        n_images, n_patches, n_channels = tokens.shape
+        scores = tokens.new_empty(n_images, n_patches, dtype=precise(tokens))
+        if self._shares_products((n_images, n_patches, n_channels), max_memory):
             nearest = nearest_of_pairs(tokens, context.progress)
 
             def average(i: int) -> None:
@@ -239,8 +242,9 @@ class MutualScorer(PatchScorer):
 
     def _n_references(self, n_images: int) -> int:
         """Count the references, also where they are names of a batch that is not here."""
-        if np.ndim(self.references) and any(isinstance(each, str) for each in self.references):
-            return len(set(self.references))
+        named = np.asarray(self.references)
+        if named.ndim and named.dtype.kind == "U":
+            return len(set(named.tolist()))
         return len(choose_references(n_images, self.references))
 
     def _shares_products(self, shape: tuple[int, int, int], max_memory: int | str | None = None) -> bool:
@@ -331,7 +335,7 @@ def mutual_scores(
     return torch.stack([interval_average(image, interval) for image in distances])
 
 
-def choose_references(n_images: int, references: int | Sequence[int] | None) -> Tensor:
+def choose_references(n_images: int, references: References) -> Tensor:
     """Say which images the others are scored by: J indices in order, at least 2 of them.
 
     Examples
@@ -342,7 +346,7 @@ def choose_references(n_images: int, references: int | Sequence[int] | None) -> 
     if references is None:
         return torch.arange(n_images)
     if np.ndim(references) == 0:
-        if not isinstance(references, Integral) or not 2 <= references <= n_images:
+        if not isinstance(references, Integral) or not 2 <= int(references) <= n_images:
             raise ValueError(f"references must be 2 to {n_images} of the {n_images} images, got {references!r}")
         drawn = torch.randperm(n_images, generator=torch.Generator().manual_seed(0))
         return drawn[: int(references)].sort().values

@@ -50,7 +50,8 @@ class NearestScorer(PatchScorer):
     def fit_score(self, batch: Tensor, context: Context = PLAIN) -> Tensor:
         """Score a batch by itself, (N, M, C) -> (N, M)."""
         batch = at_least_two_images(as_tokens(batch, keep_half=True))
-        self.work(tuple(batch.shape), context.max_memory)
+        n_images, n_patches, n_channels = batch.shape
+        self.work((n_images, n_patches, n_channels), context.max_memory)
         return self._distances(batch, batch, context, own=True)
 
     def score(self, new: Tensor, batch: Tensor, context: Context = PLAIN) -> Tensor:

@@ -12,6 +12,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from musc_lite.search.nearest import grid_of_window
+
 __all__ = ["nearest_of_pairs", "nearest_to_references"]
 
 BLOCK_M, BLOCK_N, BLOCK_K = 128, 128, 64  # query patches, reference patches and channels of a tile
@@ -47,7 +49,7 @@ def nearest_to_references(
         nearest = []
         for j in all_j.split(_pairs_at_once(n_patches)):
             i = torch.zeros_like(j)
-            found, _ = _compare(queries, _squared_lengths(queries), halves, lengths, i, j, window=window, grid=grid)
+            (found,) = _compare(queries, _squared_lengths(queries), halves, lengths, i, j, window=window, grid=grid)
             nearest.append(found)
         yield torch.cat(nearest).T * longest
 
@@ -84,8 +86,8 @@ def _compare(
     both: bool = False,
     window: int | None = None,
     grid: tuple[int, int] | None = None,
-) -> tuple[Tensor, Tensor | None]:
-    """Compare P pairs of images queries[i] and references[j]: distances there and, if asked for, back, (P, M)."""
+) -> tuple[Tensor, ...]:
+    """Compare P pairs of images queries[i] and references[j]: distances there and, with `both`, back, each (P, M)."""
     n_pairs, n_patches, n_channels = len(i), *queries.shape[1:]
     n_blocks = triton.cdiv(n_patches, BLOCK_M)
     there = torch.empty(n_pairs, n_patches, device=queries.device)
@@ -102,7 +104,7 @@ def _compare(
         n_patches,
         n_channels,
         n_blocks,
-        grid[1] if window is not None else n_patches,
+        n_patches if window is None else grid_of_window(grid)[1],
         BOTH=both,
         WINDOW=-1 if window is None else window,
         BLOCK_M=BLOCK_M,
@@ -111,7 +113,7 @@ def _compare(
         num_warps=8,
         num_stages=3,
     )
-    return _distances(there), _distances(back.amin(dim=1)) if both else None
+    return (_distances(there), _distances(back.amin(dim=1))) if both else (_distances(there),)
 
 
 def _distances(squared: Tensor) -> Tensor:

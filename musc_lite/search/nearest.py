@@ -26,6 +26,7 @@ __all__ = [
     "far_apart",
     "for_each_pair",
     "free_memory",
+    "grid_of_window",
     "images_at_once",
     "is_fused",
     "nearest_of_pairs",
@@ -102,8 +103,9 @@ def nearest_to_references(
             if progress:
                 progress(len(references))
         return
-    n_compared = references.shape[1] if window is None else min(BAND + 2 * window, grid[0]) * grid[1]
-    n_queries = tokens.shape[1] if window is None else BAND * grid[1]
+    h, w = (0, 0) if window is None else grid_of_window(grid)
+    n_compared = references.shape[1] if window is None else min(BAND + 2 * window, h) * w
+    n_queries = tokens.shape[1] if window is None else BAND * w
     step = images_at_once(n_queries * n_compared, tokens.device)
 
     def search(i: int) -> None:
@@ -112,7 +114,7 @@ def nearest_to_references(
             if window is None:
                 torch.amin(squared_distances(tokens[i], some), dim=1, out=found)
             else:
-                found.copy_(_nearest_in_window(tokens[i], some, window, grid))
+                found.copy_(_nearest_in_window(tokens[i], some, window, (h, w)))
         use(i, nearest.T.clamp(min=0).sqrt())
 
     for _ in on_all_cores(search, range(len(tokens)), tokens.device):
@@ -153,6 +155,13 @@ def far_apart(grid: tuple[int, int], window: int, rows: slice = slice(None), oth
     far_rows, far_columns = ((place[:, None] - place).abs() > window for place in map(torch.arange, grid))
     far = far_rows[rows, other_rows][:, None, :, None] | far_columns[None, :, None, :]  # (rows, w, other rows, w)
     return far.reshape(far.shape[0] * grid[1], -1)
+
+
+def grid_of_window(grid: tuple[int, int] | None) -> tuple[int, int]:
+    """Give the grid (h, w) that a window moves over, which must be known."""
+    if grid is None:
+        raise ValueError("a window needs to know the grid (h, w) of the patches")
+    return grid
 
 
 def for_each_pair(

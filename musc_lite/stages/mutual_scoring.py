@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musc_lite.search.nearest import far_apart, for_each_pair, nearest_of_pairs, squared_distances
+from musc_lite.search.nearest import far_apart, for_each_pair, grid_of_window, nearest_of_pairs, squared_distances
 from musc_lite.stages.aggregation import as_tokens
 from musc_lite.support.parameters import check_interval
 
@@ -71,7 +71,7 @@ def nearest_distances_of_image(
         if j != i:
             distances = torch.cdist(tokens[i], tokens[j])  # (M, M)
             if window is not None:
-                distances[far_apart(grid, window)] = torch.inf
+                distances[far_apart(grid_of_window(grid), window)] = torch.inf
             nearest.append(distances.amin(dim=1))
     return torch.stack(nearest, dim=-1)
 

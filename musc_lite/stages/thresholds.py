@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -32,7 +33,7 @@ NOT_AN_ALL_CLEAR = (
 
 
 def choose_threshold(
-    image_scores: ArrayLike, contamination: str | float = "auto", map_scores: ArrayLike | None = None
+    image_scores: ArrayLike, contamination: Literal["auto"] | float = "auto", map_scores: ArrayLike | None = None
 ) -> float:
     """Draw the line above which images are outliers.
 
@@ -71,7 +72,7 @@ def choose_threshold(
         ranked = np.sort(image_scores)[::-1]
         return _between(ranked[n_called], ranked[n_called - 1])
     check_contamination(contamination)
-    return float(np.quantile(image_scores, 1 - contamination))
+    return float(np.quantile(np.asarray(image_scores), 1 - contamination))
 
 
 def count_outliers(scores: ArrayLike) -> int:
@@ -112,7 +113,7 @@ class Contamination(Part):
         The expected share of defective images, in (0, 0.5]; "auto": read from the scores.
     """
 
-    def __init__(self, share: str | float = "auto"):
+    def __init__(self, share: Literal["auto"] | float = "auto"):
         self.share = share
 
     def check(self) -> None:

@@ -1,6 +1,8 @@
 """What parameters of `MuSc` can be, told without torch: a slip of the pen is refused before anything is loaded."""
 
+from collections.abc import Sequence
 from numbers import Integral, Real
+from typing import Literal
 
 import numpy as np
 
@@ -20,11 +22,11 @@ UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB
 
 def check_parameters(
     *,
-    r: object = None,
-    interval: object = (0.0, 0.3),
-    windows: object = (1, 2, 3),
-    contamination: object = "auto",
-    max_memory: object = None,
+    r: Sequence[int] | None = None,
+    interval: tuple[float, float] = (0.0, 0.3),
+    windows: Sequence[int] = (1, 2, 3),
+    contamination: Literal["auto"] | float = "auto",
+    max_memory: int | str | None = None,
 ) -> None:
     """Refuse what no batch and no backbone makes right; raise ValueError."""
     check_interval(interval)
@@ -34,13 +36,13 @@ def check_parameters(
     check_memory(max_memory)
 
 
-def check_degrees(r: object) -> None:
+def check_degrees(r: Sequence[int] | None) -> None:
     """Refuse what are no aggregation degrees; None is the backbone's default."""
     if r is not None and not (_are_counts(r) and len(r) and all(degree % 2 for degree in r)):
         raise ValueError(f"r must be a list of odd whole numbers such as (1, 3, 5), got {r!r}")
 
 
-def check_windows(windows: object) -> None:
+def check_windows(windows: Sequence[int]) -> None:
     """Refuse what are no neighborhood sizes of re-scoring."""
     if not _are_counts(windows):
         raise ValueError(f"windows must be a list of numbers of images, at least 1 each, or (), got {windows!r}")
@@ -52,19 +54,19 @@ def check_count(name: str, value: object) -> None:
         raise ValueError(f"{name} must be a whole number, 1 or more, got {value!r}")
 
 
-def check_memory(max_memory: object) -> None:
+def check_memory(max_memory: int | str | None) -> None:
     """Refuse what is no number of bytes; None is no limit."""
     if max_memory is not None:
         parse_bytes(max_memory)
 
 
-def check_interval(interval: object) -> None:
+def check_interval(interval: tuple[float, float]) -> None:
     """Refuse what is no share of the closest images."""
     if np.shape(interval) != (2,) or not 0 <= interval[0] < interval[1] <= 1:
         raise ValueError(f"the interval needs two shares, 0 <= begin < end <= 1, got {interval}")
 
 
-def check_contamination(contamination: object) -> None:
+def check_contamination(contamination: Literal["auto"] | float) -> None:
     """Refuse what is neither "auto" nor a share up to one half."""
     if contamination == "auto":
         return
@@ -91,5 +93,5 @@ def parse_bytes(size: int | str) -> int:
     return n_bytes
 
 
-def _are_counts(values: object) -> bool:
+def _are_counts(values: Sequence[int]) -> bool:
     return np.ndim(values) == 1 and all(isinstance(value, Integral) and value > 0 for value in values)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 __all__ = ["on_all_cores", "one_thread"]
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def on_all_cores(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import ipywidgets
 
+from musc_lite.backbones.backbone import Backbone
 from musc_lite.backbones.load import EMBEDDED, load_backbone
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.loaders import left_out, load_folder
@@ -58,7 +59,10 @@ class App(ipywidgets.VBox):
     """
 
     def __init__(self, cache_dir: str | Path | None = None):
-        self.cache_dir, self.detector, self._backbone, self._offered = cache_dir, None, None, {}
+        self.cache_dir = cache_dir
+        self.detector: Detector | None = None
+        self._backbone: Backbone | None = None
+        self._offered: dict[str, type[Explorer]] = {}
         wide = {"layout": {"width": "340px"}, "style": {"description_width": "80px"}}
         textures = [(f"{name} with planted defects", name) for name in PHOTOS]
         self.source = ipywidgets.Dropdown(options=[*textures, ("a folder", "folder")], description="images", **wide)
@@ -94,13 +98,13 @@ class App(ipywidgets.VBox):
         with self._bars:  # progress bars, and the traceback of an error that is nobody's input
             try:
                 with warnings.catch_warnings(record=True) as caught:
-                    self.detector = self._fit(self._images())
+                    self.detector = fitted = self._fit(self._images())
             except (MuScError, ValueError, OSError) as error:
                 self._say(f"This did not work: {error}", wrong=True)
             else:
                 self._bars.clear_output()
-                self._say(self._summary([str(w.message) for w in caught if w.category is UserWarning]))
-                self._offered = {name: each for name, each in EXPLORERS.items() if each.suits(self.detector)}
+                self._say(self._summary(fitted, [str(w.message) for w in caught if w.category is UserWarning]))
+                self._offered = {name: each for name, each in EXPLORERS.items() if each.suits(fitted)}
                 self.explorers.children = [ipywidgets.VBox() for _ in self._offered]
                 self.explorers.titles, self.explorers.selected_index = list(self._offered), 0
                 self.explorers.layout.display = None
@@ -119,8 +123,8 @@ class App(ipywidgets.VBox):
             self._backbone = load_backbone(EMBEDDED)
         return MuSc(self._backbone, image_size=self.size.value, cache_dir=self.cache_dir).fit(images)
 
-    def _summary(self, warned: Sequence[str]) -> str:
-        fitted, images = self.detector, self.detector.images_
+    def _summary(self, fitted: Detector, warned: Sequence[str]) -> str:
+        images = fitted.images_
         sentences = in_words(fitted.image_scores_, fitted.threshold_, fitted.names_, images.labels)
         names = ", ".join(path.name for path, _ in images.skipped[:5]) + ", ..." * (len(images.skipped) > 5)
         notes = [images.labeling, *warned, f"{left_out(images)}: {names}" if images.skipped else ""]

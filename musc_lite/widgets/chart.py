@@ -1,6 +1,5 @@
 """A small chart that follows every click: matplotlib draws the course's figures, a browser draws this one."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import anywidget
@@ -50,7 +49,7 @@ def series(name: str, x: ArrayLike, y: ArrayLike, color: str, kind: str = "line"
     return {"name": name, "x": x, "y": y, "color": color, "kind": kind}
 
 
-def histogram(name: str, values: ArrayLike, edges: Sequence[float], color: str) -> dict:
+def histogram(name: str, values: ArrayLike, edges: ArrayLike, color: str) -> dict:
     """Make one entry of a chart: which percentage of all values lies between each two edges."""
-    counts, edges = np.histogram(np.asarray(values), edges)
+    counts, edges = np.histogram(np.asarray(values), np.asarray(edges))
     return series(name, edges, 100 * np.append(counts, counts[-1]) / max(np.size(values), 1), color, kind="steps")

@@ -192,7 +192,7 @@ class FeatureExplorer(Explorer):
         super().__init__(detector)
         layers = detector.features_.layers
         self.all_features = [(s, r) for s in range(len(layers)) for r in detector.r_]
-        options = [(f"block {layers[s]}, r = {r}", (s, r)) for s, r in self.all_features]
+        options: list[tuple[str, object]] = [(f"block {layers[s]}, r = {r}", (s, r)) for s, r in self.all_features]
         options = [("mean of all", "mean"), *options] if self.MEAN else options  # None would be an empty line
         self.feature_menu = ipywidgets.Dropdown(options=options, description="features", layout={"width": "260px"})
         needed = len(detector.r_) * detector.features_.patch_tokens.nbytes  # for the mean of all
@@ -216,7 +216,7 @@ class FeatureExplorer(Explorer):
         scorer = self.detector.scorer_at(s, r)
         return self.kept.get(("distances", s, r), lambda: scorer.nearest(self.tokens(s, r), self.context))
 
-    def scores(self, s: int, r: int) -> np.ndarray:
+    def patch_scores(self, s: int, r: int) -> np.ndarray:
         """Give the detector's patch scores (N, M) of the s-th layer at degree r."""
         return self.detector.patch_scores_[self.detector.r_.index(r), s]
 

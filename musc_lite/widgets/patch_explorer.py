@@ -1,9 +1,11 @@
 """Stage 3 by hand: pick a patch and see its nearest patches, the images that hold a similar one, and its score."""
 
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import ipywidgets
 import numpy as np
+import torch
 import traitlets
 from matplotlib.figure import Figure
 
@@ -87,11 +89,11 @@ class PatchExplorer(FeatureExplorer):
     selected = traitlets.Tuple(traitlets.Int(), traitlets.Int())
     threshold = traitlets.Float()
     compared = traitlets.Int()
+    answer: Answer
 
     def __init__(self, detector: Detector, selected: tuple[int, int] | None = None):
         super().__init__(detector)
         scores = detector.patch_scores_.mean(axis=(0, 1))  # (N, M)
-        self.answer: Answer | None = None
         self._images = self.image_menu()
         self._slider = ipywidgets.FloatSlider(min=0, max=2, step=0.01, description="threshold", readout_format=".2f")
         self._gallery = Tiles(
@@ -158,11 +160,11 @@ class PatchExplorer(FeatureExplorer):
         i, m = self.selected
         chosen = self.all_features if self.features is None else [self.features]
         explained = [self._explain(s, r, i, m) for s, r in chosen]
-        to_all = sum(each.distances for each in explained) / len(chosen)  # (N, M)
+        to_all = reduce(torch.add, [each.distances for each in explained]) / len(chosen)  # (N, M)
         nearest, patches = to_all.min(dim=1)
         images = explained[0].images
         others = images[nearest[images].argsort(stable=True)]
-        scores = np.mean([self.scores(s, r) for s, r in chosen], axis=0)  # (N, M)
+        scores = np.mean([self.patch_scores(s, r) for s, r in chosen], axis=0)  # (N, M)
         self.answer = Answer(
             to_all=to_all.numpy(),
             others=others.numpy(),
@@ -247,7 +249,7 @@ class PatchExplorer(FeatureExplorer):
         """Draw the patch, its nearest patches in some other images, and its distances to all of them."""
         (i, m), answer = self.selected, self.answer
         figure = Figure(figsize=(8, 4.6), layout="constrained")
-        above, below = figure.subfigures(2, 1)
+        above, below = figure.subfigures(2, 1, squeeze=False).flat
         axes = above.subplots(1, 5)
         plot_image(self.images[i], mask=self.images.mask(i), patches=[m], grid=self.grid, ax=axes[0])
         axes[0].set_title(f"image {i}, patch {m}")

@@ -105,7 +105,7 @@ class RescoringExplorer(Explorer):
     def draw(self) -> Figure:
         """Draw the image, its neighbors and the slopes."""
         figure = Figure(figsize=(8, 3.2), layout="constrained")
-        left, right = figure.subfigures(1, 2)
+        left, right = figure.subfigures(1, 2, squeeze=False).flat
         neighbors = np.argsort(-self._similarity[self.image], kind="stable")[:4]
         for ax, j in zip(left.subplots(2, 2).flat, neighbors.tolist(), strict=True):
             plot_image(self.images[j], mask=self.images.mask(j), ax=ax)

@@ -41,7 +41,7 @@ class ThresholdExplorer(Explorer):
         scores, maps, labels = detector.image_scores_, detector.anomaly_maps_, self.images.labels
         self._patch_scores = detector.patch_scores_.mean(axis=(0, 1))  # (N, M)
         masks = self.images.masks(maps.shape[1:])
-        self._sorted_pixels = None if masks is None else [np.sort(maps[masks == kind]) for kind in (False, True)]
+        self._sorted_pixels = None if masks is None else _by_kind(maps, masks)
         sliders = []
         begin = {"image": float(detector.threshold_), "pixel": float(np.quantile(maps, 0.99))}
         for name, values in (("image", scores), ("pixel", maps)):
@@ -57,8 +57,8 @@ class ThresholdExplorer(Explorer):
         self._tables = ipywidgets.HTML()
         self._curves = []
         if labels is not None and 0 < labels.sum() < len(labels):
-            self._curves.append(_curve("images", [np.sort(scores[labels == kind]) for kind in (0, 1)], LINE_COLORS[0]))
-        if masks is not None and masks.any():
+            self._curves.append(_curve("images", _by_kind(scores, labels), LINE_COLORS[0]))
+        if self._sorted_pixels is not None and masks.any():
             self._curves.append(_curve("pixels", self._sorted_pixels, LINE_COLORS[3]))
         beside = [self._tables, self._chart] if self._curves else [self._tables]
         gallery = ipywidgets.Box([self._tiles], layout={"max_height": "420px", "overflow": "auto"})
@@ -111,7 +111,7 @@ class ThresholdExplorer(Explorer):
     def draw(self) -> Figure:
         """Draw the ranking with its threshold, and the most anomalous images with the pixels called defective."""
         figure = Figure(figsize=(8, 4.2), layout="constrained")
-        above, below = figure.subfigures(2, 1, height_ratios=(1.2, 1))
+        above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.2, 1)).flat
         plot_ranking(self.detector.image_scores_, self.threshold, self.images.labels, ax=above.subplots())
         ranking = np.argsort(-self.detector.image_scores_, kind="stable")[:6].tolist()
         size = self.detector.features_.image_size
@@ -130,7 +130,12 @@ def _steps(length: float, step: float) -> float:
     return step * (math.ceil(length / step) + 1)
 
 
-def _curve(name: str, by_kind: list[np.ndarray], color: str) -> dict:
+def _by_kind(values: np.ndarray, defective: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sort the values of what is normal, and those of what is defective."""
+    return np.sort(values[defective == 0]), np.sort(values[defective == 1])
+
+
+def _curve(name: str, by_kind: tuple[np.ndarray, np.ndarray], color: str) -> dict:
     return series(name, *precision_recall_stairs(*by_kind), color, kind="stairs")
 
 
