@@ -16,9 +16,10 @@ demo: $(READY)  ## Find planted defects in three textures, write out/demo/report
 	$(BIN)/musc-lite demo --output out/demo
 
 # Two processes of one thread each: threads that fight for two cores wait for each other.
-test: $(READY)  ## Check style, run every test and doctest
+test: $(READY)  ## Check style and types, run every test and doctest
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p no:nbval -n 2 --dist worksteal
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=300 -n 2 --dist loadfile notebooks
 
@@ -48,9 +49,10 @@ bench: $(READY)  ## Repeat the README's performance figures (with tiles: make be
 stress: $(READY)  ## Damage, kill, crowd and fill everything, and print the figures
 	cd tests && ../$(BIN)/python -m stress
 
-lint: $(READY)  ## Check style only
+lint: $(READY)  ## Check style and types only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
 
 format: $(READY)  ## Bring all code into shape
 	$(BIN)/ruff check --fix .

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, BinaryIO, Self
+from typing import IO, Any, BinaryIO, Self
 
 from tqdm import tqdm
 
@@ -200,7 +200,7 @@ def _tar_entries(raw: BinaryIO, largest: int) -> Iterator[tuple[str, IO[bytes] |
     magic = raw.read(6)
     raw.seek(0)
     # These read files of several streams, as parallel packers write them; tarfile's own "r|xz" does not.
-    openers: dict[bytes, Callable[[BinaryIO], IO[bytes]]] = {
+    openers: dict[bytes, Any] = {
         b"\x1f\x8b": gzip.open,
         b"\xfd7zXZ\0": lzma.open,
         b"BZh": bz2.open,

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -79,8 +80,9 @@ def is_there(archive: Archive, folder: Path) -> bool:
 @contextmanager
 def fetched(archive: Archive, options: argparse.Namespace) -> Iterator[Path]:
     """Give the archive; delete it after use if it was downloaded, unless it shall be kept or something went wrong."""
-    source = options.url or archive.url
-    known = {"sha256": options.sha256} if options.url else {"size": archive.size, "sha256": archive.sha256}
+    source = str(options.url or archive.url)
+    published = {"size": archive.size, "sha256": archive.sha256}
+    known: dict[str, Any] = {"sha256": options.sha256} if options.url else published
     name = re.sub(r"[^\w.-]", "_", Path(urlsplit(source).path).name) or "archive"
     target = options.out.with_name(f"{options.out.name}-{name}")
     file = fetch(source, target, **known)

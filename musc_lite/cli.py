@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -94,7 +94,7 @@ class Method:
     @property
     def settings(self) -> dict:
         """The parameters of `MuSc` that options were given for, checked as far as that takes no torch."""
-        settings = {
+        settings: dict[str, Any] = {
             "backbone": self.backbone,
             "layers": _layers(self.layers),
             "image_size": self.image_size,
@@ -248,7 +248,7 @@ def score(
         write_scores(output / "scores.csv", scores)
         write_maps(output, scores)
         report = write_report(output / "report.html", [result], title=f"MuSc on {result.name}")
-        seconds |= scores.seconds | {"writing": time.perf_counter() - written}
+        seconds |= {**scores.seconds, "writing": time.perf_counter() - written}
         _print_table([result], [seconds])
         for sentence in in_words(scores.image_scores, scores.threshold, scores.names, images.labels):
             print(sentence)

@@ -1,7 +1,7 @@
 """All stages at once: photos in, scores out, behind scikit-learn's conventions for outlier detectors."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from musc_lite.parts import PARTS, Parts
 from musc_lite.results.scores import Scores
 from musc_lite.saved import read_detector, write_detector
 from musc_lite.scorers.base import Context, PatchScorer
-from musc_lite.scoring import aggregate_originals, make_scorers, score_each
+from musc_lite.scoring import Batch, make_scorers, score_each
 from musc_lite.stages.aggregation import LNAMD
 from musc_lite.stages.features import Features, extract_features
 from musc_lite.stages.maps import MaxPooling, upsample_maps
@@ -108,7 +108,7 @@ class Detector(OutlierAnswers, BaseEstimator):
         fit's range (a new image may score above 1 or below 0) and re-scored among the batch.
         """
         check_is_fitted(self)
-        images, parts, features, kept = as_image_set(X), self.parts, self.features_, originals(self.copy_of_)
+        images, parts, features, batch = as_image_set(X), self.parts, self.features_, self._batch
         known = [name for i, name in enumerate(images.names) if images.digest(i) in self._digests]
         if known:
             warnings.warn(
@@ -118,15 +118,15 @@ class Detector(OutlierAnswers, BaseEstimator):
             )
         new = self._extract(images, features.layers, features.image_size)
 
-        def score(scorer: PatchScorer, batch: Tensor, s: int, r: int, context: Context) -> Tensor:
-            tokens = parts.aggregation.aggregate(new.patch_tokens[:, s], new.grid, r, batch.device)
-            return scorer.score(tokens, batch, context)
+        def score(scorer: PatchScorer, fitted: Tensor, s: int, r: int, context: Context) -> Tensor:
+            tokens = parts.aggregation.aggregate(new.patch_tokens[:, s], new.grid, r, fitted.device)
+            return scorer.score(tokens, fitted, context)
 
-        patch_scores = self._score_each(score)
+        patch_scores = score_each(score, self.scorers_, batch, self.backbone_)
         maps = self._maps(patch_scores)
         map_scores = parts.pooling.pool(maps)
-        fitted = torch.from_numpy(self.map_scores_[kept]), features.class_tokens[kept]
-        image_scores = parts.rescoring.rescore_new(map_scores, new.class_tokens, *fitted)
+        fitted_scores = torch.from_numpy(self.map_scores_[originals(self.copy_of_)])
+        image_scores = parts.rescoring.rescore_new(map_scores, new.class_tokens, fitted_scores, batch.class_tokens)
         arrays = image_scores.numpy(), map_scores.numpy(), maps.numpy(), patch_scores.numpy()
         return Scores(images.names, *arrays, self.threshold_, images, batch=self.scores_, about=self.describe())
 
@@ -173,7 +173,7 @@ class Detector(OutlierAnswers, BaseEstimator):
     def aggregated_tokens(self, s: int, r: int) -> Tensor:
         """Make the aggregated tokens of the s-th layer at degree r again, without copies: (N, M, C)."""
         check_is_fitted(self)
-        return aggregate_originals(self.parts.aggregation, self.features_, self.copy_of_, s, r, torch.device("cpu"))
+        return self._batch.tokens(s, r)
 
     def scorer_at(self, s: int, r: int) -> PatchScorer:
         """Give the scorer of the s-th layer at degree r: the fitted one, or one with its settings where r is new."""
@@ -200,12 +200,12 @@ class Detector(OutlierAnswers, BaseEstimator):
         with timed(seconds, "features"):
             self.features_ = features or self._extract(images, extent.layers, extent.image_size, plan.storage)
         with timed(seconds, "scoring"):
-            patch_scores = self._score_each(fit_score, plan.scoring_bytes)
+            patch_scores = score_each(fit_score, self.scorers_, self._batch, self.backbone_, plan.scoring_bytes)
         with timed(seconds, "maps"):
             maps = self._maps(patch_scores)
             map_scores = parts.pooling.pool(maps)
         with timed(seconds, "re-scoring"):
-            image_scores = parts.rescoring.rescore(map_scores, self.features_.class_tokens[originals(self.copy_of_)])
+            image_scores = parts.rescoring.rescore(map_scores, self._batch.class_tokens)
         # The one place where torch turns into NumPy, and where copies get the results of their originals.
         arrays = [values.numpy() for values in (patch_scores, maps, map_scores, image_scores)]
         threshold = parts.threshold.draw(image_scores=arrays[-1], map_scores=arrays[-2])
@@ -214,12 +214,9 @@ class Detector(OutlierAnswers, BaseEstimator):
         self.seconds_, self.threshold_ = seconds, threshold
         return self
 
-    def _score_each(self, score: Callable[..., Tensor], max_memory: int | None = None) -> Tensor:
-        """Call score(scorer, batch, s, r, context) for each r and layer: (R, S, ..., M)."""
-        features, copy_of = self.features_, self.copy_of_
-        aggregate = partial(aggregate_originals, self.parts.aggregation, features, copy_of)
-        shape = len(originals(copy_of)), *features.patch_tokens.shape[2:]
-        return score_each(score, self.scorers_, aggregate, shape, features.grid, self.backbone_, max_memory)
+    @property
+    def _batch(self) -> Batch:
+        return Batch(self.features_, self.copy_of_, self.parts.aggregation)
 
     def _extent(self, backbone: Backbone, features: Features | None = None) -> Extent:
         """Say how much there is of each image; features must be those that the parameters would give."""

@@ -125,7 +125,7 @@ def _mask_as_json(source: MaskSource, tensors: dict[str, Tensor]) -> object:
 def _mask_from_json(source: str | list | dict | None, tensors: dict[str, Tensor]) -> MaskSource:
     """Undo `_mask_as_json`."""
     if isinstance(source, list):
-        return [_mask_from_json(part, tensors) for part in source]
+        return [Path(part) for part in source]
     if isinstance(source, dict):
         height, width = source["shape"]
         bits = np.unpackbits(tensors[source["tensor"]].numpy(), count=height * width)

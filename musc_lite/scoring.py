@@ -1,6 +1,7 @@
 """Stage 3 for a whole batch: each layer at each r, without copies, on the device that has room for it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,7 +15,9 @@ from musc_lite.stages.aggregation import LNAMD
 from musc_lite.stages.features import Features
 from musc_lite.support.progress import progress_bar
 
-__all__ = ["aggregate_originals", "make_scorers", "score_each"]
+__all__ = ["Batch", "make_scorers", "score_each"]
+
+CPU = torch.device("cpu")
 
 Scorers = dict[tuple[int, int], PatchScorer]  # of the s-th layer at degree r
 
@@ -27,46 +30,67 @@ def make_scorers(
     return {(s, r): scorer.for_batch(place, n_images) for r in degrees for s in range(len(layers))}
 
 
-def aggregate_originals(
-    aggregation: LNAMD, features: Features, copy_of: np.ndarray, s: int, r: int, device: torch.device
-) -> Tensor:
-    """Aggregate the tokens of the images that are no copies: (N', M, C)."""
-    tokens, kept = features.patch_tokens[:, s], originals(copy_of)
-    tokens = tokens if len(kept) == len(tokens) else tokens[kept]
-    return aggregation.aggregate(tokens, features.grid, r, device)
+@dataclass(frozen=True)
+class Batch:
+    """The images that are scored: each once, of copies the first.
+
+    Attributes
+    ----------
+    features : Features
+        Of all N images.
+    copy_of : ndarray (N,)
+        For each image the first one with the very same bytes, itself where there is none before it.
+    aggregation : LNAMD
+    """
+
+    features: Features
+    copy_of: np.ndarray
+    aggregation: LNAMD
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(N', M, C) of one layer's tokens."""
+        _, _, n_patches, n_channels = self.features.patch_tokens.shape
+        return len(originals(self.copy_of)), n_patches, n_channels
+
+    @property
+    def class_tokens(self) -> Tensor:
+        """(N', D)."""
+        return self.features.class_tokens[originals(self.copy_of)]
+
+    def tokens(self, s: int, r: int, device: torch.device = CPU) -> Tensor:
+        """Aggregate the tokens of the s-th layer at degree r: (N', M, C)."""
+        tokens, kept = self.features.patch_tokens[:, s], originals(self.copy_of)
+        tokens = tokens if len(kept) == len(tokens) else tokens[kept]
+        return self.aggregation.aggregate(tokens, self.features.grid, r, device)
 
 
 def score_each(
     score: Callable[[PatchScorer, Tensor, int, int, Context], Tensor],
     scorers: Scorers,
-    aggregate: Callable[[int, int, torch.device], Tensor],
-    shape: tuple[int, int, int],
-    grid: tuple[int, int],
+    batch: Batch,
     backbone: Backbone,
     max_memory: int | None = None,
 ) -> Tensor:
-    """Call score(scorer, batch (N', M, C), s, r, context) for each r and layer, and stack: (R, S, ..., M).
+    """Call score(scorer, tokens (N', M, C), s, r, context) for each r and layer, and stack: (R, S, ..., M).
 
     Parameters
     ----------
     score : callable
     scorers : dict
         What `make_scorers` gave.
-    aggregate : callable
-        Gives the batch's tokens (N', M, C) of the s-th layer at degree r on a device.
-    shape : (N', M, C)
-    grid : (h, w)
+    batch : Batch
     backbone : Backbone
         Whose GPU may score.
     max_memory : int, optional
         Bytes that scoring may take on the CPU.
     """
     first = next(iter(scorers.values()))
-    device, max_memory = choose_device(first, shape, backbone, max_memory)
-    n_steps, scores = first.work(shape, max_memory).n_steps * len(scorers), []
+    device, max_memory = choose_device(first, batch.shape, backbone, max_memory)
+    n_steps, scores = first.work(batch.shape, max_memory).n_steps * len(scorers), []
     with progress_bar(total=n_steps, desc="scoring", unit="step", unit_scale=True) as bar:
-        context = Context(grid, max_memory, bar.update)
+        context = Context(batch.features.grid, max_memory, bar.update)
         for (s, r), scorer in scorers.items():
-            scores.append(score(scorer, aggregate(s, r, device), s, r, context).cpu())
+            scores.append(score(scorer, batch.tokens(s, r, device), s, r, context).cpu())
             bar.update(n_steps * len(scores) // len(scorers) - bar.n)  # whatever the scorer has told
     return torch.stack(scores).unflatten(0, (len({r for _, r in scorers}), -1))

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from musc_lite.backbones.backbone import Backbone, NamedTokens, Tokens, published_size
 from musc_lite.backbones.hub import ask_hub
@@ -22,9 +22,9 @@ PLAIN_GELU = "-gelu"  # suffix of a CLIP name: OpenAI weights run with plain GEL
 class ClipTokens(NamedTokens):
     """The forward pass of open_clip's image tower, at any image size."""
 
-    def __init__(self, visual: nn.Module):
-        self.visual: Any = visual  # nn.Module knows none of its attributes
-        self._trained_positions = visual.positional_embedding.clone()  # (1 + h w, C) at the training size
+    def __init__(self, visual: Any):  # a module, whose attributes nn.Module does not know
+        self.visual = visual
+        self._trained_positions = self.visual.positional_embedding.clone()  # (1 + h w, C) at the training size
         self._resizing = Lock()  # by the first of several threads
 
     def __call__(self, batch: Tensor, layers: list[int]) -> Tokens:

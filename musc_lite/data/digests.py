@@ -3,8 +3,8 @@
 import hashlib
 import os
 import time
-from io import BufferedReader
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
 
 from musc_lite.data.decode import open_file

@@ -155,8 +155,8 @@ def _scratch(rng, image, name):
     across = np.array([along[1], -along[0]])
     points = [middle - along * length / 2, middle + across * bend, middle + along * length / 2]
     path = np.rint(np.array(points) * (FIELD - 1)).astype(int)
-    begin, bent, end = path
-    rows, columns = bezier_curve(*begin, *bent, *end, weight=1.0, shape=(FIELD, FIELD))
+    (r0, c0), (r1, c1), (r2, c2) = path.tolist()
+    rows, columns = bezier_curve(r0, c0, r1, c1, r2, c2, weight=1.0, shape=(FIELD, FIELD))
     away = np.ones((FIELD, FIELD), dtype=bool)
     away[rows, columns] = False
     half_width = rng.uniform(*SCRATCH_WIDTH) / 2 + 0.2 * _clouds(rng, 6)

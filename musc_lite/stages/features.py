@@ -70,7 +70,7 @@ class Features:
             differ = [f"{f} {name}, not {a}" for f, a, name in zip(found, asked, names, strict=True) if f != a]
             raise ValueError(f"these features do not fit: they have {'; '.join(differ)}; extract them anew")
 
-    def subset(self, index: Sequence[int]) -> "Features":
+    def subset(self, index: np.ndarray) -> "Features":
         """Choose images, in the order of `index`."""
         return replace(self, patch_tokens=self.patch_tokens[index], class_tokens=self.class_tokens[index])
 

@@ -43,6 +43,8 @@ def progress_bar(*args, show: bool = True, **options) -> plain_tqdm:
 class _Lines(plain_tqdm):
     """Logs whole lines; none for work that ends before the first is due."""
 
+    disable: bool
+
     @staticmethod
     def status_printer(file):
         def write(text: str) -> None:

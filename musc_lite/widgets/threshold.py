@@ -58,7 +58,7 @@ class ThresholdExplorer(Explorer):
         self._curves = []
         if labels is not None and 0 < labels.sum() < len(labels):
             self._curves.append(_curve("images", _by_kind(scores, labels), LINE_COLORS[0]))
-        if self._sorted_pixels is not None and masks.any():
+        if masks is not None and self._sorted_pixels is not None and masks.any():
             self._curves.append(_curve("pixels", self._sorted_pixels, LINE_COLORS[3]))
         beside = [self._tables, self._chart] if self._curves else [self._tables]
         gallery = ipywidgets.Box([self._tiles], layout={"max_height": "420px", "overflow": "auto"})
