@@ -10,7 +10,7 @@ from torch import Tensor
 
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.backbones.load import load_backbone
-from musc_lite.data.image_set import ImageSet, MaskSource
+from musc_lite.data.image_set import ImageSet, MaskPart, MaskSource
 from musc_lite.parts import PARTS, part_as_json, part_from_json
 from musc_lite.scoring import make_scorers
 from musc_lite.stages.features import Features
@@ -125,12 +125,16 @@ def _mask_as_json(source: MaskSource, tensors: dict[str, Tensor]) -> object:
 def _mask_from_json(source: str | list | dict | None, tensors: dict[str, Tensor]) -> MaskSource:
     """Undo `_mask_as_json`."""
     if isinstance(source, list):
-        return [Path(part) for part in source]
-    if isinstance(source, dict):
-        height, width = source["shape"]
-        bits = np.unpackbits(tensors[source["tensor"]].numpy(), count=height * width)
-        return bits.reshape(height, width).astype(bool)
-    return source if source is None else Path(source)
+        return [_part_from_json(part, tensors) for part in source]
+    return None if source is None else _part_from_json(source, tensors)
+
+
+def _part_from_json(part: str | dict, tensors: dict[str, Tensor]) -> MaskPart:
+    if isinstance(part, str):
+        return Path(part)
+    height, width = part["shape"]
+    bits = np.unpackbits(tensors[part["tensor"]].numpy(), count=height * width)
+    return bits.reshape(height, width).astype(bool)
 
 
 def _as_json(about: dict) -> str:

@@ -945,3 +945,13 @@ def test_files_are_read_only_when_asked_for(tmp_path):
     images = ImageSet([tmp_path / "later.png"], ["later.png"])
     save(tmp_path / "later.png", encoded("png"))
     np.testing.assert_array_equal(pixels(images[0]), COLOR)
+
+
+def test_fingerprint_of_masks_that_are_arrays_beside_files(tmp_path):
+    """A list of masks may hold arrays; it was read as a list of files."""
+    Image.new("L", (4, 4)).save(tmp_path / "mask.png")
+    image, mask = Image.new("RGB", (4, 4)), np.eye(4, dtype=bool)
+    united = ImageSet([image], ["a"], [1], [[tmp_path / "mask.png", mask]])
+    other = ImageSet([image], ["a"], [1], [[tmp_path / "mask.png", ~mask]])
+    assert united.fingerprint() != other.fingerprint()
+    assert united.mask(0).sum() == 4

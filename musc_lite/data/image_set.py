@@ -15,9 +15,10 @@ from musc_lite.data.decode import decode_image, open_file, read_image, read_mask
 from musc_lite.data.digests import Digests
 from musc_lite.support.errors import ImageReadError
 
-__all__ = ["ImageSet", "MaskSource"]
+__all__ = ["ImageSet", "MaskPart", "MaskSource"]
 
-MaskSource: TypeAlias = Path | list[Path] | np.ndarray | None  # one file, several to unite, an array; no mask
+MaskPart: TypeAlias = Path | np.ndarray  # a file or an array
+MaskSource: TypeAlias = MaskPart | list[Path] | list[MaskPart] | None  # one, several to unite, no mask
 
 
 @dataclass(eq=False, repr=False)
@@ -178,13 +179,18 @@ class ImageSet:
         for i, name in enumerate(self.names):
             label = None if self.labels is None else int(self.labels[i])
             source = None if self.mask_sources is None else self.mask_sources[i]
-            if isinstance(source, np.ndarray):
-                masks = [hashlib.sha256(f"{source.shape} ".encode() + np.packbits(source).tobytes()).hexdigest()]
-            else:
-                parts = source if isinstance(source, list) else [source]
-                masks = [self.digests.of_file(part) for part in parts if part is not None]
+            parts: list = source if isinstance(source, list) else [source]
+            masks = [
+                _mask_digest(p) if isinstance(p, np.ndarray) else self.digests.of_file(p)
+                for p in parts
+                if p is not None
+            ]
             lines.append(f"{name} {label} {self.digest(i)} {' '.join(masks)}\n")
         return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _mask_digest(mask: np.ndarray) -> str:
+    return hashlib.sha256(f"{mask.shape} ".encode() + np.packbits(mask).tobytes()).hexdigest()
 
 
 def _pixel_digest(image: Image.Image) -> str:
