@@ -18,7 +18,7 @@ from PIL import Image
 
 from musc_lite.data import decode as images_module
 from musc_lite.data.arrays import from_arrays
-from musc_lite.data.decode import count_pages, read_image, read_mask
+from musc_lite.data.decode import count_pages, read_image, read_mask, read_size
 from musc_lite.data.image_set import ImageSet
 from musc_lite.detector import as_image_set
 from musc_lite.support.errors import ImageReadError
@@ -197,6 +197,55 @@ def test_exif_rotation_is_applied(tmp_path, extension):
     assert upright[:, 10:].min() > 200
     assert upright[:, :6].max() < 50
     np.testing.assert_array_equal(read_mask(path), upright[..., 0] > 127)
+
+
+@pytest.mark.parametrize("orientation", range(9))  # 0 is no orientation, and is ignored
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_the_size_is_that_of_the_upright_image(tmp_path, extension, orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    options = {} if extension == "bmp" else {"exif": exif.tobytes() if extension == "heic" else exif}
+    path = save(tmp_path / f"a.{extension}", encoded(extension, np.zeros((16, 32, 3), np.uint8), **options))
+    assert read_size(path) == ImageSet([path], ["a"]).size(0) == read_image(path).size
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_the_size_of_a_png_whose_rotation_stands_behind_its_pixels(tmp_path, late):
+    exif = Image.Exif()
+    exif[274] = TURN_RIGHT
+    content = encoded("png", exif=exif)
+    at = content.index(b"eXIf") - 4
+    length = 12 + int.from_bytes(content[at : at + 4], "big")
+    chunk, rest = content[at : at + length], content[:at] + content[at + length :]
+    path = save(tmp_path / "a.png", rest[:-12] + chunk + rest[-12:] if late else content)
+    assert read_size(path) == read_image(path).size == (5, 7)
+
+
+@pytest.mark.parametrize("kind", ["16 bits", "planes", "white is 0", "tiles"])
+def test_the_size_of_tiffs_that_pillow_does_not_read(tmp_path, kind):
+    pixels, options = np.zeros((3, 32, 48), np.uint16), {"photometric": "rgb", "planarconfig": "separate"}
+    if kind != "planes":
+        pixels = np.zeros((32, 48) if kind == "white is 0" else (32, 48, 3), np.uint16)
+        options = {"photometric": "miniswhite" if kind == "white is 0" else "rgb"}
+    tifffile.imwrite(tmp_path / "a.tif", pixels, **options, **({"tile": (16, 16)} if kind == "tiles" else {}))
+    assert read_size(tmp_path / "a.tif") == read_image(tmp_path / "a.tif").size == (48, 32)
+
+
+def test_the_size_comes_from_the_header_alone(tmp_path):
+    path = save(tmp_path / "a.jpg", encoded("jpg", RNG.integers(0, 256, (64, 96, 3), dtype=np.uint8))[:2000])
+    assert read_size(path) == (96, 64)
+    with pytest.raises(ImageReadError, match="truncated"):
+        read_image(path)
+    for content, message in [(b"no image at all", "it is not a PNG"), (b"", r"it is empty \(0 bytes\)")]:
+        with pytest.raises(ImageReadError, match=message):
+            read_size(save(tmp_path / "b.jpg", content))
+
+
+def test_the_size_of_an_image_that_is_too_large_is_refused(tmp_path, monkeypatch):
+    path = save(tmp_path / "a.png", encoded("png"))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    with pytest.raises(ImageReadError, match="more pixels than"):
+        read_size(path)
 
 
 def test_first_frame_of_several(tmp_path):
@@ -472,6 +521,13 @@ def test_mask_of_another_size_names_both_files(tmp_path):
     images = ImageSet([image], ["a"], mask_sources=[mask])
     with pytest.raises(ImageReadError, match=r"m\.png has 7 x 6 pixels, its image .*a\.png 7 x 5"):
         images.masks(4)
+
+
+def test_a_mask_is_read_without_decoding_its_image(tmp_path, monkeypatch):
+    images = ImageSet([save(tmp_path / "a.png", encoded("png"))], ["a"], mask_sources=[np.ones((5, 7), bool)])
+    monkeypatch.setattr(ImageSet, "__getitem__", None)
+    assert images.mask(0).all()
+    assert from_arrays([GRAY]).size(0) == (7, 5)
 
 
 def test_several_masks_of_one_image_are_united(tmp_path):

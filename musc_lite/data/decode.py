@@ -29,11 +29,21 @@ from typing import BinaryIO, Literal, TypeVar
 
 import numpy as np
 import tifffile
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from musc_lite.support.errors import ImageReadError
 
-__all__ = ["SKIP_HINT", "count_pages", "decode_image", "open_file", "read_image", "read_mask", "reason", "to_rgb"]
+__all__ = [
+    "SKIP_HINT",
+    "count_pages",
+    "decode_image",
+    "open_file",
+    "read_image",
+    "read_mask",
+    "read_size",
+    "reason",
+    "to_rgb",
+]
 
 T = TypeVar("T")
 # Closed on purpose: asked without a list, Pillow would hand an EPS named x.png to Ghostscript.
@@ -50,6 +60,8 @@ DEFLATE = (8, 32946)
 JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # within coded data: no stuffing, no restart
 BAND = 1 << 18  # pixels that are converted at a time
 ORIENTATION = 274  # EXIF
+SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange width and height
+PNG_TEXTS = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # chunks that may hold the camera's rotation
 SKIP_HINT = "; repair or remove it, or leave bad files out (on_error='skip', --on-error skip)"
 
 
@@ -78,6 +90,27 @@ def read_mask(path: str | PathLike) -> np.ndarray:
     leaves noise around zero. Alpha does not count. Raises as `read_image` does.
     """
     return open_file(path, lambda file: _to_mask(_decode(file)))
+
+
+def read_size(path: str | PathLike) -> tuple[int, int]:
+    """Read (width, height) of the upright image from one file's header: what `read_image` would give, much sooner.
+
+    HEIC photos are decoded, and so is a PNG with texts behind its pixels, for a rotation may be among them.
+
+    Raises
+    ------
+    ImageReadError
+        When the header cannot be read. Whether the pixels can be is known only after `read_image`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Image.new("L", (6, 4)).save(Path(folder, "a.png"))
+    ...     read_size(Path(folder, "a.png"))
+    (6, 4)
+    """
+    return open_file(path, _size_by_header)
 
 
 def count_pages(path: str | PathLike) -> int:
@@ -143,21 +176,43 @@ def _decode(file: BinaryIO, at_least: int | None = None) -> Image.Image | np.nda
         return _decode_tiff(file)
     if start[4:8] == b"ftyp":
         return _decode_heic(file)
-    n_scans, n_bytes = 1, 0
+    return _decode_with_pillow(file, *_scans_and_bytes(file, start), at_least)
+
+
+def _size_by_header(file: BinaryIO) -> tuple[int, int]:
+    """Do what `read_size` does with a file that is open, at its beginning."""
+    start = file.read(12)
+    if start[:4] in TIFF_STARTS:
+        size, orientation = _tiff_size(file)
+    elif start[4:8] == b"ftyp" or (start[:4] == b"\x89PNG" and _has_late_texts(file)):
+        file.seek(0)
+        return decode_image(file).size
+    else:
+        image = _open_with_pillow(file, _scans_and_bytes(file, start)[1])
+        # A PNG's own `getexif` would decode it, to look behind the pixels.
+        size, orientation = image.size, Image.Image.getexif(image).get(ORIENTATION, 1)
+    _check_pixel_count(*size)
+    return size[::-1] if orientation in SIDEWAYS else size
+
+
+def _scans_and_bytes(file: BinaryIO, start: bytes) -> tuple[int, int]:
+    """Count scans over all pixels, and the bytes that Pillow holds of the file beside the pixels."""
     if start[:4] == b"\x89PNG":
-        n_bytes = _png_bytes_beside_pixels(file)
-    elif start[:2] == b"\xff\xd8":
-        n_scans, n_bytes = _jpeg_scans(file)
-    elif start[:4] == b"RIFF":  # a WebP, which Pillow reads whole
-        n_bytes = 2 * _size(file)
-    return _decode_with_pillow(file, n_scans, n_bytes, at_least)
+        return 1, _png_bytes_beside_pixels(file)
+    if start[:2] == b"\xff\xd8":
+        return _jpeg_scans(file)
+    return 1, 2 * _size(file) if start[:4] == b"RIFF" else 0  # a WebP, which Pillow reads whole
+
+
+def _open_with_pillow(file: BinaryIO, n_bytes: int) -> ImageFile.ImageFile:
+    _check_memory(n_bytes)
+    file.seek(0)
+    return Image.open(file, formats=FORMATS)
 
 
 def _decode_with_pillow(file: BinaryIO, n_scans: int = 1, n_bytes: int = 0, at_least: int | None = None) -> Image.Image:
     """Decode what Pillow knows; `n_bytes` is what it holds of the file beside the pixels."""
-    _check_memory(n_bytes)
-    file.seek(0)
-    image = Image.open(file, formats=FORMATS)
+    image = _open_with_pillow(file, n_bytes)
     n_pixels = _check_pixel_count(*image.size)
     if n_scans * n_pixels > MAX_SCANNED:
         raise ValueError(f"its {n_scans} scans of {n_pixels:,} pixels would take minutes: save it anew")
@@ -177,17 +232,25 @@ def _decode_with_pillow(file: BinaryIO, n_scans: int = 1, n_bytes: int = 0, at_l
 
 def _png_bytes_beside_pixels(file: BinaryIO) -> int:
     """Count what Pillow reads into memory whole: all chunks that hold no pixels, twice while it joins them."""
-    n_bytes, n_chunks = 0, 0
+    return sum(2 * min(length, _size(file)) for kind, length in _png_chunks(file) if kind != b"IDAT")
+
+
+def _has_late_texts(file: BinaryIO) -> bool:
+    """Whether a PNG has texts behind its pixels."""
+    kinds = [kind for kind, _ in _png_chunks(file)]
+    return b"IDAT" in kinds and any(kind in PNG_TEXTS for kind in kinds[kinds.index(b"IDAT") :])
+
+
+def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Give kind and length of each chunk, up to the last."""
+    n_chunks, kind = 0, b""
     file.seek(8)
-    while len(head := file.read(8)) == 8:
-        length, n_chunks = int.from_bytes(head[:4], "big"), n_chunks + 1
+    while kind != b"IEND" and len(head := file.read(8)) == 8:
+        length, kind, n_chunks = int.from_bytes(head[:4], "big"), head[4:], n_chunks + 1
         if n_chunks > MAX_PARTS:
             raise ValueError(f"it has more than {MAX_PARTS:,} chunks: save it anew")
-        n_bytes += 0 if head[4:] == b"IDAT" else 2 * min(length, _size(file))
-        if head[4:] == b"IEND":
-            break
+        yield kind, length
         file.seek(length + 4, os.SEEK_CUR)
-    return n_bytes
 
 
 def _jpeg_scans(file: BinaryIO) -> tuple[int, int]:
@@ -271,6 +334,15 @@ def _decode_tiff(file: BinaryIO) -> Image.Image | np.ndarray:
             raise ValueError("this kind of TIFF is not supported: save it as 8- or 16-bit gray or RGB")
         pixels = np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels
         return np.subtract(np.iinfo(pixels.dtype).max, pixels, out=pixels) if page.photometric == 0 else pixels
+
+
+def _tiff_size(file: BinaryIO) -> tuple[tuple[int, int], int]:
+    """Give (width, height) as stored, and the orientation; versions of Pillow differ in which size they give."""
+    _check_tags(file)
+    file.seek(0)
+    with tifffile.TiffFile(file) as tiff:
+        page = tiff.pages.first
+        return (page.imagewidth, page.imagelength), page.tags.valueof("Orientation", 1)
 
 
 def _tiff_pages(file: BinaryIO) -> int:

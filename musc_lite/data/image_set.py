@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
-from musc_lite.data.decode import decode_image, open_file, read_image, read_mask
+from musc_lite.data.decode import decode_image, open_file, read_image, read_mask, read_size
 from musc_lite.data.digests import Digests
 from musc_lite.support.errors import ImageReadError
 
@@ -113,15 +113,20 @@ class ImageSet:
             mask_sources=None if masks is None else [masks[i] for i in chosen],
         )
 
+    def size(self, i: int) -> tuple[int, int]:
+        """Image i's (width, height) in pixels, from its file's header: as ``images[i].size``, without decoding it."""
+        source = self.sources[operator.index(i)]
+        return source.size if isinstance(source, Image.Image) else read_size(source)
+
     def mask(self, i: int) -> np.ndarray:
         """Image i's mask at the image's own size: (H, W) bool, all False where there is none.
 
         Raises
         ------
         ImageReadError
-            When the image or its mask cannot be read, or their sizes differ.
+            When the image's header or its mask cannot be read, or their sizes differ.
         """
-        width, height = self[i].size
+        width, height = self.size(i)
         united = np.zeros((height, width), dtype=bool)
         source = None if self.mask_sources is None else self.mask_sources[i]
         if source is None:

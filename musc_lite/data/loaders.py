@@ -453,7 +453,7 @@ def _trouble(images: ImageSet, i: int, path: Path, decode: bool) -> str | None:
         return "it has no mask (add it, or rename the folder of masks to load all images without)"
     try:
         if decode:
-            images.mask(i)
+            _ = images[i], images.mask(i)
     except ImageReadError as error:
         return str(error).removeprefix(f"{path} ").removesuffix(SKIP_HINT)
     return None
