@@ -1,4 +1,4 @@
-"""The command line: musc-lite demo | score FOLDER | benchmark DATASET | weights."""
+"""The command line: musc-lite demo | inspect FOLDER | score FOLDER | benchmark DATASET | weights."""
 
 import sys
 import tempfile
@@ -17,6 +17,7 @@ import typer
 from musc_lite.data.catalog import CATALOG, look_up, presets
 from musc_lite.parts import PARTS, part_class
 from musc_lite.support.errors import MuScError
+from musc_lite.support.files import atomic_path
 from musc_lite.support.parameters import check_contamination, check_parameters
 
 if TYPE_CHECKING:  # the command line answers before it needs torch
@@ -193,6 +194,38 @@ def demo(
         print(f"{time.perf_counter() - START:.0f} s in all. Look at {report}")
 
 
+@app.command(epilog="Examples: `musc-lite inspect photos/`; `musc-lite inspect monday/ tuesday/ -o out/photos`")
+def inspect(
+    photos: Annotated[list[Path], typer.Argument(help="A folder of images in any layout; or several, or image files.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for contact_sheet.jpg; made where it is missing.")
+    ] = None,
+) -> None:
+    """Look at the images of a folder before they are scored; takes seconds.
+
+    Says which are there twice, dark, bright, blurred, gray, of another camera, shape or size, unreadable or left out,
+    and what to do. With -o it also writes contact_sheet.jpg: thumbnails with names, those with remarks framed.
+    """
+    with _plain_errors():
+        from musc_lite.data.inspection import inspect_images
+        from musc_lite.data.loaders import load_folder
+
+        if output is not None:
+            _check_apart(output, photos)
+            _make_folder(output)
+        # Neither labels nor masks matter here, so none of their errors does.
+        found = inspect_images(load_folder(photos if len(photos) > 1 else photos[0], labels="none"))
+        print(found)
+        for path, reason in found.images.skipped:
+            print(f"musc-lite: left out {path}: {reason}", file=sys.stderr)
+        if output is not None:
+            from musc_lite.results.contact_sheet import contact_sheet
+
+            with atomic_path(output / "contact_sheet.jpg") as partial:
+                contact_sheet(found).save(partial, "JPEG", quality=88)
+            print(f"Look at {output / 'contact_sheet.jpg'}")
+
+
 @app.command(
     epilog="Examples: "
     "`musc-lite score photos/ -o out/photos`; "
@@ -222,11 +255,7 @@ def score(
         # What needs no torch comes first: its import takes seconds, a slip of the pen is known at once.
         share, _ = _contamination(contamination), method.settings
         check_contamination(share)
-        for folder in photos:
-            if output.resolve().is_relative_to(folder.resolve()):
-                raise ValueError(
-                    f"the output folder {output} lies inside of {folder}: its pictures would be scored too"
-                )
+        _check_apart(output, photos)
         images = load_folder(photos if len(photos) > 1 else photos[0], on_error=on_error, labels=labels)
         print(f"{len(images)} images; {images.labeling}", flush=True)
         for path, reason in images.skipped:
@@ -336,6 +365,12 @@ def _say_cost(detector, n_images: int) -> None:
     cost = detector.cost(n_images)
     if cost.extraction_seconds + cost.scoring_seconds > LONG:
         print(f"This takes {cost}. Features that are kept from an earlier run take no time.", flush=True)
+
+
+def _check_apart(output: Path, photos: Iterable[Path]) -> None:
+    for folder in photos:
+        if output.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"the output folder {output} lies inside of {folder}: its pictures would be scored too")
 
 
 def _make_folder(output: Path) -> None:

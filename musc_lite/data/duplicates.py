@@ -15,7 +15,20 @@ from scipy.ndimage import gaussian_filter
 from musc_lite.data.image_set import ImageSet
 from musc_lite.support.progress import progress_bar
 
-__all__ = ["Duplicates", "expand", "find_duplicates", "near_duplicates", "originals", "places", "warn_of_duplicates"]
+__all__ = [
+    "AT_LEAST",
+    "SIDE",
+    "Duplicates",
+    "duplicates_among",
+    "expand",
+    "find_duplicates",
+    "fine_structure",
+    "near_duplicates",
+    "originals",
+    "pairs_in_words",
+    "places",
+    "warn_of_duplicates",
+]
 
 # Photos by a fixed camera all look alike, so it is fine structure that is compared, what is left without blur. On 40
 # photos of boards and 59 of toys no two come above 0.95; saved again, smaller or brighter, none below 0.99.
@@ -57,16 +70,20 @@ def find_duplicates(images: ImageSet) -> Duplicates:
     >>> found.copy_of, found.alike
     (array([0, 0, 2]), [(0, 2)])
     """
-    digests, copy_of = [], np.arange(len(images))
-    first: dict[str, int] = {}  # digest: image
-    fine = np.zeros((len(images), SIDE * SIDE), np.float32)
+    digests, fine = [], np.zeros((len(images), SIDE * SIDE), np.float32)
     for i in progress_bar(range(len(images)), desc="looking for duplicates", unit="image", leave=False):
         digest, image = images.digest_and_image(i, AT_LEAST)
         digests.append(digest)
-        copy_of[i] = first.setdefault(digest, i)
-        if copy_of[i] == i:  # a copy's stays zero, which is like no other
-            fine[i] = _fine_structure(image)
-    return Duplicates(digests, copy_of, _alike(fine))
+        fine[i] = fine_structure(image)
+    return duplicates_among(digests, fine)
+
+
+def duplicates_among(digests: list[str], fine: np.ndarray) -> Duplicates:
+    """Find copies by N digests, and what is nearly the same by `fine_structure`: (N, SIDE²)."""
+    first: dict[str, int] = {}  # digest: image
+    copy_of = np.array([first.setdefault(digest, i) for i, digest in enumerate(digests)], dtype=int)
+    is_first = copy_of == np.arange(len(copy_of))
+    return Duplicates(digests, copy_of, _alike(fine * is_first[:, None]))  # zeros are like nothing
 
 
 def near_duplicates(images: ImageSet) -> list[tuple[int, int]]:
@@ -89,7 +106,7 @@ def near_duplicates(images: ImageSet) -> list[tuple[int, int]]:
     """
     fine = np.zeros((len(images), SIDE * SIDE), np.float32)
     for i in progress_bar(range(len(images)), desc="looking for near duplicates", unit="image", leave=False):
-        fine[i] = _fine_structure(images.digest_and_image(i, AT_LEAST)[1])
+        fine[i] = fine_structure(images.digest_and_image(i, AT_LEAST)[1])
     return _alike(fine)
 
 
@@ -102,7 +119,7 @@ def _alike(fine: np.ndarray) -> list[tuple[int, int]]:
     return pairs
 
 
-def _fine_structure(image: Image.Image) -> np.ndarray:
+def fine_structure(image: Image.Image) -> np.ndarray:
     """Reduce an image to what blur takes away from its small gray version: (SIDE²,), of unit length, 0 where flat."""
     small = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BICUBIC), dtype=np.float32)
     fine = (small - gaussian_filter(small, BLUR)).ravel()
@@ -147,19 +164,19 @@ def warn_of_duplicates(found: Duplicates, names: Sequence[str]) -> None:
     copies = [(first, i) for i, first in enumerate(found.copy_of.tolist()) if first != i]
     if copies:
         warnings.warn(
-            f"{len(copies)} images are copies of others, byte for byte: {_pairs(copies, names)}; each is scored once, "
-            "so that a defect does not hide behind its own copy",
+            f"{len(copies)} images are copies of others, byte for byte: {pairs_in_words(copies, names)}; each is "
+            "scored once, so that a defect does not hide behind its own copy",
             stacklevel=4,
         )
     if found.alike:
         warnings.warn(
-            f"{len(found.alike)} pairs of images are nearly the same: {_pairs(found.alike, names)}; a defect in both "
-            "finds itself in the other and passes for normal: keep one of each",
+            f"{len(found.alike)} pairs of images are nearly the same: {pairs_in_words(found.alike, names)}; a "
+            "defect in both finds itself in the other and passes for normal: keep one of each",
             stacklevel=4,
         )
 
 
-def _pairs(pairs: Sequence[tuple[int, int]], names: Sequence[str]) -> str:
+def pairs_in_words(pairs: Sequence[tuple[int, int]], names: Sequence[str]) -> str:
     """Write the first pairs as "b.jpg (of a.jpg), ... and 7 more"."""
     shown = ", ".join(f"{names[j]} (of {names[i]})" for i, j in pairs[:5])
     return shown + (f" and {len(pairs) - 5} more" if len(pairs) > 5 else "")

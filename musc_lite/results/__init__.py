@@ -2,5 +2,5 @@
 
 import lazy_loader
 
-MODULES = ["exports", "metrics", "plots", "report", "scores"]
+MODULES = ["contact_sheet", "exports", "metrics", "plots", "report", "scores"]
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submodules=MODULES)
