@@ -20,6 +20,7 @@ QUICK = {
     "test_datasets",
     "test_duplicates",
     "test_images",
+    "test_inspection",
     "test_layout",
     "test_log",
     "test_maps",

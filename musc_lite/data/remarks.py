@@ -181,20 +181,20 @@ def remarks_on_sizes(sizes: np.ndarray, names: Sequence[str]) -> list[Remark]:
     --------
     >>> for remark in remarks_on_sizes(np.array([[60, 40]] * 9 + [[40, 60]]), list("abcdefghij")):
     ...     print(remark)
-    1 of 10 images upright, the others not: j; turn them as the others lie
+    1 of 10 images upright, the others not: j; turn them if the product lies turned, or crop all to one shape
     """
     width, height = np.asarray(sizes, dtype=float).T
     is_upright, is_lying = height > UPRIGHT * width, width > UPRIGHT * height
     most_lie = is_lying.sum() >= is_upright.sum()
-    is_turned = (is_upright if most_lie else is_lying) & bool(is_upright.any() and is_lying.any())
     shape, length = np.maximum(width, height) / np.minimum(width, height), np.sqrt(width * height)
-    low, high = shape.min(), shape.max()
+    has_other_shape, (low, high) = _is_apart(shape, SHAPE), (shape.min(), shape.max())
+    is_turned = (is_upright if most_lie else is_lying) & ~has_other_shape
     turned = "upright, the others not" if most_lie else "lying, the others upright"
     squeezed = f"all become squares: crop to one shape, or score shapes apart (sides from {low:.2f} to {high:.2f} : 1)"
     lengths = "give all the same size: enlarged images look blurred beside reduced ones"
     found = [
-        _remark("turned", names, is_turned, turned, "turn them as the others lie"),
-        _remark("shape", names, _is_apart(shape, SHAPE), "of another shape than most", squeezed),
+        _remark("turned", names, is_turned, turned, "turn them if the product lies turned, or crop all to one shape"),
+        _remark("shape", names, has_other_shape, "of another shape than most", squeezed),
         _remark("size", names, _is_apart(length, SIZE), "of another size than most, by half or twice", lengths),
     ]
     return [remark for remark in found if remark]

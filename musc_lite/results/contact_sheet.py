@@ -22,7 +22,7 @@ COLORS = {
     "color": "#009E73",
     "camera": "#009E73",
 }
-OTHER = "#E69F00"  # turned, shape, size
+OTHER = "#A66F00"  # turned, shape, size: their orange, dark enough for letters
 
 
 def contact_sheet(inspection: Inspection, max_images: int = 60, columns: int = 10) -> Image.Image:

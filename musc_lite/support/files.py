@@ -8,13 +8,14 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from musc_lite.support.errors import DataNotFoundError, FileWriteError
+
+if TYPE_CHECKING:  # who writes a picture waits for no torch
+    from torch import Tensor
 
 __all__ = ["atomic_path", "make_folder", "not_written", "read_tensors", "remove_leftovers", "write_tensors"]
 
@@ -67,7 +68,7 @@ def remove_leftovers(folder: Path) -> None:
                     partial.unlink()
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], kind: str, about: str) -> None:
+def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", kind: str, about: str) -> None:
     """Write tensors and a text about them to one safetensors file, complete or not at all.
 
     Parameters
@@ -79,6 +80,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], kind: str, about: s
     about : str
         JSON.
     """
+    from safetensors.torch import save_file
+
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     metadata = {kind: about, "crc32": _checksum(tensors, kind, about)}
     with atomic_path(path) as partial:
@@ -88,7 +91,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], kind: str, about: s
         partial.chmod(rights)
 
 
-def read_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict]:
+def read_tensors(path: str | Path, kind: str) -> "tuple[dict[str, Tensor], dict]":
     """Read what `write_tensors` wrote; the file can hold numbers and text only, so a stranger's can run no code.
 
     Returns
@@ -116,8 +119,10 @@ def read_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict]:
         ) from error
 
 
-def _checksum(tensors: Mapping[str, Tensor], kind: str, about: str) -> str:
+def _checksum(tensors: "Mapping[str, Tensor]", kind: str, about: str) -> str:
     """CRC-32 over all, names and shapes too: against accidents; no proof of who wrote it."""
+    import torch
+
     crc = zlib.crc32(f"{kind} {about}".encode())
     for name in sorted(tensors):
         tensor = tensors[name]
