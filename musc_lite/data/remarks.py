@@ -29,7 +29,8 @@ EXPOSURE = 0.6  # of the median brightness, or of the median distance to white
 EXPOSURE_LEVELS = 30.0  # by which the brighter parts must be darker too, or the darker parts brighter
 LEAST_SPREAD = 4.0  # gray levels
 # `blur_effect` is 0.2 to 0.5 in the median; sharp photos end 0.15 and 3.5 deviations above it (bricks, tiles). Under a
-# Gaussian of 1/100 of the side (2 pixels in 224) they begin at 0.23 and 6.2, and 4 of 4 are found in each set; one of 1/200 often is not.
+# Gaussian of 1/100 of the side (2 pixels in 224) they begin at 0.23 and 6.2, and 4 of 4 are found in each set; one of
+# 1/200 often is not.
 BLUR, BLUR_DEVIATION, LEAST_BLUR_SPREAD = 0.15, 4.0, 0.01
 CHROMA = 3.0  # gray levels between channels; tiles have 0, gravel, the grayest in color, 4 to 12
 SHAPE = 1.1  # ratio of side ratios: above, an image is squeezed otherwise than the others
