@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import psutil  # ipykernel brings it
 import pytest
 from jupyter_client import BlockingKernelClient
@@ -223,6 +224,67 @@ def test_dark_theme_is_readable(lab, page):
     keep(page, "patch_explorer_dark")
     color = page.locator(".musc-tiles figcaption").first.evaluate("node => getComputedStyle(node).color")
     assert min(int(part) for part in color.strip("rgba()").split(",")[:3]) > 180
+
+
+def drag(page, frame, begin, end):
+    """Press the mouse at one share of a frame, in two moves go to another, and let go."""
+    for k, (x, y) in enumerate((begin, (np.add(begin, end) / 2), end)):
+        page.mouse.move(frame["x"] + x * frame["width"], frame["y"] + y * frame["height"])
+        if k == 0:
+            page.mouse.down()
+    page.mouse.up()
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_region_picker_follows_mouse_and_keys(lab, page, theme):
+    (lab["settings"] / "themes.jupyterlab-settings").write_text(json.dumps({"theme": theme}))
+    photos = lab["folder"] / "photos"
+    photos.mkdir(exist_ok=True)
+    for k, picture in enumerate(planted_textures("brick", n_images=3, n_defective=1)):
+        picture.crop((0, 0, 200, 120)).save(photos / f"{k}.jpg")
+    prepare = "from musc_lite.widgets import RegionPicker\npicker = RegionPicker('photos')\npicker"
+    run_all(page, lab, [prepare], f"region_{theme[-4:].strip()}")
+    photo, words = page.locator(".musc-region-photo img"), page.locator(".musc-region-words")
+    words.get_by_text("whole photo: 200 x 120 pixels").wait_for()
+    frame = photo.bounding_box()
+    assert frame["width"] / frame["height"] == pytest.approx(200 / 120, abs=0.01)
+
+    def region_becomes(expected):
+        wait_for(lambda: in_kernel(lab, "picker.region") == pytest.approx(expected, abs=0.005), 10)
+
+    drag(page, frame, (0.7, 0.8), (0.3, 0.2))  # upward: the corners are put in order
+    region_becomes((0.3, 0.2, 0.7, 0.8))
+    words.get_by_text("24.").wait_for()
+    assert words.inner_text() == in_kernel(lab, "picker.sentence")
+    keep(page, f"region_picker_{theme[-5:].strip().lower()}")
+    drag(page, frame, (0.5, 0.5), (0.6, 0.4))  # inside: moves
+    region_becomes((0.4, 0.1, 0.8, 0.7))
+    drag(page, frame, (0.8, 0.7), (0.9, 0.95))  # a corner
+    region_becomes((0.4, 0.1, 0.9, 0.95))
+    drag(page, frame, (0.4, 0.5), (0.2, 0.9))  # an edge: moves one way only
+    region_becomes((0.2, 0.1, 0.9, 0.95))
+    drag(page, frame, (0.6, 0.5), (1.5, 0.5))  # not farther than the photo
+    region_becomes((0.3, 0.1, 1, 0.95))
+    drag(page, frame, (0.1, 0.5), (0.1, 0.5))  # a click is no rectangle
+    box = page.locator(".musc-region-box")
+    box.press("ArrowLeft")
+    box.press("Shift+ArrowUp")
+    region_becomes((0.29, 0.1, 0.99, 0.94))
+    drag(page, frame, (0.05, 0.1), (0.25, 0.9))  # outside: another one
+    region_becomes((0.05, 0.1, 0.25, 0.9))
+    page.get_by_role("button", name="next photo").click()
+    page.wait_for_function("document.querySelector('.musc-region img').alt === '1.jpg'")
+    assert in_kernel(lab, "picker.image") == 1
+    in_kernel(lab, "picker.set_trait('region', (0.5, 0.0, 1.0, 0.5))")
+    wait_for(lambda: abs(box.bounding_box()["x"] - frame["x"] - frame["width"] / 2) < 2, 10)
+    page.get_by_role("button", name="whole photo").click()
+    words.get_by_text("whole photo: 200 x 120 pixels").wait_for()
+    assert in_kernel(lab, "picker.region") == (0, 0, 1, 1)
+    color = words.evaluate("node => getComputedStyle(node).color")
+    brightness = [int(part) for part in color.strip("rgba()").split(",")[:3]]
+    assert min(brightness) > 180 if theme.endswith("Dark") else max(brightness) < 80
+    assert page.errors == []
+    assert page.outside == []
 
 
 def in_notebook(lab, explorer, expression):
