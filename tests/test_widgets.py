@@ -1,6 +1,7 @@
 """Explorers give the library's answers, refuse bad values, and show a picture where no kernel runs."""
 
 import copy
+import dataclasses
 import io
 import json
 import subprocess
@@ -33,6 +34,7 @@ from musc_lite.widgets import (
 from musc_lite.widgets.chart import Chart, histogram
 from musc_lite.widgets.similarity_counts import N_BARS, count_edges
 from musc_lite.widgets.threshold import precision_recall_stairs
+from musc_lite.widgets.tiles import Tiles
 
 EXPLORERS = [
     PatchExplorer,
@@ -482,6 +484,44 @@ def test_static_picture_stands_in_where_no_kernel_runs(kind, detector):
     assert data["text/plain"] == f"{kind.__name__}(7 images)"
     assert {"image/png", "application/vnd.jupyter.widget-view+json"} <= set(data)
     json.dumps(data)
+
+
+@pytest.fixture(scope="module", params=[(4, 16), (16, 4)], ids=str)
+def oblong(request, detector):
+    """The detector as if its 64 patches lay on a grid that is not square."""
+    h, w = request.param
+    oblong = copy.copy(detector)
+    oblong.features_ = dataclasses.replace(detector.features_, grid=(h, w), image_size=(14 * h, 14 * w))
+    scores = detector.patch_scores_.mean(axis=(0, 1))
+    oblong.anomaly_maps_ = musc_lite.upsample_maps(scores, (h, w), (14 * h, 14 * w)).numpy()
+    return oblong
+
+
+@each_explorer
+def test_grids_need_not_be_square(kind, oblong):
+    explorer = kind(oblong)
+    h, w = explorer.grid
+    for tiles in (part for part in vars(explorer).values() if isinstance(part, Tiles)):
+        assert tiles.grid == (h, w)
+        for picture in tiles.pictures:
+            width, height = Image.open(io.BytesIO(picture)).size
+            assert max(width, height) == tiles.size
+            assert width * h == height * w
+    masks = oblong.images_.masks((14 * h, 14 * w))
+    last = masks[:, 14 * (h - 1) :, 14 * (w - 1) :].mean(axis=(1, 2)) > 0.5
+    np.testing.assert_array_equal(explorer.defective_patches[:, -1], last)
+    assert explorer.static_png()
+
+
+@each_explorer
+def test_explorers_show_what_the_backbone_saw(kind, detector, monkeypatch):
+    """Pictures and figures come from `seen`, so that a detector of a region shows its region."""
+    monkeypatch.delattr(musc_lite.ImageSet, "__getitem__")
+    monkeypatch.setattr(kind, "seen", lambda self, i: Image.new("RGB", (30, 20), "teal"))
+    monkeypatch.setattr(kind, "seen_mask", lambda self, i: np.zeros((20, 30), bool))
+    monkeypatch.setattr(kind, "defective_patches", None)
+    monkeypatch.setattr(musc_lite.ImageSet, "masks", lambda self, size: None)
+    assert kind(detector).static_png()
 
 
 @pytest.mark.parametrize("missing", ["ipywidgets", "anywidget"])

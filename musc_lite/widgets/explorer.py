@@ -7,6 +7,7 @@ import ipywidgets
 import numpy as np
 import traitlets
 from numpy.typing import ArrayLike
+from PIL import Image
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -15,11 +16,12 @@ from musc_lite.data.image_set import ImageSet
 from musc_lite.detector import Detector
 from musc_lite.results.plots import COLORS, KINDS, outlined
 from musc_lite.scorers.base import Context
+from musc_lite.stages.maps import patch_shares
 from musc_lite.support.parameters import parse_bytes
 from musc_lite.widgets.chart import histogram
 from musc_lite.widgets.kept import Kept
 from musc_lite.widgets.shown import Shown
-from musc_lite.widgets.tiles import jpeg
+from musc_lite.widgets.tiles import fitted, jpeg
 
 __all__ = ["Explorer", "FeatureExplorer", "row"]
 
@@ -80,12 +82,20 @@ class Explorer(Shown, ipywidgets.VBox):
         """Give the aggregated tokens (N, M, C) of the s-th layer at degree r, kept as long as there is room."""
         return self.kept.get(("tokens", s, r), lambda: self.detector.aggregated_tokens(s, r))
 
+    def seen(self, i: int) -> Image.Image:
+        """Give the part of image i that the backbone saw."""
+        return self.images[i]
+
+    def seen_mask(self, i: int) -> np.ndarray:
+        """Give the mask (H, W) of what `seen` gives, all False where there is none."""
+        return self.images.mask(i)
+
     def picture(self, i: int, size: int) -> bytes:
-        """Give image i as a JPEG with the outline of its true defect, made once."""
+        """Give image i in the shape of the grid, so many pixels long, as a JPEG with its true defect outlined."""
         if (i, size) not in self._pictures:
-            image, mask = self.images[i], self.images.mask(i)
-            image = image if mask is None else outlined(image.resize((size, size)), mask)
-            self._pictures[i, size] = jpeg(image, (size, size))
+            h, w = self.grid
+            shape = fitted(w, h, size)
+            self._pictures[i, size] = jpeg(outlined(self.seen(i).resize(shape), self.seen_mask(i)), shape)
         return self._pictures[i, size]
 
     def thumbnails(self) -> list[bytes]:
@@ -106,11 +116,8 @@ class Explorer(Shown, ipywidgets.VBox):
     @cached_property
     def defective_patches(self) -> np.ndarray | None:
         """Which patches lie mostly on a defect, (N, M) bool; None without masks."""
-        size, (h, w) = self.detector.features_.image_size, self.grid
-        masks = self.images.masks(size)
-        if masks is None:
-            return None
-        return masks.reshape(-1, h, size // h, w, size // w).mean(axis=(2, 4)).reshape(-1, h * w) > 0.5
+        masks = self.images.masks(self.detector.anomaly_maps_.shape[1:])
+        return None if masks is None else patch_shares(masks, self.grid) > 0.5
 
     def histograms(self, values: ArrayLike, defective: ArrayLike | None, bins: int | ArrayLike = 30) -> list[dict]:
         """Make the entries of a chart: how values (n,) are distributed, normal against defective where it is known."""

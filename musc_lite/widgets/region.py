@@ -130,8 +130,8 @@ def in_words(region: Region, size: tuple[int, int]) -> str:
 
     Examples
     --------
-    >>> in_words((0.25, 0.5, 0.75, 0.999), (2000, 1334))
-    'region (0.25, 0.5, 0.75, 0.999): 1000 x 666 of 2000 x 1334 pixels, 25.0% of the photo'
+    >>> in_words((0.25, 0.5, 0.75, 0.875), (2000, 1334))
+    'region (0.25, 0.5, 0.75, 0.875): 1000 x 500 of 2000 x 1334 pixels, 18.8% of the photo'
     >>> in_words(WHOLE, (2000, 1334))
     'whole photo: 2000 x 1334 pixels'
     """

@@ -27,9 +27,9 @@ class Tiles(anywidget.AnyWidget):
         of it where it is too long; "layer", RGBA bytes for each patch (`colored_layer`); "marks", pairs of a patch and
         its color; "frame", a color.
     grid : (int, int)
-        Rows and columns of patches.
+        Rows and columns of patches; pictures are drawn in its shape.
     size : int
-        Side of each picture on the screen, in pixels.
+        Longer side of each picture on the screen, in pixels.
     label : str
         What a screen reader says about the pictures as a whole.
     clickable : bool
