@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import psutil  # ipykernel brings it
 import pytest
 from jupyter_client import BlockingKernelClient
@@ -223,6 +224,105 @@ def test_dark_theme_is_readable(lab, page):
     keep(page, "patch_explorer_dark")
     color = page.locator(".musc-tiles figcaption").first.evaluate("node => getComputedStyle(node).color")
     assert min(int(part) for part in color.strip("rgba()").split(",")[:3]) > 180
+
+
+def drag(page, frame, begin, end):
+    """Press the mouse at one share of a frame, in two moves go to another, and let go."""
+    for k, (x, y) in enumerate((begin, (np.add(begin, end) / 2), end)):
+        page.mouse.move(frame["x"] + x * frame["width"], frame["y"] + y * frame["height"])
+        if k == 0:
+            page.mouse.down()
+    page.mouse.up()
+
+
+@pytest.mark.parametrize("theme", ["Light", "Dark"])
+def test_region_picker_follows_mouse_and_keys(lab, page, theme):
+    (lab["settings"] / "themes.jupyterlab-settings").write_text(json.dumps({"theme": f"JupyterLab {theme}"}))
+    photos = lab["folder"] / "photos"
+    photos.mkdir(exist_ok=True)
+    for k, picture in enumerate(planted_textures("brick", n_images=3, n_defective=1)):
+        picture.crop((0, 0, 200, 120)).save(photos / f"{k}.jpg")
+    prepare = "from musc_lite.widgets import RegionPicker\npicker = RegionPicker('photos')\npicker"
+    run_all(page, lab, [prepare], f"region_{theme.lower()}")
+    photo, words = page.locator(".musc-region-photo img"), page.locator(".musc-region-words")
+    words.get_by_text("whole photo: 200 x 120 pixels").wait_for()
+    frame = photo.bounding_box()
+    assert frame["width"] / frame["height"] == pytest.approx(200 / 120, abs=0.01)
+
+    def region_becomes(expected):
+        wait_for(lambda: in_kernel(lab, "picker.region") == pytest.approx(expected, abs=0.005), 10)
+
+    drag(page, frame, (0.7, 0.8), (0.3, 0.2))  # upward: the corners are put in order
+    region_becomes((0.3, 0.2, 0.7, 0.8))
+    words.get_by_text("24.").wait_for()
+    assert words.inner_text() == in_kernel(lab, "picker.sentence")
+    keep(page, f"region_picker_{theme.lower()}")
+    drag(page, frame, (0.5, 0.5), (0.6, 0.4))  # inside: moves
+    region_becomes((0.4, 0.1, 0.8, 0.7))
+    drag(page, frame, (0.8, 0.7), (0.9, 0.95))  # a corner
+    region_becomes((0.4, 0.1, 0.9, 0.95))
+    drag(page, frame, (0.4, 0.5), (0.2, 0.9))  # an edge: moves one way only
+    region_becomes((0.2, 0.1, 0.9, 0.95))
+    drag(page, frame, (0.6, 0.5), (1.5, 0.5))  # not farther than the photo
+    region_becomes((0.3, 0.1, 1, 0.95))
+    drag(page, frame, (0.1, 0.5), (0.1, 0.5))  # a click is no rectangle
+    box = page.locator(".musc-region-box")
+    box.press("ArrowLeft")
+    box.press("Shift+ArrowUp")
+    region_becomes((0.29, 0.1, 0.99, 0.94))
+    drag(page, frame, (0.05, 0.1), (0.25, 0.9))  # outside: another one
+    region_becomes((0.05, 0.1, 0.25, 0.9))
+    page.get_by_role("button", name="next photo").click()
+    page.wait_for_function("document.querySelector('.musc-region img').alt === '1.jpg'")
+    assert in_kernel(lab, "picker.image") == 1
+    in_kernel(lab, "picker.set_trait('region', (0.5, 0.0, 1.0, 0.5))")
+    wait_for(lambda: abs(box.bounding_box()["x"] - frame["x"] - frame["width"] / 2) < 2, 10)
+    page.get_by_role("button", name="whole photo").click()
+    words.get_by_text("whole photo: 200 x 120 pixels").wait_for()
+    assert in_kernel(lab, "picker.region") == (0, 0, 1, 1)
+    color = words.evaluate("node => getComputedStyle(node).color")
+    brightness = [int(part) for part in color.strip("rgba()").split(",")[:3]]
+    assert min(brightness) > 180 if theme == "Dark" else max(brightness) < 80
+    assert page.errors == []
+    assert page.outside == []
+
+
+def test_pictures_of_an_oblong_grid_are_drawn_in_its_shape(lab, page):
+    make = """
+from PIL import Image
+from musc_lite.widgets.tiles import Tiles, jpeg
+def show(grid):
+    h, w = grid
+    tiles = Tiles(grid=grid, size=240, pictures=[jpeg(Image.new("RGB", (40, 40), "teal"), (240, 240))])
+    def pick(tile, patch):
+        tiles.picked = patch
+        tiles.tiles = [{"picture": 0, "title": f"patch {patch}", "marks": [[patch, "red"]], "layer": layer}]
+    layer = bytes(k for patch in range(h * w) for k in (0, 0, 250 if patch % w == w - 1 else 0, 255))
+    tiles.on_pick(pick)
+    pick(0, 0)
+    return tiles
+wide, high = show((2, 6)), show((6, 2))
+"""
+    run_all(page, lab, [make, "wide", "high"], "oblong")
+    for k, (name, grid) in enumerate({"wide": (2, 6), "high": (6, 2)}.items()):
+        output = page.locator(".musc-tiles").nth(k)
+        canvas = output.locator("canvas")
+        box = canvas.bounding_box()
+        assert (box["height"], box["width"]) == (40 * grid[0], 40 * grid[1])
+        click_patch(page, canvas, 9, grid)
+        output.get_by_text("patch 9").wait_for()
+        canvas.press("ArrowRight")  # patch 9 is in the middle of the wide one, at the right end of the high one
+        output.get_by_text(f"patch {10 if name == 'wide' else 9}").wait_for()
+        canvas.press("ArrowUp")
+        expected = {"wide": 4, "high": 7}[name]
+        output.get_by_text(f"patch {expected}").wait_for()
+        assert in_kernel(lab, f"{name}.picked") == expected
+        last_column = [box["width"] - 20, box["height"] - 20]
+        pixel = "(node, at) => [...node.getContext('2d').getImageData(...at, 1, 1).data]"
+        assert canvas.evaluate(pixel, last_column) == [0, 0, 250, 255]
+        assert canvas.evaluate(pixel, [last_column[0] - 40, last_column[1]]) == [0, 0, 0, 255]
+    keep(page, "oblong")
+    assert page.errors == []
 
 
 def in_notebook(lab, explorer, expression):

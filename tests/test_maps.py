@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musc_lite import image_scores_from_maps, upsample_maps
+from musc_lite import image_scores_from_maps, patch_shares, upsample_maps
 
 
 def test_maps_and_scores_agree_with_the_published_code(golden):
@@ -29,3 +29,21 @@ def test_corners_and_range_are_kept(h, w, seed):
 def test_bad_shape():
     with pytest.raises(ValueError, match=r"2 \* 3 patches"):
         upsample_maps(np.zeros((1, 5)), (2, 3), 14)
+
+
+@given(grid=st.tuples(st.integers(1, 4), st.integers(1, 4)), patch=st.tuples(st.integers(1, 3), st.integers(1, 3)))
+def test_patch_shares_are_the_means_of_the_patches(grid, patch):
+    (h, w), (height, width) = grid, patch
+    masks = np.random.default_rng(0).random((2, h * height, w * width)) > 0.5
+    shares = patch_shares(masks, grid)
+    assert shares.shape == (2, h * w)
+    for m in range(h * w):
+        top, left = m // w * height, m % w * width
+        inside = masks[:, top : top + height, left : left + width]
+        np.testing.assert_allclose(shares[:, m], inside.mean(axis=(1, 2)))
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 11), (1, 7, 10), (6, 10)])
+def test_masks_that_the_grid_does_not_divide(shape):
+    with pytest.raises(ValueError, match="3 x 5 patches"):
+        patch_shares(np.zeros(shape, bool), (3, 5))

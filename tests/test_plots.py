@@ -5,7 +5,7 @@ import torch
 from matplotlib.figure import Figure
 
 from musc_lite.results import plots
-from musc_lite.results.plots import COLORS, color_range, overlay, plot_anomaly_map, plot_ranking
+from musc_lite.results.plots import COLORS, color_range, overlay, plot_anomaly_map, plot_gallery, plot_ranking
 
 
 @pytest.fixture
@@ -59,6 +59,19 @@ def test_the_map_is_stretched_over_the_image():
     assert found.dtype == np.uint8
     assert found[:, 34:].min(axis=(0, 1)).max() > 100
     assert found[:, :20].max() == 0
+
+
+def test_maps_need_not_be_square():
+    hot = np.zeros((2, 30, 50))
+    hot[0, :10, 40:] = 1
+    gray = np.full((60, 100, 3), 128, np.uint8)
+    found = overlay(gray, hot[0], 0, 1)
+    assert np.abs(found[:18, 82:].astype(int) - 128).min() > 0  # above, at the right
+    np.testing.assert_array_equal(found[22:], gray[22:])
+    np.testing.assert_array_equal(found[:, :78], gray[:, :78])
+    axes = plot_gallery([gray, gray], hot, [1.0, 0.0], masks=hot > 0)
+    assert [ax.images[0].get_array().shape for ax in axes.flat] == [(60, 100, 3)] * 2
+    plt.close()
 
 
 def test_plots_draw_on_the_given_axes(ax):

@@ -1,6 +1,7 @@
 """Explorers give the library's answers, refuse bad values, and show a picture where no kernel runs."""
 
 import copy
+import dataclasses
 import io
 import json
 import subprocess
@@ -25,6 +26,7 @@ from musc_lite.widgets import (
     IntervalExplorer,
     NeighborhoodExplorer,
     PatchExplorer,
+    RegionPicker,
     RescoringExplorer,
     SimilarityCounts,
     ThresholdExplorer,
@@ -32,6 +34,7 @@ from musc_lite.widgets import (
 from musc_lite.widgets.chart import Chart, histogram
 from musc_lite.widgets.similarity_counts import N_BARS, count_edges
 from musc_lite.widgets.threshold import precision_recall_stairs
+from musc_lite.widgets.tiles import Tiles
 
 EXPLORERS = [
     PatchExplorer,
@@ -348,6 +351,101 @@ class TestThresholdExplorer:
         assert "images are called defective" in explorer._text.value
 
 
+class TestRegionPicker:
+    @pytest.fixture
+    def photos(self):
+        return [np.full((100, 200, 3), 200, np.uint8), np.full((90, 30, 3), 200, np.uint8)]
+
+    def test_begins_with_the_whole_photo(self, photos):
+        picker = RegionPicker(photos)
+        assert picker.region == (0, 0, 1, 1)
+        assert picker.sentence == "whole photo: 200 x 100 pixels"
+
+    def test_region_is_set_and_said(self, photos):
+        picker = RegionPicker(photos, region=[0, 0.25, 0.5, 1])
+        assert picker.region == (0, 0.25, 0.5, 1)
+        assert picker.sentence == "region (0, 0.25, 0.5, 1): 100 x 75 of 200 x 100 pixels, 37.5% of the photo"
+        picker.region = (0.1, 0.2, 0.3, 0.4)
+        assert picker.sentence.startswith("region (0.1, 0.2, 0.3, 0.4): 40 x 20 of")
+
+    @pytest.mark.parametrize(
+        "region",
+        [
+            (0.5, 0, 0.5, 1),
+            (0.6, 0, 0.5, 1),
+            (0, 0.7, 1, 0.2),
+            (-0.1, 0, 1, 1),
+            (0, 0, 1, 1.01),
+            (0, 0, float("nan"), 1),
+            (0, 0, 1),
+            ("0", 0, 1, 1),
+            None,
+        ],
+        ids=str,
+    )
+    def test_bad_regions_are_refused_and_change_nothing(self, photos, region):
+        picker = RegionPicker(photos, region=(0, 0, 0.5, 0.5))
+        before = picker.sentence
+        with pytest.raises(traitlets.TraitError, match="region"):
+            picker.region = region
+        assert (picker.region, picker.sentence) == ((0, 0, 0.5, 0.5), before)
+        if region is not None:  # which is the whole photo here
+            with pytest.raises(traitlets.TraitError, match="region"):
+                RegionPicker(photos, region=region)
+
+    def test_pictures_are_small_keep_their_shape_and_are_made_when_they_are_shown(self, tmp_path):
+        for name, size in (("a.png", (900, 300)), ("b.png", (300, 900)), ("c.png", (50, 40))):
+            Image.new("RGB", size, "teal").save(tmp_path / name)
+        picker = RegionPicker(tmp_path)
+        (tmp_path / "c.png").unlink()  # nobody looked at it yet
+        assert picker.names == ["a.png", "b.png", "c.png"]
+        assert Image.open(io.BytesIO(picker.picture)).size == (640, 213)
+        picker.image = 1
+        assert Image.open(io.BytesIO(picker.picture)).size == (213, 640)
+        assert picker.sentence == "whole photo: 300 x 900 pixels"
+        with pytest.raises(traitlets.TraitError, match="the batch has 3"):
+            picker.image = 3
+        assert picker.image == 1
+
+    def test_photo_that_cannot_be_read_says_so_and_the_next_is_seen(self, tmp_path):
+        for name in ("a.png", "b.png"):
+            Image.new("RGB", (60, 40), "teal").save(tmp_path / name)
+        images = musc_lite.load_folder(tmp_path)
+        (tmp_path / "a.png").write_bytes(b"no picture")
+        picker = RegionPicker(images)
+        assert "a.png" in picker.sentence
+        assert picker.picture == b""
+        assert picker.static_png()
+        picker.region = (0, 0, 0.5, 1)
+        assert "a.png" in picker.sentence
+        picker.image = 1
+        assert picker.sentence.startswith("region (0, 0, 0.5, 1): 30 x 40 of 60 x 40 pixels")
+
+    def test_browser_moves_the_rectangle_and_turns_the_photos(self, photos):
+        picker = RegionPicker(photos)
+        state = {"region": [0, 0.25, 0.5, 1], "image": 1}
+        picker._handle_msg({"content": {"data": {"method": "update", "state": state}}, "buffers": []})
+        assert picker.region == (0.0, 0.25, 0.5, 1.0)
+        assert picker.sentence == "region (0, 0.25, 0.5, 1): 15 x 68 of 30 x 90 pixels, 37.5% of the photo"
+        assert Image.open(io.BytesIO(picker.picture)).size == (213, 640)
+
+    def test_needs_photos(self, photos):
+        with pytest.raises(ValueError, match="at least 1"):
+            RegionPicker(musc_lite.from_arrays(photos).subset([]))
+
+    def test_static_picture_dims_what_lies_outside(self, photos):
+        picker = RegionPicker(photos, region=(0, 0, 0.5, 1))
+        picture = np.asarray(Image.open(io.BytesIO(picker.static_png())).convert("L"))
+        row = picture[int(0.6 * len(picture))]
+        assert row[int(0.25 * len(row))] == pytest.approx(200, abs=6)
+        assert row[int(0.75 * len(row))] == pytest.approx(80, abs=6)
+        bundle = picker._repr_mimebundle_()
+        data = bundle[0] if isinstance(bundle, tuple) else bundle
+        assert data["text/plain"] == "RegionPicker(2 images)"
+        assert {"image/png", "application/vnd.jupyter.widget-view+json"} <= set(data)
+        json.dumps(data)
+
+
 @each_explorer
 def test_needs_a_fitted_detector(kind):
     with pytest.raises(NotFittedError):
@@ -386,6 +484,44 @@ def test_static_picture_stands_in_where_no_kernel_runs(kind, detector):
     assert data["text/plain"] == f"{kind.__name__}(7 images)"
     assert {"image/png", "application/vnd.jupyter.widget-view+json"} <= set(data)
     json.dumps(data)
+
+
+@pytest.fixture(scope="module", params=[(4, 16), (16, 4)], ids=str)
+def oblong(request, detector):
+    """The detector as if its 64 patches lay on a grid that is not square."""
+    h, w = request.param
+    oblong = copy.copy(detector)
+    oblong.features_ = dataclasses.replace(detector.features_, grid=(h, w), image_size=(14 * h, 14 * w))
+    scores = detector.patch_scores_.mean(axis=(0, 1))
+    oblong.anomaly_maps_ = musc_lite.upsample_maps(scores, (h, w), (14 * h, 14 * w)).numpy()
+    return oblong
+
+
+@each_explorer
+def test_grids_need_not_be_square(kind, oblong):
+    explorer = kind(oblong)
+    h, w = explorer.grid
+    for tiles in (part for part in vars(explorer).values() if isinstance(part, Tiles)):
+        assert tiles.grid == (h, w)
+        for picture in tiles.pictures:
+            width, height = Image.open(io.BytesIO(picture)).size
+            assert max(width, height) == tiles.size
+            assert width * h == height * w
+    masks = oblong.images_.masks((14 * h, 14 * w))
+    last = masks[:, 14 * (h - 1) :, 14 * (w - 1) :].mean(axis=(1, 2)) > 0.5
+    np.testing.assert_array_equal(explorer.defective_patches[:, -1], last)
+    assert explorer.static_png()
+
+
+@each_explorer
+def test_explorers_show_what_the_backbone_saw(kind, detector, monkeypatch):
+    """Pictures and figures come from `seen`, so that a detector of a region shows its region."""
+    monkeypatch.delattr(musc_lite.ImageSet, "__getitem__")
+    monkeypatch.setattr(kind, "seen", lambda self, i: Image.new("RGB", (30, 20), "teal"))
+    monkeypatch.setattr(kind, "seen_mask", lambda self, i: np.zeros((20, 30), bool))
+    monkeypatch.setattr(kind, "defective_patches", None)
+    monkeypatch.setattr(musc_lite.ImageSet, "masks", lambda self, size: None)
+    assert kind(detector).static_png()
 
 
 @pytest.mark.parametrize("missing", ["ipywidgets", "anywidget"])

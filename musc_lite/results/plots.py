@@ -86,7 +86,7 @@ def overlay(image: Image.Image | ArrayLike, anomaly_map: ArrayLike, low: float, 
     image : PIL image or (H', W', 3) array of uint8
         Of any size and shape.
     anomaly_map : (H, W)
-        Stretched over the image: the backbone saw the image as a square.
+        Stretched over the image: the backbone may have seen it in another shape.
     low, high : float
         Color scale, usually `color_range` of the whole batch.
 

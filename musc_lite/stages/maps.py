@@ -3,11 +3,12 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from musc_lite.support.part import Part
 
-__all__ = ["MaxPooling", "image_scores_from_maps", "upsample_maps"]
+__all__ = ["MaxPooling", "image_scores_from_maps", "patch_shares", "upsample_maps"]
 
 
 def upsample_maps(
@@ -61,6 +62,38 @@ def image_scores_from_maps(maps: Tensor | np.ndarray) -> Tensor:
     tensor([0.7000], dtype=torch.float64)
     """
     return torch.as_tensor(maps).amax(dim=(-2, -1))
+
+
+def patch_shares(masks: ArrayLike, grid: tuple[int, int]) -> np.ndarray:
+    """Give the defective share of each patch.
+
+    Parameters
+    ----------
+    masks : (N, H, W) bool
+        True where defective; H and W are multiples of h and w.
+    grid : (h, w)
+        Rows and columns of patches.
+
+    Returns
+    -------
+    ndarray (N, M)
+        From 0 to 1, row by row of the grid.
+
+    Examples
+    --------
+    >>> masks = np.zeros((1, 2, 6), dtype=bool)
+    >>> masks[0, 0, 3:] = True
+    >>> patch_shares(masks, grid=(1, 3))
+    array([[0.  , 0.25, 0.5 ]])
+    """
+    masks, (h, w) = np.asarray(masks), grid
+    if masks.ndim != 3 or masks.shape[1] % h or masks.shape[2] % w:
+        raise ValueError(
+            f"masks need the shape (images, a multiple of {h} rows, of {w} columns) for a grid of {h} x {w} patches, "
+            f"got {masks.shape}"
+        )
+    n, height, width = masks.shape
+    return masks.reshape(n, h, height // h, w, width // w).mean(axis=(2, 4)).reshape(n, h * w)
 
 
 class MaxPooling(Part):

@@ -1,6 +1,7 @@
 """Explorers: touch a patch, an interval, a threshold, and see what it changes; one explorer a stage.
 
-Each takes a fitted detector, `PatchExplorer(detector)`, and shows itself as the last line of a notebook cell.
+Each takes a fitted detector, `PatchExplorer(detector)`, and shows itself as the last line of a notebook cell. Before
+any of them, `RegionPicker(images)` chooses the part of the photos to look at.
 """
 
 try:
@@ -15,6 +16,7 @@ from musc_lite.widgets.app import App
 from musc_lite.widgets.interval import IntervalExplorer
 from musc_lite.widgets.neighborhood import NeighborhoodExplorer
 from musc_lite.widgets.patch_explorer import PatchExplorer
+from musc_lite.widgets.region import RegionPicker
 from musc_lite.widgets.rescoring import RescoringExplorer
 from musc_lite.widgets.similarity_counts import SimilarityCounts
 from musc_lite.widgets.threshold import ThresholdExplorer
@@ -24,6 +26,7 @@ __all__ = [
     "IntervalExplorer",
     "NeighborhoodExplorer",
     "PatchExplorer",
+    "RegionPicker",
     "RescoringExplorer",
     "SimilarityCounts",
     "ThresholdExplorer",

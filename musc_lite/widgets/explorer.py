@@ -1,15 +1,11 @@
-"""What all explorers share: a fitted detector, its pictures, a menu of features, a figure where no kernel runs."""
+"""What all explorers share: a fitted detector, its pictures, a menu of features."""
 
-import base64
-import io
 from copy import copy
 from functools import cached_property
 
 import ipywidgets
-import matplotlib.pyplot as plt
 import numpy as np
 import traitlets
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from PIL import Image
 from sklearn.utils.validation import check_is_fitted
@@ -20,20 +16,21 @@ from musc_lite.data.image_set import ImageSet
 from musc_lite.detector import Detector
 from musc_lite.results.plots import COLORS, KINDS, outlined
 from musc_lite.scorers.base import Context
+from musc_lite.stages.maps import patch_shares
 from musc_lite.support.parameters import parse_bytes
 from musc_lite.widgets.chart import histogram
 from musc_lite.widgets.kept import Kept
-from musc_lite.widgets.tiles import jpeg
+from musc_lite.widgets.shown import Shown
+from musc_lite.widgets.tiles import fitted, jpeg
 
 __all__ = ["Explorer", "FeatureExplorer", "row"]
 
 THUMBNAIL = 96  # pixels
 PICTURE = 240
-STATIC_DPI = 80
 LARGEST_CACHE = 1_000_000_000  # bytes of tokens and distances that an explorer keeps
 
 
-class Explorer(ipywidgets.VBox):
+class Explorer(Shown, ipywidgets.VBox):
     """Base of the explorers.
 
     Parameters
@@ -85,20 +82,20 @@ class Explorer(ipywidgets.VBox):
         """Give the aggregated tokens (N, M, C) of the s-th layer at degree r, kept as long as there is room."""
         return self.kept.get(("tokens", s, r), lambda: self.detector.aggregated_tokens(s, r))
 
-    @traitlets.validate("image", "compared")
-    def _check_image(self, proposal):
-        if not 0 <= proposal.value < len(self.images):
-            raise traitlets.TraitError(
-                f"there is no image {proposal.value}: the batch has {len(self.images)}, counted from 0"
-            )
-        return proposal.value
+    def seen(self, i: int) -> Image.Image:
+        """Give the part of image i that the backbone saw."""
+        return self.images[i]
+
+    def seen_mask(self, i: int) -> np.ndarray:
+        """Give the mask (H, W) of what `seen` gives, all False where there is none."""
+        return self.images.mask(i)
 
     def picture(self, i: int, size: int) -> bytes:
-        """Give image i as a JPEG with the outline of its true defect, made once."""
+        """Give image i in the shape of the grid, so many pixels long, as a JPEG with its true defect outlined."""
         if (i, size) not in self._pictures:
-            image, mask = self.images[i], self.images.mask(i)
-            image = image if mask is None else outlined(image.resize((size, size)), mask)
-            self._pictures[i, size] = jpeg(image, size)
+            h, w = self.grid
+            shape = fitted(w, h, size)
+            self._pictures[i, size] = jpeg(outlined(self.seen(i).resize(shape), self.seen_mask(i)), shape)
         return self._pictures[i, size]
 
     def thumbnails(self) -> list[bytes]:
@@ -119,11 +116,8 @@ class Explorer(ipywidgets.VBox):
     @cached_property
     def defective_patches(self) -> np.ndarray | None:
         """Which patches lie mostly on a defect, (N, M) bool; None without masks."""
-        size, (h, w) = self.detector.features_.image_size, self.grid
-        masks = self.images.masks(size)
-        if masks is None:
-            return None
-        return masks.reshape(-1, h, size // h, w, size // w).mean(axis=(2, 4)).reshape(-1, h * w) > 0.5
+        masks = self.images.masks(self.detector.anomaly_maps_.shape[1:])
+        return None if masks is None else patch_shares(masks, self.grid) > 0.5
 
     def histograms(self, values: ArrayLike, defective: ArrayLike | None, bins: int | ArrayLike = 30) -> list[dict]:
         """Make the entries of a chart: how values (n,) are distributed, normal against defective where it is known."""
@@ -138,29 +132,6 @@ class Explorer(ipywidgets.VBox):
     def show(self) -> None:
         """Send what changed to the browser."""
         raise NotImplementedError
-
-    def draw(self) -> Figure:
-        """Draw what the explorer shows now as one figure, for pages without a kernel."""
-        raise NotImplementedError
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({len(self.images)} images)"
-
-    def _repr_mimebundle_(self, **options):
-        bundle = super()._repr_mimebundle_(**options)
-        data, *metadata = bundle if isinstance(bundle, tuple) else (bundle,)
-        data = {**data, "text/plain": repr(self), "image/png": base64.b64encode(self.static_png()).decode()}
-        return (data, *metadata) if metadata else data
-
-    def static_png(self) -> bytes:
-        """Draw the explorer as a PNG of few colors."""
-        with plt.style.context("musc_lite.course"):
-            figure = self.draw()
-            buffer, reduced = io.BytesIO(), io.BytesIO()
-            figure.savefig(buffer, format="png", dpi=STATIC_DPI)
-        colors = Image.open(buffer).convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE)
-        colors.save(reduced, "png", optimize=True)
-        return reduced.getvalue()
 
 
 def without_copies(detector: Detector) -> Detector:

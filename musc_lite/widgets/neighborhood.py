@@ -103,7 +103,7 @@ class NeighborhoodExplorer(Explorer):
         (colors, scores), i = self._make(), self.image
         figure = Figure(figsize=(8, 2.7), layout="constrained")
         axes = figure.subplots(1, 3, width_ratios=(1, 1, 1.15))
-        plot_image(self.images[i], mask=self.images.mask(i), ax=axes[0])
+        plot_image(self.seen(i), mask=self.seen_mask(i), ax=axes[0])
         plot_patch_map(colors[i], self.grid, ax=axes[1])
         plot_patch_map(scores[i], self.grid, label="score", ax=axes[2])
         axes[0].set_title(f"image {i}")

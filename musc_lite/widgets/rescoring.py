@@ -55,7 +55,9 @@ class RescoringExplorer(Explorer):
         images, windows_at_first = self.image_menu(), tuple(detector.parts.rescoring.windows)
         sizes = sorted({k for k in SIZES if k <= len(self.images)} | set(windows_at_first))
         windows = ipywidgets.SelectMultiple(options=sizes, rows=6, description="windows", layout={"width": "180px"})
-        self._tiles = Tiles(grid=(1, 1), size=THUMBNAIL, pictures=self.thumbnails(), label="most similar images first")
+        self._tiles = Tiles(
+            grid=self.grid, size=THUMBNAIL, pictures=self.thumbnails(), label="most similar images first"
+        )
         self._tiles.on_pick(lambda tile, _: self.set_trait("image", self._tiles.tiles[tile]["picture"]))
         self._chart = Chart(xlabel="before (0), after (1)", ylabel="image score", height=260)
         self.children = (row(images, windows, self._chart), self._text, self._tiles)
@@ -108,7 +110,7 @@ class RescoringExplorer(Explorer):
         left, right = figure.subfigures(1, 2, squeeze=False).flat
         neighbors = np.argsort(-self._similarity[self.image], kind="stable")[:4]
         for ax, j in zip(left.subplots(2, 2).flat, neighbors.tolist(), strict=True):
-            plot_image(self.images[j], mask=self.images.mask(j), ax=ax)
+            plot_image(self.seen(j), mask=self.seen_mask(j), ax=ax)
             ax.set_title(f"image {j}: {self._similarity[self.image, j]:.2f}")
         plot_slopes(self._scaled, self.rescored, self.images.labels, ax=right.subplots())
         return figure

@@ -113,7 +113,7 @@ class SimilarityCounts(FeatureExplorer):
         """Draw the picture, its counts and their histogram."""
         figure = Figure(figsize=(8, 2.6), layout="constrained")
         axes, counts = figure.subplots(1, 3, width_ratios=(1, 1.25, 1.6)), self.counts
-        plot_image(self.images[self.image], mask=self.images.mask(self.image), ax=axes[0])
+        plot_image(self.seen(self.image), mask=self.seen_mask(self.image), ax=axes[0])
         plot_patch_map(counts[self.image], self.grid, low=0, label=self.what, cmap="viridis", ax=axes[1])
         defective = None if self.defective_patches is None else self.defective_patches.ravel()
         edges = count_edges(self._largest(counts))

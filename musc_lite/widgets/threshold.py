@@ -114,11 +114,11 @@ class ThresholdExplorer(Explorer):
         above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.2, 1)).flat
         plot_ranking(self.detector.image_scores_, self.threshold, self.images.labels, ax=above.subplots())
         ranking = np.argsort(-self.detector.image_scores_, kind="stable")[:6].tolist()
-        size = self.detector.features_.image_size
+        height, width = self.detector.anomaly_maps_.shape[1:]
         for ax, i in zip(below.subplots(1, 6), ranking, strict=False):
-            pixels = np.asarray(self.images[i].resize((size, size)))
+            pixels = np.asarray(self.seen(i).resize((width, height)))
             over = (self.detector.anomaly_maps_[i] > self.pixel_threshold)[..., None]
-            plot_image(np.where(over, (0xD5, 0x5E, 0x00), pixels), mask=self.images.mask(i), ax=ax)
+            plot_image(np.where(over, (0xD5, 0x5E, 0x00), pixels), mask=self.seen_mask(i), ax=ax)
             ax.set_title(f"{self.detector.image_scores_[i]:.2f}")
         for ax in below.axes:
             ax.set_axis_off()

@@ -2,22 +2,27 @@
 
 const bytes = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 
-async function draw(canvas, tile, bitmap, grid, size) {
+function shape([rows, columns], size) {
+  return [columns, rows].map((count) => Math.max(1, Math.round((size * count) / Math.max(rows, columns))));
+}
+
+function draw(canvas, tile, bitmap, grid, size) {
   const [rows, columns] = grid;
+  const [across, down] = shape(grid, size);
   const scale = window.devicePixelRatio || 1;
-  canvas.width = canvas.height = Math.round(size * scale);
-  canvas.style.width = canvas.style.height = `${size}px`;
+  [canvas.width, canvas.height] = [Math.round(across * scale), Math.round(down * scale)];
+  [canvas.style.width, canvas.style.height] = [`${across}px`, `${down}px`];
   const context = canvas.getContext("2d");
   context.scale(scale, scale);
-  context.drawImage(bitmap, 0, 0, size, size);
+  context.drawImage(bitmap, 0, 0, across, down);
   if (tile.layer && tile.layer.byteLength) {
     const layer = new OffscreenCanvas(columns, rows);
     const colors = new ImageData(new Uint8ClampedArray(bytes(tile.layer)), columns, rows);
     layer.getContext("2d").putImageData(colors, 0, 0);
     context.imageSmoothingEnabled = false;
-    context.drawImage(layer, 0, 0, size, size);
+    context.drawImage(layer, 0, 0, across, down);
   }
-  const [height, width] = [size / rows, size / columns];
+  const [height, width] = [down / rows, across / columns];
   for (const [patch, color] of tile.marks ?? []) {
     const [x, y] = [(patch % columns) * width, Math.floor(patch / columns) * height];
     for (const [style, line] of [["white", 4], [color, 2]]) {
@@ -85,7 +90,7 @@ function render({ model, el }) {
       title.textContent = tile.title ?? "";
       name.firstChild.textContent = tile.name ?? "";
       caption.title = [tile.title, tile.name].filter(Boolean).join(" ");
-      caption.style.maxWidth = `${size}px`;
+      caption.style.maxWidth = `${Math.max(shape(grid, size)[0], size / 2)}px`; // words need room beside a narrow one
       canvas.setAttribute("aria-label", caption.title);
       canvas.style.outline = tile.frame ? `3px solid ${tile.frame}` : "";
       const bitmap = bitmaps[tile.picture];

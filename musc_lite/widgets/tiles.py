@@ -10,7 +10,7 @@ from matplotlib.colors import Colormap
 from numpy.typing import ArrayLike
 from PIL import Image
 
-__all__ = ["Tiles", "colored_layer", "jpeg"]
+__all__ = ["Tiles", "colored_layer", "fitted", "jpeg"]
 
 
 class Tiles(anywidget.AnyWidget):
@@ -27,9 +27,9 @@ class Tiles(anywidget.AnyWidget):
         of it where it is too long; "layer", RGBA bytes for each patch (`colored_layer`); "marks", pairs of a patch and
         its color; "frame", a color.
     grid : (int, int)
-        Rows and columns of patches.
+        Rows and columns of patches; pictures are drawn in its shape.
     size : int
-        Side of each picture on the screen, in pixels.
+        Longer side of each picture on the screen, in pixels.
     label : str
         What a screen reader says about the pictures as a whole.
     clickable : bool
@@ -52,10 +52,22 @@ class Tiles(anywidget.AnyWidget):
         self.on_msg(lambda _widget, message, _buffers: call(int(message["tile"]), int(message["patch"])))
 
 
-def jpeg(image: Image.Image, size: int, quality: int = 65) -> bytes:
-    """Make a square JPEG of an image, as the backbone sees it, `size` pixels wide."""
+def fitted(width: int, height: int, longer: int) -> tuple[int, int]:
+    """Give the width and height of this shape whose longer side has so many pixels.
+
+    Examples
+    --------
+    >>> fitted(2000, 1500, 640)
+    (640, 480)
+    """
+    scale = longer / max(width, height)
+    return max(1, round(scale * width)), max(1, round(scale * height))
+
+
+def jpeg(image: Image.Image, size: tuple[int, int], quality: int = 65) -> bytes:
+    """Make a JPEG of an image, resized to this width and height."""
     buffer = io.BytesIO()
-    image.convert("RGB").resize((size, size), Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=quality)
+    image.convert("RGB").resize(size, Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
 
 

@@ -1,0 +1,59 @@
+"""What everything that shows a batch shares: images that are checked to exist, a figure where no kernel runs."""
+
+import base64
+import io
+
+import ipywidgets
+import matplotlib.pyplot as plt
+import traitlets
+from matplotlib.figure import Figure
+from PIL import Image
+
+from musc_lite.data.image_set import ImageSet
+
+__all__ = ["Shown"]
+
+STATIC_DPI = 80
+
+
+class Shown(ipywidgets.DOMWidget):
+    """Base of the widgets that show a batch; comes before the kind of widget among the bases.
+
+    Attributes
+    ----------
+    images : ImageSet
+        The batch.
+    """
+
+    images: ImageSet
+
+    @traitlets.validate("image", "compared")
+    def _check_image(self, proposal):
+        if not 0 <= proposal.value < len(self.images):
+            raise traitlets.TraitError(
+                f"there is no image {proposal.value}: the batch has {len(self.images)}, counted from 0"
+            )
+        return proposal.value
+
+    def draw(self) -> Figure:
+        """Draw what the widget shows now as one figure, for pages without a kernel."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.images)} images)"
+
+    def _repr_mimebundle_(self, **options):
+        bundle = super()._repr_mimebundle_(**options)
+        data, *metadata = bundle if isinstance(bundle, tuple) else (bundle,)
+        data = {**data, "text/plain": repr(self), "image/png": base64.b64encode(self.static_png()).decode()}
+        return (data, *metadata) if metadata else data
+
+    def static_png(self) -> bytes:
+        """Draw the widget as a PNG of few colors."""
+        with plt.style.context("musc_lite.course"):
+            figure = self.draw()
+            buffer, reduced = io.BytesIO(), io.BytesIO()
+            figure.savefig(buffer, format="png", dpi=STATIC_DPI)
+        colors = Image.open(buffer).convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE)
+        colors.save(reduced, "png", optimize=True)
+        return reduced.getvalue()
