@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -47,3 +48,15 @@ def test_patch_shares_are_the_means_of_the_patches(grid, patch):
 def test_masks_that_the_grid_does_not_divide(shape):
     with pytest.raises(ValueError, match="3 x 5 patches"):
         patch_shares(np.zeros(shape, bool), (3, 5))
+
+
+def test_pooling_by_hand():
+    maps = torch.rand(3, 5, 7, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(image_scores_from_maps(maps), maps.amax(dim=(1, 2)))
+    assert torch.equal(image_scores_from_maps(maps, 0.001), maps.amax(dim=(1, 2)))  # at least one pixel
+    torch.testing.assert_close(image_scores_from_maps(maps, "mean"), maps.mean(dim=(1, 2)))
+    highest = maps.flatten(1).sort(descending=True).values[:, :7].mean(dim=1)
+    torch.testing.assert_close(image_scores_from_maps(maps, 0.2), highest)
+    for wrong in ("median", 0, 1.5, None):
+        with pytest.raises(ValueError, match="'max', 'mean' or a share"):
+            image_scores_from_maps(maps, wrong)

@@ -1,5 +1,7 @@
 """From patch scores to pixels: anomaly maps, and one score per image."""
 
+from numbers import Real
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -8,7 +10,7 @@ from torch import Tensor
 
 from musc_lite.support.part import Part
 
-__all__ = ["MaxPooling", "image_scores_from_maps", "patch_shares", "upsample_maps"]
+__all__ = ["Pooling", "image_scores_from_maps", "patch_shares", "upsample_maps"]
 
 
 def upsample_maps(
@@ -45,23 +47,47 @@ def upsample_maps(
     return F.interpolate(on_grid, size=size, mode="bilinear", align_corners=True)[:, 0]
 
 
-def image_scores_from_maps(maps: Tensor | np.ndarray) -> Tensor:
+def image_scores_from_maps(maps: Tensor | np.ndarray, pooling: str | float = "max") -> Tensor:
     """Score each image by the largest value of its map: one defective spot makes the image defective.
 
     Parameters
     ----------
     maps : (N, H, W)
+    pooling : "max", "mean" or float
+        The largest value, the paper's; the mean of all, for defects that cover the whole image; or a share of the
+        pixels such as 0.005: the mean of the highest ones, at least one, so that no single pixel decides.
 
     Returns
     -------
     Tensor (N,)
 
+    Raises
+    ------
+    ValueError
+        If pooling is none of these.
+
     Examples
     --------
     >>> image_scores_from_maps(np.array([[[0.1, 0.7], [0.2, 0.3]]]))
     tensor([0.7000], dtype=torch.float64)
+    >>> image_scores_from_maps(np.array([[[0.1, 0.7], [0.2, 0.3]]]), pooling=0.5)
+    tensor([0.5000], dtype=torch.float64)
     """
-    return torch.as_tensor(maps).amax(dim=(-2, -1))
+    maps, share = torch.as_tensor(maps), share_of_map(pooling)
+    n_highest = max(1, round(share * maps[0].numel()))
+    if n_highest == 1:
+        return maps.amax(dim=(-2, -1))
+    return torch.stack([image.flatten().topk(n_highest).values.mean() for image in maps])
+
+
+def share_of_map(pooling: str | float) -> float:
+    """Turn a pooling into the share of the pixels that it averages, 0 for the largest one."""
+    named = {"max": 0.0, "mean": 1.0}
+    if isinstance(pooling, str) and pooling in named:
+        return named[pooling]
+    if not isinstance(pooling, Real) or not 0 < pooling <= 1:
+        raise ValueError(f"pooling is 'max', 'mean' or a share of the pixels such as 0.005, got {pooling!r}")
+    return float(pooling)
 
 
 def patch_shares(masks: ArrayLike, grid: tuple[int, int]) -> np.ndarray:
@@ -96,9 +122,26 @@ def patch_shares(masks: ArrayLike, grid: tuple[int, int]) -> np.ndarray:
     return masks.reshape(n, h, height // h, w, width // w).mean(axis=(2, 4)).reshape(n, h * w)
 
 
-class MaxPooling(Part):
-    """The paper's image score: the largest value of the map."""
+class Pooling(Part):
+    """From a map to its image's score: `image_scores_from_maps`; by default the paper's, the largest value.
+
+    Parameters
+    ----------
+    pooling : "max", "mean" or float
+    """
+
+    def __init__(self, pooling: str | float = "max"):
+        self.pooling = pooling
+
+    def check(self) -> None:
+        """Refuse what is no pooling."""
+        share_of_map(self.pooling)
+
+    def describe(self) -> dict[str, str]:
+        """Name it."""
+        what = self.pooling if isinstance(self.pooling, str) else f"mean of the highest {self.pooling:g}"
+        return {"image score": f"{what} of the map"}
 
     def pool(self, maps: Tensor) -> Tensor:
         """Score each map, (N, H, W) -> (N,)."""
-        return image_scores_from_maps(maps)
+        return image_scores_from_maps(maps, self.pooling)
