@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -103,6 +104,7 @@ def test_what_a_thread_raises_is_raised_and_the_rest_left(three_threads):
 
     def visit(item):
         visited.append(item)
+        time.sleep(1e-4)  # or all are visited before the first is asked for
         if item == 1:
             raise ValueError("item 1")
 
