@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -21,12 +21,14 @@ from musc_lite.support.files import atomic_path
 from musc_lite.support.parameters import check_contamination, check_parameters
 
 if TYPE_CHECKING:  # the command line answers before it needs torch
+    from musc_lite.backbones.backbone import Backbone
+    from musc_lite.data.image_set import ImageSet
     from musc_lite.detector import Detector
     from musc_lite.results.report import Result
 
 START = time.perf_counter()
 LONG = 60  # seconds: what takes longer is announced
-OF_MUTUAL = ("interval", "references", "n_components", "window")  # options that other scorers do not have
+OF_MUTUAL = ("interval", "references", "n_components", "window", "aligned")  # options that other scorers do not have
 EMPTY: dict = {}
 
 app = typer.Typer(
@@ -58,6 +60,22 @@ def _layers(text: str | None) -> str | tuple[int, ...] | None:
     return text if text in (None, "even", "middle") else _numbers("--layers (even, middle or block numbers)", text)
 
 
+def _sides(option: str, text: str | None) -> int | tuple[int, ...] | None:
+    """Read "448" or "336x504"."""
+    numbers = _numbers(option, None if text is None else text.replace("x", " "))
+    return numbers[0] if numbers and len(numbers) == 1 else numbers
+
+
+def _image_size(text: str | None) -> int | tuple[int, ...] | str | None:
+    if text is not None and text.startswith("aspect"):
+        return text.replace(":", " ")
+    return _sides("--image-size (pixels, height x width, or aspect)", text)
+
+
+def _pooling(text: str | None) -> str | float | None:
+    return text if text in (None, "max", "mean") else (_numbers("--pooling", text, float) or ("",))[0]
+
+
 def _contamination(text: str) -> Literal["auto"] | float:
     if text == "auto":
         return "auto"
@@ -77,7 +95,21 @@ class Method:
     pretrained: Annotated[str, typer.Option(help="A weights file for the backbone, or a tag of open_clip.")] = "auto"
     scorer: Annotated[str, typer.Option(help=f"{_listed(PARTS['scorer'])}: how patches are scored.")] = "mutual"
     layers: Annotated[str | None, typer.Option(help="even, middle or block numbers such as 4,6,8.")] = None
-    image_size: Annotated[int | None, typer.Option(help="Pixels along the side; more finds smaller defects.")] = None
+    image_size: Annotated[
+        str | None, typer.Option(help="Pixels along the side, or 336x504, aspect, or aspect:448 (the photos' shape).")
+    ] = None
+    region: Annotated[
+        str | None, typer.Option(help="Look at this part of each photo only: left,top,right,bottom as shares; or auto.")
+    ] = None
+    tiles: Annotated[
+        str | None, typer.Option(help="Look closer: 2 or more tiles along the longer side, or 2x3 (rows x columns).")
+    ] = None
+    overlap: Annotated[float | None, typer.Option(help="Share of a tile that the next one shows again, 0 to 0.5.")] = (
+        None
+    )
+    pooling: Annotated[
+        str | None, typer.Option(help="From map to image score: max, mean, or a share of the highest pixels, 0.005.")
+    ] = None
     r: Annotated[str | None, typer.Option("--r", help="Aggregation degrees such as 1,3,5.")] = None
     interval: Annotated[str | None, typer.Option(help="Share of the closest images that score a patch; 0,0.3.")] = None
     windows: Annotated[
@@ -88,6 +120,7 @@ class Method:
     )
     n_components: Annotated[int | None, typer.Option(help="Search among so many principal components.")] = None
     window: Annotated[int | None, typer.Option(help="Search so many patches around, for parts that lie alike.")] = None
+    aligned: Annotated[bool, typer.Option(help="Search each tile only in the same tile of the others.")] = False
     max_memory: Annotated[str | None, typer.Option(help="Memory for the batch, such as 4GB.")] = None
     batch_size: Annotated[int, typer.Option(help="Images that go through the backbone at once.", min=1)] = 8
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default a GPU where there is one.")] = None
@@ -98,13 +131,18 @@ class Method:
         settings: dict[str, Any] = {
             "backbone": self.backbone,
             "layers": _layers(self.layers),
-            "image_size": self.image_size,
+            "image_size": _image_size(self.image_size),
+            "region": self.region if self.region in (None, "auto") else _numbers("--region", self.region, float),
+            "tiles": _sides("--tiles", self.tiles),
+            "overlap": self.overlap,
+            "pooling": _pooling(self.pooling),
             "r": _numbers("--r", self.r),
             "interval": _numbers("--interval", self.interval, float),
             "windows": _numbers("--windows", self.windows),
             "references": self.references,
             "n_components": self.n_components,
             "window": self.window,
+            "aligned": self.aligned or None,
             "max_memory": self.max_memory,
         }
         given = {name: value for name, value in settings.items() if value is not None}
@@ -250,7 +288,10 @@ def score(
     Features are kept in OUTPUT/features: interrupted and started again, it goes on where it was.
     """
     with _plain_errors():
+        import numpy as np
+
         from musc_lite.data.loaders import left_out, load_folder
+        from musc_lite.data.remarks import remarks_on_sizes
 
         # What needs no torch comes first: its import takes seconds, a slip of the pen is known at once.
         share, _ = _contamination(contamination), method.settings
@@ -260,6 +301,8 @@ def score(
         print(f"{len(images)} images; {images.labeling}", flush=True)
         for path, reason in images.skipped:
             print(f"musc-lite: left out {path}: {reason}", file=sys.stderr)
+        for remark in remarks_on_sizes(np.array([images.size(i) for i in range(len(images))]), images.names):
+            print(f"musc-lite: {remark}", file=sys.stderr)
         images.masks(8)  # a mask that does not fit is said now, not after the long work
         _make_folder(output)
 
@@ -268,7 +311,8 @@ def score(
         from musc_lite.stages.thresholds import in_words
 
         detector = method.detector(share, cache_dir=output / "features")
-        _say_cost(detector, len(images))
+        _look_for_region(detector, images, output)
+        _say_cost(detector, images)
         seconds = {"start": time.perf_counter() - START}
         scores = detector.fit(images).scores_
         written = time.perf_counter()
@@ -360,10 +404,30 @@ def weights(
             print("Every tensor fits; that they are the published ones is not checked: compare the SHA-256.")
 
 
-def _say_cost(detector, n_images: int) -> None:
-    """Say before long work how long it takes."""
-    cost = detector.cost(n_images)
-    if cost.extraction_seconds + cost.scoring_seconds > LONG:
+def _look_for_region(detector: "Detector", images: "ImageSet", output: Path) -> None:
+    """Find where the objects are, where that is asked for, and show the region before the long work."""
+    from musc_lite.data.region import WHOLE
+    from musc_lite.results.exports import write_region
+    from musc_lite.stages.features import region_of_objects
+
+    region = detector.parts.view.region
+    if region == "auto":
+        region = region_of_objects(images, cast("Backbone", detector.backbone), cache_dir=output / "features")
+        detector.set_params(**{"region" if "region" in detector.get_params() else "view__region": region})
+    if region is not None and region != WHOLE:
+        region = detector.framing(images).region
+        write_region(output / "region.jpg", images, region)
+        shares = ", ".join(f"{share:.2f}" for share in region)
+        print(f"Looking at the region {shares} of each photo: see {output / 'region.jpg'}", flush=True)
+
+
+def _say_cost(detector: "Detector", images: "ImageSet") -> None:
+    """Say how closely the photos are looked at, and before long work how long it takes."""
+    from musc_lite.closeness import how_closely
+
+    cost = detector.cost(len(images), images)
+    print(how_closely(detector, images, cost), flush=True)
+    if cost.seconds > LONG:
         print(f"This takes {cost}. Features that are kept from an earlier run take no time.", flush=True)
 
 

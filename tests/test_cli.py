@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from musc_lite import MuSc, planted_textures
@@ -61,6 +62,49 @@ def test_the_same_run_writes_the_same_bytes(folder, tmp_path):
         subprocess.run(command, check=True, capture_output=True)
         files.append((tmp_path / name / "scores.csv").read_bytes())
     assert files[0] == files[1]
+
+
+def test_the_view_is_told_to_the_detector(folder, tmp_path):
+    options = ["--image-size", "aspect:56", "--tiles", "1x2", "--overlap", "0.25", "--region", "0.1,0,0.9,1"]
+    done = run("score", folder, "-o", tmp_path / "out", *options, "--pooling", "0.01", "--aligned", *FAST[2:])
+    assert done.exit_code == 0, done.output
+    view = {"image_size": "aspect 56", "tiles": (1, 2), "overlap": 0.25, "region": (0.1, 0, 0.9, 1)}
+    expected = MuSc(**view, aligned=True, pooling=0.01, r=(1,), layers=(5, 8)).fit(folder)
+    with np.load(tmp_path / "out" / "maps.npz") as maps:
+        np.testing.assert_allclose(maps["maps"], expected.anomaly_maps_, atol=1e-5)
+        assert maps["region"].tolist() == [0.1, 0, 0.9, 1]
+    assert "A patch covers" in done.output
+    assert "region 0.10, 0.00, 0.90, 1.00" in done.output
+    assert Image.open(tmp_path / "out" / "region.jpg").width > 200
+    overlays = Image.open(tmp_path / "out" / "maps" / "0.png.jpg").size
+    assert overlays == Image.open(folder / "0.png").size  # of the whole photo
+    assert "of the highest 0.01" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_closer_look_is_offered_in_the_photos_own_pixels(folder, tmp_path):
+    done = run("score", folder, "-o", tmp_path / "out", "--image-size", "28", *FAST[2:])
+    side = Image.open(folder / "0.png").width
+    assert f"A patch covers {side / 2:.0f} x {side / 2:.0f} pixels of your photos" in done.output
+    assert f"--tiles 2: {side / 4:.0f} x {side / 4:.0f} pixels" in done.output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--region", "middle"], "--region takes numbers"),
+        (["--region", "0.5,0.1,0.2,0.9"], "left < right"),
+        (["--tiles", "many"], "--tiles takes numbers"),
+        (["--pooling", "median"], "--pooling takes numbers"),
+        (["--pooling", "2"], "share of the pixels"),
+        (["--image-size", "aspect:wide"], "'aspect'"),
+        (["--aligned", "--scorer", "nearest"], "belongs to the scorer mutual"),
+    ],
+    ids=str,
+)
+def test_what_is_no_view_is_refused(folder, tmp_path, options, message):
+    done = run("score", folder, "-o", tmp_path / "out", *options)
+    assert done.exit_code == 1
+    assert message in done.output
 
 
 def test_cheaper_scoring_is_told_to_the_detector(folder, tmp_path):

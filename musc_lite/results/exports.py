@@ -5,14 +5,17 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from musc_lite.results.plots import color_range, overlay
+from musc_lite.data.image_set import ImageSet
+from musc_lite.data.region import Region, lay_map, pixel_box
+from musc_lite.results.plots import COLORS, color_range, overlay
 from musc_lite.results.scores import Scores
 from musc_lite.support.files import atomic_path
 
-__all__ = ["write_maps", "write_scores"]
+__all__ = ["write_maps", "write_region", "write_scores"]
 
+REGION_HEIGHT, GAP = 320, 12  # pixels
 LARGEST_OVERLAY = 1024  # pixels along the longer side
 MAP_ENDING = ".jpg"  # a PNG of a photo takes 40 times as long to write, and 4 times the room
 
@@ -25,20 +28,40 @@ def write_scores(path: str | Path, scores: Scores) -> None:
         scores.to_frame().to_csv(partial, index=False, float_format="%.6f", encoding="utf-8", lineterminator="\r\n")
 
 
+def write_region(path: str | Path, images: ImageSet, region: Region) -> None:
+    """Draw the region on the first, the middle and the last photo, what lies outside of it dark."""
+    path = Path(path)
+    shown = [images[i] for i in sorted({0, len(images) // 2, len(images) - 1})]
+    height = min(REGION_HEIGHT, *(image.height for image in shown))
+    pictures = [image.resize((max(1, round(image.width * height / image.height)), height)) for image in shown]
+    row = Image.new("RGB", (sum(p.width for p in pictures) + GAP * (len(pictures) - 1), height), "white")
+    at = 0
+    for picture in pictures:
+        left, top, right, bottom = pixel_box(region, picture.size)
+        dark = Image.blend(picture, Image.new("RGB", picture.size), 0.6)
+        dark.paste(picture.crop((left, top, right, bottom)), (left, top))
+        ImageDraw.Draw(dark).rectangle((left, top, right - 1, bottom - 1), outline=COLORS["threshold"], width=3)
+        row.paste(dark, (at, 0))
+        at += picture.width + GAP
+    path.parent.mkdir(parents=True, exist_ok=True)
+    row.save(path, quality=90)
+
+
 def write_maps(folder: str | Path, scores: Scores) -> None:
     """Write maps.npz, and each image with its map over it to maps/; an earlier run's pictures go."""
     folder = Path(folder)
     maps, names, images = scores.anomaly_maps, scores.names, scores.known_images
     _remove_earlier_maps(folder)
     with atomic_path(folder / "maps.npz") as partial, partial.open("wb") as file:
-        np.savez_compressed(file, maps=maps, names=np.array(names))
+        np.savez_compressed(file, maps=maps, names=np.array(names), region=np.array(scores.region))
     low, high = color_range(maps)
     for i, name in enumerate(names):
         path = folder / "maps" / f"{name}{MAP_ENDING}"  # a.jpg and a.png of one folder stay apart
         path.parent.mkdir(parents=True, exist_ok=True)
         image = images[i]
         image.thumbnail((LARGEST_OVERLAY, LARGEST_OVERLAY))
-        Image.fromarray(overlay(image, maps[i], low, high)).save(path, quality=90)
+        on_photo = lay_map(maps[i], image.size, scores.region)
+        Image.fromarray(overlay(image, on_photo, low, high)).save(path, quality=90)
 
 
 def _remove_earlier_maps(output: Path) -> None:
