@@ -20,6 +20,7 @@ from mutual_scoring import seconds
 
 from musc_lite import Features, aggregate, mutual_scores
 from musc_lite.scorers.cluster import mutual_scores_on_cluster
+from musc_lite.views import Framing
 
 SIZES = (128, 256, 512)
 ROUNDS = 2
@@ -50,7 +51,7 @@ if __name__ == "__main__":
         )
         for n_images in SIZES:
             tokens = torch.randn(n_images, 1, 256, 384, generator=torch.Generator().manual_seed(0))
-            features = Features(tokens, torch.ones(n_images, 4), (16, 16), (5,), 224)
+            features = Features(tokens, torch.ones(n_images, 4), Framing((224, 224), 14), (5,))
             path = Path(folder, f"{n_images}.safetensors")
             features.save(path)
 

@@ -40,6 +40,7 @@ from .stages.mutual_scoring import nearest_patches as nearest_patches
 from .stages.mutual_scoring import patch_distances as patch_distances
 from .stages.mutual_scoring import similar_patch_counts as similar_patch_counts
 from .stages.mutual_scoring import similarity_counts as similarity_counts
+from .stages.region import find_region as find_region
 from .stages.rescoring import image_similarity as image_similarity
 from .stages.rescoring import keep_top_k as keep_top_k
 from .stages.rescoring import rescore as rescore
@@ -50,5 +51,6 @@ from .support.errors import FileWriteError as FileWriteError
 from .support.errors import ImageReadError as ImageReadError
 from .support.errors import MuScError as MuScError
 from .support.errors import WeightsNotFoundError as WeightsNotFoundError
+from .views import View as View
 
 __version__: str

@@ -1,8 +1,8 @@
 """What a batch will cost before the work starts: memory, and how to stay within a budget; products; seconds."""
 
+import math
 import time
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
 
@@ -12,9 +12,9 @@ from musc_lite.backbones.backbone import Backbone
 from musc_lite.scorers.base import PatchScorer
 from musc_lite.search.nearest import TILE_BYTES, free_memory, is_fused, nearest_of_pairs, squared_distances
 from musc_lite.support.parameters import parse_bytes
-from musc_lite.views import View
+from musc_lite.views import Framing
 
-__all__ = ["Cost", "Extent", "Plan", "choose_device", "estimate_cost", "plan_memory"]
+__all__ = ["Cost", "Extent", "Plan", "choose_device", "duration", "estimate_cost", "plan_memory"]
 
 MAX_TIMED, MAX_TIMED_PATCHES = 448, 1024  # pixels, patches of what is timed: larger ones are reckoned from it
 
@@ -57,20 +57,25 @@ class Cost:
     n_bytes: int
     n_pairs: int
 
+    @property
+    def seconds(self) -> float:
+        """Both together."""
+        return self.extraction_seconds + self.scoring_seconds
+
     def __str__(self) -> str:
-        extraction, scoring = _duration(self.extraction_seconds), _duration(self.scoring_seconds)
+        extraction, scoring = duration(self.extraction_seconds), duration(self.scoring_seconds)
         return (
             f"about {extraction} for features and {scoring} for mutual scoring ({self.n_pairs:,} pairs of images), "
             f"{self.n_bytes / 1e9:.2f} GB of memory"
         )
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Write seconds as a person would say them.
 
     Examples
     --------
-    >>> _duration(12.3), _duration(200), _duration(9000)
+    >>> duration(12.3), duration(200), duration(9000)
     ('12 s', '3 min', '2.5 h')
     """
     if seconds < 120:
@@ -88,24 +93,21 @@ class Extent:
         The S blocks that are read.
     r : tuple of int
         Aggregation degrees.
-    image_size : int
-        Side of the images and of their maps.
-    n_patches, n_channels : int
-        M, C.
+    framing : Framing
+        What is looked at of each image.
+    n_channels : int
+        C.
     """
 
     layers: tuple[int, ...]
     r: tuple[int, ...]
-    image_size: int
-    n_patches: int
+    framing: Framing
     n_channels: int
 
-    @classmethod
-    def of(cls, backbone: Backbone, layers: Sequence[int], r: Sequence[int], view: View) -> "Extent":
-        """Count what a backbone makes of a view of an image."""
-        size = view.pixels(backbone.default_image_size)
-        h, w = backbone.grid(size)
-        return cls(tuple(layers), tuple(r), size, h * w, backbone.width)
+    @property
+    def n_patches(self) -> int:
+        """M."""
+        return self.framing.grid[0] * self.framing.grid[1]
 
     def shape(self, n_images: int) -> tuple[int, int, int]:
         """(N, M, C) of one layer's tokens."""
@@ -132,13 +134,13 @@ def plan_memory(scorer: PatchScorer, n_images: int, extent: Extent, max_memory: 
     Examples
     --------
     >>> from musc_lite.scorers.mutual import MutualScorer
-    >>> extent = Extent(layers=(4, 5, 6, 7, 8, 9), r=(1, 3), image_size=224, n_patches=256, n_channels=384)
+    >>> extent = Extent(layers=(4, 5, 6, 7, 8, 9), r=(1, 3), framing=Framing((224, 224), 14), n_channels=384)
     >>> [plan_memory(MutualScorer(), 1000, extent, budget).storage for budget in (None, "4GB", "3GB", "1.5GB")]
     ['float32', 'float32', 'float16', 'disk']
     """
     n_layers, n_patches, n_channels = len(extent.layers), extent.n_patches, extent.n_channels
-    work = scorer.work(extent.shape(n_images))
-    results = 4 * n_images * (len(extent.r) * n_layers * n_patches + 2 * extent.image_size**2 + 2 * n_images)
+    work = scorer.work(extent.shape(n_images), tiles=extent.framing.tiles)
+    results = 4 * n_images * (len(extent.r) * n_layers * n_patches + 2 * math.prod(extent.framing.size) + 2 * n_images)
     tokens = n_layers * n_images * n_patches * n_channels
     aggregated = n_images * n_patches * (n_channels + work.kept_channels)  # of one layer
     ways = [  # storage, bytes of tokens, of aggregated tokens, of what makes it faster
@@ -172,15 +174,20 @@ def estimate_cost(
     if not isinstance(n_images, Integral) or n_images < 2:
         raise ValueError(f"mutual scoring takes at least 2 images, got n_images={n_images}")
     plan = plan_memory(scorer, n_images, extent, max_memory)
-    work, n_times = scorer.work(extent.shape(n_images), plan.scoring_bytes), len(extent.layers) * len(extent.r)
+    work = scorer.work(extent.shape(n_images), plan.scoring_bytes, extent.framing.tiles)
+    n_times = len(extent.layers) * len(extent.r)
     device = backbone.device if is_fused(backbone.device) else torch.device("cpu")
     scoring = n_times * work.products * seconds_per_pair(extent.n_patches, work.n_channels, device)
-    extraction = n_images * seconds_per_image(backbone, extent.image_size)
+    extraction = n_images * extent.framing.n_passes * seconds_per_pass(backbone, extent.framing.tile_size)
     return Cost(extraction, scoring, plan.n_bytes, n_times * work.n_steps)
 
 
 def choose_device(
-    scorer: PatchScorer, shape: tuple[int, int, int], backbone: Backbone, max_memory: int | None
+    scorer: PatchScorer,
+    shape: tuple[int, int, int],
+    backbone: Backbone,
+    max_memory: int | None,
+    tiles: tuple[int, int] = (1, 1),
 ) -> tuple[torch.device, int | None]:
     """Score on the backbone's GPU, where one layer's tokens leave it some memory, else on the CPU.
 
@@ -191,6 +198,8 @@ def choose_device(
     backbone : Backbone
     max_memory : int, optional
         Bytes that scoring may take on the CPU.
+    tiles : (int, int)
+        That the patches come from.
 
     Returns
     -------
@@ -201,7 +210,7 @@ def choose_device(
     if not is_fused(backbone.device):
         return torch.device("cpu"), max_memory
     n_images, n_patches, n_channels = shape
-    work = scorer.work(shape)
+    work = scorer.work(shape, tiles=tiles)
     tokens = 2 * n_images * n_patches * (n_channels + work.kept_channels)  # in half precision
     spare = free_memory(backbone.device) - tokens
     if spare >= work.least_bytes:
@@ -214,20 +223,21 @@ def choose_device(
     return torch.device("cpu"), max_memory
 
 
-def seconds_per_image(backbone: Backbone, image_size: int) -> float:
+def seconds_per_pass(backbone: Backbone, size: tuple[int, int]) -> float:
     """Time a forward pass, of a smaller image where a large one would take long itself, and scale it by its work."""
-    timed = min(image_size, MAX_TIMED // backbone.patch_size * backbone.patch_size)
-    blank = torch.zeros(1, 3, timed, timed)
+    largest = MAX_TIMED // backbone.patch_size * backbone.patch_size
+    timed = min(size[0], largest), min(size[1], largest)
+    blank = torch.zeros(1, 3, *timed)
     for _ in range(2):  # the first call sets things up
         start = time.perf_counter()
         backbone.forward_tokens(blank, [backbone.depth - 1])
         seconds = time.perf_counter() - start
 
-    def work(side: int) -> float:  # of a block, in multiplications: linear layers, and attention
-        n_tokens, width = (side // backbone.patch_size) ** 2 + 1, backbone.width
+    def work(sides: tuple[int, int]) -> float:  # of a block, in multiplications: linear layers, and attention
+        n_tokens, width = math.prod(side // backbone.patch_size for side in sides) + 1, backbone.width
         return n_tokens * width * (12 * width + 2 * n_tokens)
 
-    return seconds * work(image_size) / work(timed)
+    return seconds * work(size) / work(timed)
 
 
 def seconds_per_pair(n_patches: int, n_channels: int, device: torch.device, seconds: float = 0.2) -> float:

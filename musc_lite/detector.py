@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from sklearn.base import BaseEstimator, clone
@@ -21,15 +22,15 @@ from musc_lite.parts import PARTS, Parts
 from musc_lite.results.scores import Scores
 from musc_lite.saved import read_detector, write_detector
 from musc_lite.scorers.base import Context, PatchScorer
-from musc_lite.scoring import Batch, make_scorers, score_each
+from musc_lite.scoring import Batch, fit_score, make_scorers, score_each
 from musc_lite.stages.aggregation import LNAMD
-from musc_lite.stages.features import Features, extract_features
-from musc_lite.stages.maps import MaxPooling, upsample_maps
+from musc_lite.stages.features import Features, extract_features, frame
+from musc_lite.stages.maps import Pooling, upsample_maps
 from musc_lite.stages.rescoring import RsCIN
 from musc_lite.stages.thresholds import Contamination
 from musc_lite.support.parameters import check_memory
 from musc_lite.support.progress import timed
-from musc_lite.views import View
+from musc_lite.views import Framing, View
 
 __all__ = ["Detector"]
 
@@ -44,7 +45,7 @@ class Detector(OutlierAnswers, BaseEstimator):
     view, aggregation, scorer, pooling, rescoring, threshold : parts, optional
         In the order of the data: what the backbone sees of a photo, how a patch speaks for its surroundings, how
         patches are scored, how a map becomes its image's score, how images that look alike correct each other, where
-        `predict` draws the line. None: the paper's `View`, `LNAMD`, `MutualScorer`, `MaxPooling`, `RsCIN`, and
+        `predict` draws the line. None: the paper's `View`, `LNAMD`, `MutualScorer`, `Pooling`, `RsCIN`, and
         `Contamination`.
 
     Attributes
@@ -67,7 +68,7 @@ class Detector(OutlierAnswers, BaseEstimator):
         layers: str | Sequence[int] | None = None,
         aggregation: LNAMD | None = None,
         scorer: PatchScorer | None = None,
-        pooling: MaxPooling | None = None,
+        pooling: Pooling | None = None,
         rescoring: RsCIN | None = None,
         threshold: Contamination | None = None,
         max_memory: int | str | None = None,
@@ -80,7 +81,7 @@ class Detector(OutlierAnswers, BaseEstimator):
         self.layers = layers
         self.aggregation = aggregation
         self.scorer = scorer
-        self.pooling = pooling
+        self.pooling: Any = pooling  # that of `MuSc` is the number itself
         self.rescoring = rescoring
         self.threshold = threshold
         self.max_memory = max_memory
@@ -116,7 +117,7 @@ class Detector(OutlierAnswers, BaseEstimator):
                 "and looks normal; the scores of fitted images are in scores_",
                 stacklevel=2,
             )
-        new = self._extract(images, features.layers, features.image_size)
+        new = self._extract(images, features.layers, features.framing)
 
         def score(scorer: PatchScorer, fitted: Tensor, s: int, r: int, context: Context) -> Tensor:
             tokens = parts.aggregation.aggregate(new.patch_tokens[:, s], new.grid, r, fitted.device)
@@ -128,7 +129,8 @@ class Detector(OutlierAnswers, BaseEstimator):
         fitted_scores = torch.from_numpy(self.map_scores_[originals(self.copy_of_)])
         image_scores = parts.rescoring.rescore_new(map_scores, new.class_tokens, fitted_scores, batch.class_tokens)
         arrays = image_scores.numpy(), map_scores.numpy(), maps.numpy(), patch_scores.numpy()
-        return Scores(images.names, *arrays, self.threshold_, images, batch=self.scores_, about=self.describe())
+        about, region = self.describe(), features.framing.region
+        return Scores(images.names, *arrays, self.threshold_, images, batch=self.scores_, about=about, region=region)
 
     @property
     def scores_(self) -> Scores:
@@ -136,7 +138,7 @@ class Detector(OutlierAnswers, BaseEstimator):
         check_is_fitted(self)
         arrays = self.image_scores_, self.map_scores_, self.anomaly_maps_, self.patch_scores_
         images = self.__dict__.get("images_")  # a loaded detector may have none
-        known = partial(Scores, about=self.describe(), seconds=self.seconds_)
+        known = partial(Scores, about=self.describe(), seconds=self.seconds_, region=self.features_.framing.region)
         return known(self.names_, *arrays, self.threshold_, images, self.copy_of_)
 
     def describe(self) -> dict[str, str]:
@@ -146,7 +148,7 @@ class Detector(OutlierAnswers, BaseEstimator):
         lines = self.parts.describe()
         return {
             "backbone": f"{backbone.name}, weights {backbone.pretrained!r}, SHA-256 {backbone.weights_sha256}",
-            "image size": f"{features.image_size} pixels a side, {features.grid[0]} x {features.grid[1]} patches",
+            **features.framing.describe(),
             "blocks (0-based)": ", ".join(map(str, features.layers)),
             "aggregation degrees r": ", ".join(map(str, self.r_)),
             **lines,
@@ -163,12 +165,18 @@ class Detector(OutlierAnswers, BaseEstimator):
         """Read what `save` wrote with this class: see `saved.read_detector`."""
         return read_detector(cls, path, backbone, device)
 
-    def cost(self, n_images: int) -> Cost:
-        """Estimate what fitting so many images takes, from about a second of work: see `budget.estimate_cost`."""
+    def cost(self, n_images: int, images: Images | None = None) -> Cost:
+        """Estimate what fitting so many images takes, see `budget.estimate_cost`; some views need some images."""
         check_memory(self.max_memory)
         self.parts.check()
-        backbone = self._load_backbone()
-        return estimate_cost(self.parts.scorer, backbone, n_images, self._extent(backbone), self.max_memory)
+        backbone, framing = self._load_backbone(), self.framing([] if images is None else images)
+        return estimate_cost(self.parts.scorer, backbone, n_images, self._extent(backbone, framing), self.max_memory)
+
+    def framing(self, images: Images, **changes: object) -> Framing:
+        """Settle the view, or one with some changes, for these images; for a region "auto" the whole photo stands."""
+        view, backbone = clone(self.parts.view).set_params(**changes), self._load_backbone()
+        some = images if images == [] else as_image_set(images)
+        return view.settle(some, backbone.patch_size, backbone.default_image_size, backbone.name)
 
     def aggregated_tokens(self, s: int, r: int) -> Tensor:
         """Make the aggregated tokens of the s-th layer at degree r again, without copies: (N, M, C)."""
@@ -189,16 +197,20 @@ class Detector(OutlierAnswers, BaseEstimator):
         parts, seconds = self.parts, dict[str, float]()
         parts.check()
         self.images_, self.names_ = images, list(images.names)
-        found = find_duplicates(images)
-        warn_of_duplicates(found, self.names_)
-        self._digests, self.copy_of_ = set(found.digests), found.copy_of
+        twice = find_duplicates(images)
+        warn_of_duplicates(twice, self.names_)
+        self._digests, self.copy_of_ = set(twice.digests), twice.copy_of
         self.backbone_ = self._load_backbone()
-        extent = self._extent(self.backbone_, features)
+        settle = partial(frame, batch_size=self.batch_size, cache_dir=self.cache_dir)
+        framing = settle(parts.view, images, self.backbone_, found=features.framing.region if features else None)
+        extent = self._extent(self.backbone_, framing, features)
+        if features:
+            features.check(len(images), extent.layers, framing, self.backbone_.width)
         self.r_ = extent.r
         self.scorers_ = make_scorers(parts.scorer, self.names_, self.copy_of_, extent.layers, extent.r)
         plan = plan_memory(self.scorers_[0, self.r_[0]], len(images), extent, self.max_memory)
         with timed(seconds, "features"):
-            self.features_ = features or self._extract(images, extent.layers, extent.image_size, plan.storage)
+            self.features_ = features or self._extract(images, extent.layers, framing, plan.storage)
         with timed(seconds, "scoring"):
             patch_scores = score_each(fit_score, self.scorers_, self._batch, self.backbone_, plan.scoring_bytes)
         with timed(seconds, "maps"):
@@ -218,28 +230,20 @@ class Detector(OutlierAnswers, BaseEstimator):
     def _batch(self) -> Batch:
         return Batch(self.features_, self.copy_of_, self.parts.aggregation)
 
-    def _extent(self, backbone: Backbone, features: Features | None = None) -> Extent:
-        """Say how much there is of each image; features must be those that the parameters would give."""
+    def _extent(self, backbone: Backbone, framing: Framing, features: Features | None = None) -> Extent:
+        """Say how much there is of each image."""
         layers = features.layers if features and self.layers is None else backbone.layers(self.layers)
-        parts = self.parts
-        extent = Extent.of(backbone, layers, parts.aggregation.degrees(backbone.default_r), parts.view)
-        if features:
-            features.check(len(self.names_), extent.layers, extent.image_size, backbone.width)
-        return extent
+        degrees = self.parts.aggregation.degrees(backbone.default_r)
+        return Extent(tuple(layers), tuple(degrees), framing, backbone.width)
 
     def _maps(self, patch_scores: Tensor) -> Tensor:
         """(R, S, N, M) -> (N, H, W)."""
-        return upsample_maps(patch_scores.mean(dim=(0, 1)), self.features_.grid, self.features_.image_size)
+        return upsample_maps(patch_scores.mean(dim=(0, 1)), self.features_.grid, self.features_.framing.size)
 
-    def _extract(self, images: ImageSet, layers: Sequence[int], size: int, storage: str = "float32") -> Features:
+    def _extract(self, images: ImageSet, layers: Sequence[int], framing: Framing, storage: str = "float32") -> Features:
         extract = partial(extract_features, batch_size=self.batch_size, cache_dir=self.cache_dir, storage=storage)
-        return extract(images, self.backbone_, layers=layers, image_size=size)
+        return extract(images, self.backbone_, layers=layers, view=framing)
 
     def _load_backbone(self) -> Backbone:
         given = self.backbone
         return given if isinstance(given, Backbone) else load_backbone(given, device=self.device)
-
-
-def fit_score(scorer: PatchScorer, batch: Tensor, s: int, r: int, context: Context) -> Tensor:
-    """Score a batch by itself, whichever layer and r it is of."""
-    return scorer.fit_score(batch, context)

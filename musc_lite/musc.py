@@ -10,6 +10,7 @@ from musc_lite.parts import Parts
 from musc_lite.scorers.base import PatchScorer
 from musc_lite.scorers.mutual import MutualScorer
 from musc_lite.stages.aggregation import LNAMD
+from musc_lite.stages.maps import Pooling
 from musc_lite.stages.rescoring import RsCIN
 from musc_lite.stages.thresholds import Contamination
 from musc_lite.views import View
@@ -26,17 +27,21 @@ class MuSc(Detector):
         A name for `load_backbone`, or what it returned.
     layers : "even", "middle" or sequence of int, optional
         Blocks to read; None: the backbone's default.
-    image_size : int, optional
-        Pixels along the side of the square images; None: the backbone's default.
+    image_size, region, tiles, overlap
+        What to look at in each photo, and how closely: `size` and the others of `View`; by default the whole photo, as
+        the backbone's default square.
     r : sequence of int, optional
         Aggregation degrees; None: the backbone's default.
     interval : (float, float)
         Share of the closest images that score a patch.
     windows : sequence of int
         Neighborhood sizes of re-scoring; () turns it off.
-    references, n_components, window
-        Cheaper or more local mutual scoring, see `mutual_scores`: by some of the images only (a number of them, or a
-        list of indices or names), among the first principal components, only near the same place.
+    references, n_components, window, aligned
+        Cheaper or more local mutual scoring, see `MutualScorer`: by some of the images only (a number of them, or a
+        list of indices or names), among the first principal components, only near the same place, only in the same
+        tile.
+    pooling : "max", "mean" or float
+        From a map to the image's score, see `image_scores_from_maps`.
     max_memory : int or str, optional
         Bytes, or a text such as "4GB", that the batch may take beside the program and the backbone. Where tokens in
         float32 do not fit they are kept in half precision, then on disk; scores stay within 0.002. None: no limit.
@@ -92,13 +97,18 @@ class MuSc(Detector):
         backbone: str | Backbone = "dinov2_vits14",
         *,
         layers: str | Sequence[int] | None = None,
-        image_size: int | None = None,
+        image_size: int | tuple[int, int] | str | None = None,
+        region: Sequence[float] | str | None = None,
+        tiles: int | tuple[int, int] | None = None,
+        overlap: float = 0.0,
         r: Sequence[int] | None = None,
         interval: tuple[float, float] = (0.0, 0.3),
         windows: Sequence[int] = (1, 2, 3),
         references: int | Sequence[int | str] | None = None,
         n_components: int | None = None,
         window: int | None = None,
+        aligned: bool = False,
+        pooling: str | float = "max",
         max_memory: int | str | None = None,
         contamination: Literal["auto"] | float = "auto",
         batch_size: int = 8,
@@ -108,12 +118,17 @@ class MuSc(Detector):
         self.backbone = backbone
         self.layers = layers
         self.image_size = image_size
+        self.region = region
+        self.tiles = tiles
+        self.overlap = overlap
         self.r = r
         self.interval = interval
         self.windows = windows
         self.references = references
         self.n_components = n_components
         self.window = window
+        self.aligned = aligned
+        self.pooling = pooling
         self.max_memory = max_memory
         self.contamination = contamination
         self.batch_size = batch_size
@@ -148,9 +163,10 @@ class MuSc(Detector):
     def parts(self) -> Parts:
         """The paper's parts, with these parameters."""
         return Parts.given(
-            view=View(self.image_size),
+            view=View(self.image_size, region=self.region, tiles=self.tiles, overlap=self.overlap),
             aggregation=LNAMD(self.r),
-            scorer=MutualScorer(self.interval, self.references, self.n_components, self.window),
+            scorer=MutualScorer(self.interval, self.references, self.n_components, self.window, self.aligned),
+            pooling=Pooling(self.pooling),
             rescoring=RsCIN(self.windows),
             threshold=Contamination(self.contamination),
         )

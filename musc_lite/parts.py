@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # the command line reads the names before it needs any of this
     from musc_lite.scorers.base import PatchScorer
     from musc_lite.stages.aggregation import LNAMD
-    from musc_lite.stages.maps import MaxPooling
+    from musc_lite.stages.maps import Pooling
     from musc_lite.stages.rescoring import RsCIN
     from musc_lite.stages.thresholds import Contamination
     from musc_lite.support.part import Part
@@ -21,13 +21,13 @@ __all__ = ["PARTS", "Parts", "part_as_json", "part_class", "part_from_json"]
 
 # Kind, name: where the class is; it is loaded when it is first used. The first of a kind is the default, the paper's.
 PARTS: "dict[str, dict[str, str | type[Part]]]" = {
-    "view": {"square": "musc_lite.views:View"},
+    "view": {"photo": "musc_lite.views:View"},
     "aggregation": {"lnamd": "musc_lite.stages.aggregation:LNAMD"},
     "scorer": {
         "mutual": "musc_lite.scorers.mutual:MutualScorer",
         "nearest": "musc_lite.scorers.nearest:NearestScorer",
     },
-    "pooling": {"max": "musc_lite.stages.maps:MaxPooling"},
+    "pooling": {"map": "musc_lite.stages.maps:Pooling"},
     "rescoring": {"rscin": "musc_lite.stages.rescoring:RsCIN"},
     "threshold": {"contamination": "musc_lite.stages.thresholds:Contamination"},
 }
@@ -40,7 +40,7 @@ class Parts:
     view: "View"
     aggregation: "LNAMD"
     scorer: "PatchScorer"
-    pooling: "MaxPooling"
+    pooling: "Pooling"
     rescoring: "RsCIN"
     threshold: "Contamination"
 

@@ -1,6 +1,7 @@
 """What a fitted detector is on disk: one safetensors file of numbers and text, which can run no code."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,10 @@ from musc_lite.backbones.load import load_backbone
 from musc_lite.data.image_set import ImageSet, MaskPart, MaskSource
 from musc_lite.parts import PARTS, part_as_json, part_from_json
 from musc_lite.scoring import make_scorers
-from musc_lite.stages.features import Features
+from musc_lite.stages.features import Features, framing_from_json
 from musc_lite.support.errors import DataNotFoundError
 from musc_lite.support.files import make_folder, read_tensors, write_tensors
+from musc_lite.support.part import Part
 
 if TYPE_CHECKING:
     from musc_lite.detector import Detector
@@ -28,13 +30,14 @@ NOT_SAVED = ("backbone", "cache_dir", "device")
 
 def write_detector(path: str | Path, detector: "Detector") -> None:
     """Write a fitted detector, complete or not at all, with a checksum."""
-    tensors = {name: torch.as_tensor(getattr(detector, name)) for name in ARRAYS}
+    tensors = {name: torch.tensor(getattr(detector, name)) for name in ARRAYS}  # copies: two of them may be one array
     features = detector.features_
     tensors |= {"patch_tokens": features.patch_tokens, "class_tokens": features.class_tokens}
     for (s, r), scorer in detector.scorers_.items():
         tensors |= {f"scorer {s} {r} {name}": tensor.cpu() for name, tensor in scorer.state().items()}
     parameters = {k: v for k, v in detector.get_params(deep=False).items() if k not in NOT_SAVED}
-    parts = {kind: part_as_json(kind, parameters.pop(kind)) for kind in PARTS if kind in parameters}
+    given = [kind for kind in PARTS if isinstance(parameters.get(kind), Part)]
+    parts = {kind: part_as_json(kind, parameters.pop(kind)) for kind in given}
     images = detector.__dict__.get("images_")  # a loaded detector may have none
     about = {
         "version": 1,
@@ -42,8 +45,7 @@ def write_detector(path: str | Path, detector: "Detector") -> None:
         "parts": parts,
         "backbone": [detector.backbone_.name, detector.backbone_.pretrained, detector.backbone_.weights_sha256],
         "layers": features.layers,
-        "grid": features.grid,
-        "image_size": features.image_size,
+        "framing": asdict(features.framing),
         "r": detector.r_,
         "names": detector.names_,
         "digests": sorted(detector._digests),
@@ -67,9 +69,8 @@ def read_detector(cls: type["Detector"], path: str | Path, backbone: Backbone | 
         detector.features_ = Features(
             tensors.pop("patch_tokens"),
             tensors.pop("class_tokens"),
-            tuple(about["grid"]),
+            framing_from_json(about),
             tuple(about["layers"]),
-            about["image_size"],
         )
         for key in ARRAYS:
             setattr(detector, key, tensors[key].numpy())

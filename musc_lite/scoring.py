@@ -15,7 +15,7 @@ from musc_lite.stages.aggregation import LNAMD
 from musc_lite.stages.features import Features
 from musc_lite.support.progress import progress_bar
 
-__all__ = ["Batch", "make_scorers", "score_each"]
+__all__ = ["Batch", "fit_score", "make_scorers", "score_each"]
 
 CPU = torch.device("cpu")
 
@@ -86,11 +86,17 @@ def score_each(
         Bytes that scoring may take on the CPU.
     """
     first = next(iter(scorers.values()))
-    device, max_memory = choose_device(first, batch.shape, backbone, max_memory)
-    n_steps, scores = first.work(batch.shape, max_memory).n_steps * len(scorers), []
+    tiles = batch.features.framing.tiles
+    device, max_memory = choose_device(first, batch.shape, backbone, max_memory, tiles)
+    n_steps, scores = first.work(batch.shape, max_memory, tiles).n_steps * len(scorers), []
     with progress_bar(total=n_steps, desc="scoring", unit="step", unit_scale=True) as bar:
-        context = Context(batch.features.grid, max_memory, bar.update)
+        context = Context(batch.features.grid, max_memory, bar.update, tiles)
         for (s, r), scorer in scorers.items():
             scores.append(score(scorer, batch.tokens(s, r, device), s, r, context).cpu())
             bar.update(n_steps * len(scores) // len(scorers) - bar.n)  # whatever the scorer has told
     return torch.stack(scores).unflatten(0, (len({r for _, r in scorers}), -1))
+
+
+def fit_score(scorer: PatchScorer, batch: Tensor, s: int, r: int, context: Context) -> Tensor:
+    """Score a batch by itself, whichever layer and r it is of."""
+    return scorer.fit_score(batch, context)

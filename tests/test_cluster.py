@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from musc_lite import DataNotFoundError, Features, aggregate, mutual_scores
+from musc_lite.views import Framing
 
 distributed = pytest.importorskip("distributed", reason="needs Dask, of the extra 'cluster'")
 
@@ -24,7 +25,7 @@ def client():
 def saved(tmp_path_factory):
     tokens = torch.randn(23, 2, 49, 16, generator=torch.Generator().manual_seed(0))
     path = tmp_path_factory.mktemp("cluster") / "features.safetensors"
-    Features(tokens, torch.ones(23, 4), (7, 7), (3, 5), 98).save(path)
+    Features(tokens, torch.ones(23, 4), Framing((98, 98), 14), (3, 5)).save(path)
     return path, mutual_scores(aggregate(tokens[:, 1], (7, 7), 3), interval=(0.1, 0.4))
 
 

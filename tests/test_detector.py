@@ -14,6 +14,7 @@ from sklearn.exceptions import NotFittedError
 import musc_lite
 from musc_lite import MuSc, MutualScorer, evaluate, from_arrays, planted_textures
 from musc_lite.budget import Extent, plan_memory
+from musc_lite.views import Framing
 
 
 @pytest.fixture(scope="module")
@@ -407,7 +408,7 @@ def test_a_budget_changes_how_tokens_are_kept_and_hardly_the_scores(backbone, im
     unlimited = MuSc(backbone, image_size=112).fit(images)
     for storage in ("float16", "disk"):
         budgets = range(1_000_000, 300_000_000, 500_000)
-        extent = Extent((4, 5, 6, 7, 8, 9), r=(1, 3), image_size=112, n_patches=64, n_channels=384)
+        extent = Extent((4, 5, 6, 7, 8, 9), r=(1, 3), framing=Framing((112, 112), 14), n_channels=384)
         plans = {}
         for budget in budgets:
             with suppress(ValueError):

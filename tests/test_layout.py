@@ -38,6 +38,7 @@ def test_editors_see_the_public_names():
 ORDER = [
     "support",
     "data",
+    "views",
     "backbones",
     "search",
     "stages",
@@ -63,7 +64,7 @@ def test_modules_import_only_from_above():
 
 def test_every_package_has_its_row():
     packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert packages | {"top", "cli"} == set(ORDER)
+    assert packages | {"views", "top", "cli"} == set(ORDER)
 
 
 @pytest.mark.parametrize(

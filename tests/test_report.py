@@ -38,7 +38,7 @@ def test_the_report_is_one_file_that_holds_everything(detector, result, tmp_path
 def test_the_report_reads_masks_once(result, tmp_path, monkeypatch):
     """They were all read a second time to learn whether there were any."""
     sizes, masks = [], ImageSet.masks
-    monkeypatch.setattr(ImageSet, "masks", lambda images, size: sizes.append(size) or masks(images, size))
+    monkeypatch.setattr(ImageSet, "masks", lambda images, size, region: sizes.append(size) or masks(images, size))
     assert "blue outlines" in write_report(tmp_path / "report.html", [result]).read_text()
     assert sizes == [(112, 112)]
 

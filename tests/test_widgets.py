@@ -21,6 +21,7 @@ import musc_lite
 
 pytest.importorskip("anywidget", reason="needs the extra 'lab'")
 
+from musc_lite.views import Framing
 from musc_lite.widgets import (
     App,
     IntervalExplorer,
@@ -491,7 +492,7 @@ def oblong(request, detector):
     """The detector as if its 64 patches lay on a grid that is not square."""
     h, w = request.param
     oblong = copy.copy(detector)
-    oblong.features_ = dataclasses.replace(detector.features_, grid=(h, w), image_size=(14 * h, 14 * w))
+    oblong.features_ = dataclasses.replace(detector.features_, framing=Framing((14 * h, 14 * w), 14))
     scores = detector.patch_scores_.mean(axis=(0, 1))
     oblong.anomaly_maps_ = musc_lite.upsample_maps(scores, (h, w), (14 * h, 14 * w)).numpy()
     return oblong
@@ -520,7 +521,7 @@ def test_explorers_show_what_the_backbone_saw(kind, detector, monkeypatch):
     monkeypatch.setattr(kind, "seen", lambda self, i: Image.new("RGB", (30, 20), "teal"))
     monkeypatch.setattr(kind, "seen_mask", lambda self, i: np.zeros((20, 30), bool))
     monkeypatch.setattr(kind, "defective_patches", None)
-    monkeypatch.setattr(musc_lite.ImageSet, "masks", lambda self, size: None)
+    monkeypatch.setattr(musc_lite.ImageSet, "masks", lambda self, size, region: None)
     assert kind(detector).static_png()
 
 

@@ -17,6 +17,7 @@ from torchvision.transforms import functional as TF
 
 from musc_lite.support.errors import WeightsNotFoundError
 from musc_lite.support.threads import on_all_cores
+from musc_lite.views import patch_grid
 
 __all__ = ["Backbone", "NamedTokens", "Tokens", "published_size"]
 
@@ -129,28 +130,20 @@ class Backbone:
             )
         return [int(block) for block in blocks]
 
-    def grid(self, image_size: int) -> tuple[int, int]:
-        """Give the patch grid (h, w) of a square image, or say which sizes would do."""
-        p = self.patch_size
-        if not isinstance(image_size, Integral):
-            raise ValueError(f"image_size is the side of a square in whole pixels, got {image_size!r}")
-        if image_size < p or image_size % p:
-            below = max(image_size // p, 1) * p
-            raise ValueError(
-                f"image_size must be a multiple of the patch size {p} of {self.name}: "
-                f"{below} or {below + p}, not {image_size}"
-            )
-        return int(image_size) // p, int(image_size) // p
+    def grid(self, image_size: int | tuple[int, int]) -> tuple[int, int]:
+        """Give the patch grid (h, w) of an image size, or say which sizes would do."""
+        return patch_grid(image_size, self.patch_size, self.name)
 
-    def preprocess(self, image: Image.Image, size: int) -> Tensor:
-        """Resize an RGB image to a square, bicubic, and standardize its colors: (3, size, size).
+    def preprocess(self, image: Image.Image, size: int | tuple[int, int]) -> Tensor:
+        """Resize an RGB image, bicubic, to a square or (height, width), and standardize its colors: (3, H, W).
 
         Notes
         -----
         Differs from the reference: DINO images are resized bicubic too (published code: bilinear).
         """
-        square = TF.resize(image, [size, size], InterpolationMode.BICUBIC)
-        return TF.normalize(TF.to_tensor(square), self.mean, self.std)
+        height, width = size if isinstance(size, tuple) else (size, size)
+        resized = TF.resize(image, [height, width], InterpolationMode.BICUBIC)
+        return TF.normalize(TF.to_tensor(resized), self.mean, self.std)
 
     @torch.inference_mode()
     def forward_tokens(self, batch: Tensor, layers: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -158,7 +151,7 @@ class Backbone:
 
         Parameters
         ----------
-        batch : Tensor (B, 3, size, size)
+        batch : Tensor (B, 3, H, W)
         layers : sequence of int
             0-based block indices, ascending.
 

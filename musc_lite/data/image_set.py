@@ -13,6 +13,7 @@ from PIL import Image
 
 from musc_lite.data.decode import decode_image, open_file, read_image, read_mask, read_size
 from musc_lite.data.digests import Digests
+from musc_lite.data.region import WHOLE, Region, crop
 from musc_lite.support.errors import ImageReadError
 
 __all__ = ["ImageSet", "MaskPart", "MaskSource"]
@@ -139,13 +140,15 @@ class ImageSet:
             united |= mask
         return united
 
-    def masks(self, size: int | tuple[int, int]) -> np.ndarray | None:
+    def masks(self, size: int | tuple[int, int], region: Region = WHOLE) -> np.ndarray | None:
         """All masks, resized nearest-neighbor.
 
         Parameters
         ----------
         size : int or (int, int)
             Side of a square, or (height, width), in pixels.
+        region : (left, top, right, bottom)
+            The part of each mask to take, in shares of its width and height.
 
         Returns
         -------
@@ -158,8 +161,8 @@ class ImageSet:
         resized = np.zeros((len(self), height, width), dtype=bool)
         for i, source in enumerate(self.mask_sources):
             if source is not None:
-                full = Image.fromarray(self.mask(i).astype(np.uint8))
-                resized[i] = np.asarray(full.resize((width, height), Image.Resampling.NEAREST))
+                part = crop(Image.fromarray(self.mask(i).astype(np.uint8)), region)
+                resized[i] = np.asarray(part.resize((width, height), Image.Resampling.NEAREST))
         return resized
 
     def digest(self, i: int) -> str:

@@ -153,7 +153,7 @@ def _settings(detector: Detector, backbone: Backbone) -> dict:
     parts, given = detector.parts, detector.get_params(deep=False)
     kept = {k: str(v) if isinstance(v, Part) else v for k, v in given.items() if k not in NO_SETTINGS and v is not None}
     return kept | {
-        "image_size": parts.view.pixels(backbone.default_image_size),
+        "image_size": parts.view.size or backbone.default_image_size,
         "layers": backbone.layers(detector.layers),
         "r": parts.aggregation.degrees(backbone.default_r),
     }

@@ -93,7 +93,7 @@ def evaluate(
 def evaluate_scores(scores: Scores) -> Metrics:
     """Compare scores and maps with the labels and masks that their images have, as far as they have any."""
     images, maps = scores.images, scores.anomaly_maps
-    masks = None if images is None else images.masks(maps.shape[1:])
+    masks = scores.masks()
     labels = None if images is None else images.labels
     return evaluate(labels, scores.image_scores, masks, None if masks is None else maps)
 

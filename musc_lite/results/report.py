@@ -15,6 +15,7 @@ from PIL import Image
 
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.loaders import left_out
+from musc_lite.data.region import crop
 from musc_lite.results.metrics import Metrics, evaluate_scores
 from musc_lite.results.plots import color_range, outlined, overlay, plot_ranking
 from musc_lite.results.scores import Scores
@@ -111,7 +112,7 @@ def versions() -> dict[str, str]:
 def _section(result: Result, metric_names: Sequence[str], stages: Sequence[str], max_images: int) -> dict:
     scores, images = result.scores, result.scores.known_images
     maps, labels, copies = scores.anomaly_maps, images.labels, scores.first_copies
-    masks = images.masks(maps.shape[1:])
+    masks = scores.masks()
     low, high = color_range((scores.batch or scores).anomaly_maps)  # new images on the colors of their batch
     order = scores.ranking
     last_few = min(8, max_images // 4)
@@ -122,7 +123,7 @@ def _section(result: Result, metric_names: Sequence[str], stages: Sequence[str],
     cards = []
     for position, rank in enumerate(shown):
         i = order[rank]
-        image = images[i]
+        image = crop(images[i], scores.region)
         image.thumbnail((THUMBNAIL, THUMBNAIL))
         following = shown[position + 1] if position + 1 < len(shown) else rank + 1
         cards.append(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from musc_lite.data.image_set import ImageSet
+from musc_lite.data.region import WHOLE, Region, lay_map
 
 if TYPE_CHECKING:
     import pandas
@@ -27,7 +28,7 @@ class Scores:
     map_scores : ndarray (N,)
         Before re-scoring: of each map.
     anomaly_maps : ndarray (N, H, W)
-        One value for each pixel of the image as the backbone saw it.
+        One value for each pixel of the region as the backbone saw it; `map_of_photo` gives it on the photo.
     patch_scores : ndarray (R, S, N, M), optional
         Of each degree r and layer.
     threshold : float
@@ -42,6 +43,8 @@ class Scores:
         The settings that shaped the numbers, as `describe` of the parts names them.
     seconds : mapping of str to float
         Wall-clock time of each stage.
+    region : (left, top, right, bottom)
+        The part of each photo that the maps cover, in shares of its width and height.
 
     Raises
     ------
@@ -60,6 +63,7 @@ class Scores:
     batch: "Scores | None" = None
     about: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    region: Region = WHOLE
 
     def __post_init__(self):
         lengths = {len(self.names), len(self.image_scores), len(self.map_scores), len(self.anomaly_maps)}
@@ -88,6 +92,20 @@ class Scores:
                 f"of the {len(self)} images, then take detector.scores_"
             )
         return self.images
+
+    def masks(self) -> np.ndarray | None:
+        """Give the images' masks as far as the maps reach, at their size: (N, H, W) bool; None where there are none."""
+        return None if self.images is None else self.images.masks(self.anomaly_maps.shape[1:], self.region)
+
+    def map_of_photo(self, i: int) -> np.ndarray:
+        """Lay the i-th map on its photo.
+
+        Returns
+        -------
+        ndarray (H', W')
+            A value for each pixel of the photo; 0 outside of the region, which was not looked at.
+        """
+        return lay_map(self.anomaly_maps[i], self.known_images.size(i), self.region)
 
     @property
     def is_outlier(self) -> np.ndarray:

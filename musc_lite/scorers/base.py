@@ -31,11 +31,14 @@ class Context:
         Bytes, or a text such as "2GB", that scoring may take beside the tokens; None: what is fastest.
     progress : callable
         Called from time to time with the number of steps done since the last call (`Work.n_steps`).
+    tiles : (int, int)
+        Rows and columns of tiles that the grid is made of.
     """
 
     grid: tuple[int, int] | None = None
     max_memory: int | str | None = None
     progress: Callable[[int], object] = _say_nothing
+    tiles: tuple[int, int] = (1, 1)
 
 
 PLAIN = Context()
@@ -129,7 +132,9 @@ class PatchScorer(Part):
         """
         raise NotImplementedError
 
-    def work(self, shape: tuple[int, int, int], max_memory: int | str | None = None) -> Work:
+    def work(
+        self, shape: tuple[int, int, int], max_memory: int | str | None = None, tiles: tuple[int, int] = (1, 1)
+    ) -> Work:
         """Say what scoring a batch takes; feeds the progress bar, `Detector.cost` and the memory plan.
 
         Parameters
@@ -137,6 +142,8 @@ class PatchScorer(Part):
         shape : (N, M, C)
         max_memory : int or str, optional
             Bytes beside the tokens.
+        tiles : (int, int)
+            Rows and columns of tiles that the M patches come from.
 
         Raises
         ------

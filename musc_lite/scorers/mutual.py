@@ -58,6 +58,8 @@ class MutualScorer(PatchScorer):
     window : int, optional
         Look for the nearest patch only up to so many rows and columns away, for parts that lie alike in all images.
         None: everywhere.
+    aligned : bool
+        Look only in the same tile of the other images (`View`), for parts that lie alike: of T tiles 1/T of the work.
 
     Examples
     --------
@@ -75,11 +77,13 @@ class MutualScorer(PatchScorer):
         references: References = None,
         n_components: int | None = None,
         window: int | None = None,
+        aligned: bool = False,
     ):
         self.interval = interval
         self.references = references
         self.n_components = n_components
         self.window = window
+        self.aligned = aligned
 
     def check(self) -> None:
         """Refuse an interval that holds no image."""
@@ -88,6 +92,7 @@ class MutualScorer(PatchScorer):
     def describe(self) -> dict[str, str]:
         """Name the interval and what is searched."""
         search = {name: getattr(self, name) for name in ("references", "n_components", "window")}
+        search["aligned"] = self.aligned or None
         return {
             "interval": f"{self.interval[0]:g} to {self.interval[1]:g} of the other images",
             "search": ", ".join(f"{k}={v}" for k, v in search.items() if v is not None)
@@ -96,7 +101,15 @@ class MutualScorer(PatchScorer):
 
     def fit_score(self, batch: Tensor | np.ndarray, context: Context = PLAIN) -> Tensor:
         """Score a batch by itself, (N, M, C) -> (N, M)."""
-        tokens, near = self._prepare(batch, context)
+        tokens = self._prepare(batch, context)
+        scores = tokens.new_empty(tokens.shape[:2], dtype=precise(tokens))
+        for patches, grid in self._cells(context, tokens.shape[1]):
+            scores[:, patches] = self._fit_cell(tokens[:, patches], grid, context)
+        return scores
+
+    def _fit_cell(self, tokens: Tensor, grid: tuple[int, int] | None, context: Context) -> Tensor:
+        """Score all images by what lies in one cell of them, (N, M, C) -> (N, M)."""
+        near = self._near(grid, tokens.shape[1])
         max_memory = context.max_memory
         if max_memory is None and tokens.is_cuda:
             max_memory = free_memory(tokens.device)
@@ -128,16 +141,18 @@ class MutualScorer(PatchScorer):
         chosen = choose_references(len(batch), self.references)
         references = batch if self.references is None else batch[chosen]
         new = as_tokens(new, keep_half=True).to(references)
-        near = self._near(context.grid, new.shape[1])
         if self.n_components is not None:
             axes = principal_axes(references, self.n_components) if self._axes is None else self._axes.to(new.device)
             new, references = project(new, axes), project(references, axes)
         scores = new.new_empty(new.shape[:2], dtype=precise(new))
+        for patches, grid in self._cells(context, new.shape[1]):
+            near = self._near(grid, new[:, patches].shape[1])
 
-        def keep_average(i: int, nearest: Tensor) -> None:
-            scores[i] = interval_average(nearest, self.interval)
+            def keep_average(i: int, nearest: Tensor, patches=patches) -> None:
+                scores[i, patches] = interval_average(nearest, self.interval)
 
-        nearest_to_references(new, references, keep_average, **near, progress=context.progress)
+            compared = new[:, patches], references[:, patches]
+            nearest_to_references(*compared, keep_average, **near, progress=context.progress)
         return scores
 
     def nearest(self, batch: Tensor | np.ndarray, context: Context = PLAIN) -> Tensor:
@@ -148,16 +163,19 @@ class MutualScorer(PatchScorer):
         Tensor (N, M, J)
             Without references J = N - 1; with references an image that is one of them has J - 1, and then infinity.
         """
-        tokens, near = self._prepare(batch, context)
+        tokens = self._prepare(batch, context)
         chosen = choose_references(len(tokens), self.references)
         compared = tokens if self.references is None else tokens[chosen]
         distances = tokens.new_empty(*tokens.shape[:2], len(chosen), dtype=precise(tokens))
+        for patches, grid in self._cells(context, tokens.shape[1]):
+            near = self._near(grid, tokens[:, patches].shape[1])
 
-        def keep_sorted(i: int, nearest: Tensor) -> None:
-            nearest[:, chosen == i] = torch.inf  # an image does not score itself
-            distances[i] = nearest.sort(dim=-1).values
+            def keep_sorted(i: int, nearest: Tensor, patches=patches) -> None:
+                nearest[:, chosen == i] = torch.inf  # an image does not score itself
+                distances[i, patches] = nearest.sort(dim=-1).values
 
-        nearest_to_references(tokens, compared, keep_sorted, **near, progress=context.progress)
+            both = tokens[:, patches], compared[:, patches]
+            nearest_to_references(*both, keep_sorted, **near, progress=context.progress)
         return distances if self.references is not None else distances[..., :-1]
 
     def explain(self, batch: Tensor, i: int, m: int, context: Context = PLAIN) -> Explanation:
@@ -172,24 +190,34 @@ class MutualScorer(PatchScorer):
         distances = squared_distances(batch[i, m : m + 1], batch)[..., 0].clamp(min=0).sqrt()  # (N, M)
         if near:
             distances[:, far_apart(near["grid"], near["window"])[m]] = torch.inf
+        for patches, _ in self._cells(context, batch.shape[1]):
+            own = torch.zeros(batch.shape[1], dtype=torch.bool)
+            own[patches] = True
+            if own[m]:
+                distances[:, ~own] = torch.inf
         return Explanation(distances, chosen[chosen != i])
 
-    def work(self, shape: tuple[int, int, int], max_memory: int | str | None = None) -> Work:
+    def work(
+        self, shape: tuple[int, int, int], max_memory: int | str | None = None, tiles: tuple[int, int] = (1, 1)
+    ) -> Work:
         """Say what scoring a batch takes, in pairs of images."""
         n_images, n_patches, n_channels = shape
         self.check()
         self._near(None, n_patches if self.window is None else round(n_patches**0.5) ** 2)
         if self.n_components is not None:
             principal_axes(torch.zeros(2, 1, n_channels), self.n_components)  # says what is wrong with them
+        n_cells = tiles[0] * tiles[1] if self.aligned else 1
+        shape = n_images, -(-n_patches // n_cells), n_channels  # of a cell
         n_references = self._n_references(n_images)
         shared = self._shares_products(shape, max_memory)
         n_pairs = n_images * (n_images - 1) // 2 if shared else n_images * n_references
         return Work(
-            n_pairs,
-            n_pairs * self._share_of_rows(n_patches),
+            n_pairs * n_cells,
+            n_pairs / n_cells * self._share_of_rows(n_patches),
             self.n_components or n_channels,
-            self._least_memory(shape),
-            4 * n_images**2 * n_patches if self._shares_products(shape) else 0,
+            self._least_memory(shape)
+            + (4 * n_images * shape[1] * n_channels if n_cells > 1 else 0),  # a copy of its tokens
+            4 * n_images**2 * shape[1] if self._shares_products(shape) else 0,
             self.n_components or 0,
         )
 
@@ -218,15 +246,26 @@ class MutualScorer(PatchScorer):
         """Take the principal axes back."""
         self._axes = state["axes"].T if "axes" in state else None
 
-    def _prepare(self, batch: Tensor | np.ndarray, context: Context) -> tuple[Tensor, dict]:
-        """Check a batch and bring it to the channels that are searched: (N, M, n), and where to search."""
+    def _prepare(self, batch: Tensor | np.ndarray, context: Context) -> Tensor:
+        """Check a batch and bring it to the channels that are searched: (N, M, n)."""
         tokens = at_least_two_images(as_tokens(batch, keep_half=True))
         chosen = choose_references(len(tokens), self.references)
-        near = self._near(context.grid, tokens.shape[1])
+        self._near(context.grid, tokens.shape[1])
         if self.n_components is not None:
             self._axes = principal_axes(tokens if self.references is None else tokens[chosen], self.n_components)
             tokens = project(tokens, self._axes)
-        return tokens, near
+        return tokens
+
+    def _cells(self, context: Context, n_patches: int) -> list[tuple[slice | Tensor, tuple[int, int] | None]]:
+        """Say which patches are compared with each other, and on which grid they lie: all, or those of each tile."""
+        if not self.aligned or context.tiles == (1, 1):
+            return [(slice(None), context.grid)]
+        h, w = context.grid or (round(n_patches**0.5),) * 2
+        places = torch.arange(h * w).view(h, w)
+        cells = [
+            cell for band in places.tensor_split(context.tiles[0]) for cell in band.tensor_split(context.tiles[1], 1)
+        ]
+        return [(cell.flatten(), (cell.shape[0], cell.shape[1])) for cell in cells]
 
     def _near(self, grid: tuple[int, int] | None, n_patches: int) -> dict:
         """Check the window and the grid (h, w) that it moves over, a square where nothing else is said."""
@@ -329,7 +368,8 @@ def mutual_scores(
         return scorer.fit_score(tokens, context)
     if method != "loop":
         raise ValueError(f"method must be 'fast' or 'loop', got {method!r}")
-    tokens, near = scorer._prepare(tokens, Context(grid))
+    tokens = scorer._prepare(tokens, Context(grid))
+    near = scorer._near(grid, tokens.shape[1])
     tokens, chosen = tokens.to(precise(tokens)), choose_references(len(tokens), references)
     distances = (nearest_distances_of_image(tokens, i, chosen, **near) for i in range(len(tokens)))
     return torch.stack([interval_average(image, interval) for image in distances])

@@ -59,7 +59,9 @@ class NearestScorer(PatchScorer):
         batch = as_tokens(batch, keep_half=True)
         return self._distances(as_tokens(new, keep_half=True).to(batch), batch, context, own=False)
 
-    def work(self, shape: tuple[int, int, int], max_memory: int | str | None = None) -> Work:
+    def work(
+        self, shape: tuple[int, int, int], max_memory: int | str | None = None, tiles: tuple[int, int] = (1, 1)
+    ) -> Work:
         """Say what scoring a batch takes: each image is compared with all."""
         n_images, n_patches, n_channels = shape
         self.check()

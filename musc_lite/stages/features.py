@@ -6,11 +6,13 @@ import math
 import os
 import tempfile
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from numbers import Integral
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,12 +21,15 @@ from torch import Tensor
 
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.data.image_set import ImageSet
+from musc_lite.data.region import WHOLE, Region
+from musc_lite.stages.region import find_region
 from musc_lite.support.errors import DataNotFoundError
 from musc_lite.support.files import atomic_path, make_folder, not_written, read_tensors, remove_leftovers, write_tensors
 from musc_lite.support.progress import progress_bar
 from musc_lite.support.threads import on_all_cores
+from musc_lite.views import Framing, View
 
-__all__ = ["Features", "extract_features"]
+__all__ = ["Features", "extract_features", "frame", "framing_from_json", "region_of_objects"]
 
 
 @dataclass(frozen=True)
@@ -37,19 +42,26 @@ class Features:
         One vector per image, layer and patch; patches row by row of the grid.
     class_tokens : Tensor (N, D)
         One unit vector per image.
-    grid : (h, w)
-        Rows and columns of patches, h * w = M.
+    framing : Framing
+        What was looked at of each photo: M patches on its grid.
     layers : tuple of int
         The S blocks that were read, 0-based.
-    image_size : int
-        Pixels along the side of the square images.
     """
 
     patch_tokens: Tensor
     class_tokens: Tensor
-    grid: tuple[int, int]
+    framing: Framing
     layers: tuple[int, ...]
-    image_size: int
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns (h, w) of patches, h * w = M."""
+        return self.framing.grid
+
+    @property
+    def image_size(self) -> int | tuple[int, int]:
+        """Pixels of what was looked at, and of maps: the side of a square, or (height, width)."""
+        return self.framing.image_size
 
     def __len__(self) -> int:
         return len(self.patch_tokens)
@@ -61,12 +73,14 @@ class Features:
             f"grid, {c} channels, image_size={self.image_size})"
         )
 
-    def check(self, n_images: int, layers: Sequence[int], image_size: int, n_channels: int) -> None:
+    def check(self, n_images: int, layers: Sequence[int], framing: Framing, n_channels: int) -> None:
         """Refuse features of other images or made another way; raise ValueError."""
-        found = (len(self), tuple(self.layers), self.image_size, self.patch_tokens.shape[-1])
-        asked = (n_images, tuple(layers), image_size, n_channels)
+        found: list = [len(self), tuple(self.layers), self.image_size, self.patch_tokens.shape[-1]]
+        asked: list = [n_images, tuple(layers), framing.image_size, n_channels]
+        names = ["images", "layers", "pixels a side", "channels"]
+        if found == asked:
+            found, asked, names = [self.framing], [framing], ["as their view"]
         if found != asked:
-            names = ("images", "layers", "pixels a side", "channels")
             differ = [f"{f} {name}, not {a}" for f, a, name in zip(found, asked, names, strict=True) if f != a]
             raise ValueError(f"these features do not fit: they have {'; '.join(differ)}; extract them anew")
 
@@ -76,7 +90,7 @@ class Features:
 
     def save(self, path: str | Path) -> None:
         """Write all of it to one safetensors file, complete or not at all, with a checksum."""
-        about = {"grid": self.grid, "layers": self.layers, "image_size": self.image_size}
+        about = {"framing": asdict(self.framing), "grid": self.grid, "layers": self.layers}
         tensors = {"patch_tokens": self.patch_tokens, "class_tokens": self.class_tokens}
         write_tensors(Path(path), tensors, "features", json.dumps(about))
 
@@ -90,12 +104,7 @@ class Features:
             If there is no such file, it is not a features file, or it has changed since it was written.
         """
         tensors, about = read_tensors(path, "features")
-        return cls(
-            **tensors,
-            grid=tuple(about["grid"]),
-            layers=tuple(about["layers"]),
-            image_size=about["image_size"],
-        )
+        return cls(**tensors, framing=framing_from_json(about), layers=tuple(about["layers"]))
 
 
 def extract_features(
@@ -103,7 +112,8 @@ def extract_features(
     backbone: Backbone,
     *,
     layers: str | Sequence[int] | None = None,
-    image_size: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    view: View | Framing | None = None,
     batch_size: int = 8,
     cache_dir: str | Path | None = None,
     storage: str = "float32",
@@ -114,13 +124,16 @@ def extract_features(
     Parameters
     ----------
     images : ImageSet
-        Images of any size; each is resized to a square.
+        Images of any size.
     backbone : Backbone
         See `load_backbone`.
     layers : "even", "middle" or sequence of int, optional
         Which blocks to read (`Backbone.layers`); None: the backbone's default.
-    image_size : int, optional
-        Pixels along the side of the square, a multiple of the patch size; None: the backbone's default.
+    image_size : int or (int, int), optional
+        The same as ``view=View(image_size)``: the whole photo as a square of so many pixels a side, or at (height,
+        width), multiples of the patch size; None: the backbone's default square.
+    view : View or Framing, optional
+        What to look at, and how closely. A view is settled for these images; a framing was settled for others.
     batch_size : int
         Images that go through the backbone at once.
     cache_dir : path, optional
@@ -143,28 +156,36 @@ def extract_features(
     Raises
     ------
     ValueError
-        If the layers, the image size or the batch size do not fit the backbone.
+        If the layers, the view or the batch size do not fit the backbone or the images.
     ImageReadError
         If an image cannot be read; the message names it.
     FileWriteError
         If the cache, or the file of ``storage="disk"``, cannot be written.
     """
     chosen = backbone.layers(layers)
-    size = backbone.default_image_size if image_size is None else image_size
-    grid = backbone.grid(size)
+    if image_size is not None and view is not None:
+        raise ValueError(f"give image_size={image_size} or a view, not both: View({image_size}, ...)")
     if not isinstance(batch_size, Integral) or batch_size < 1:
         raise ValueError(f"batch_size must be a whole number, at least 1, got {batch_size!r}")
-    cache = None if cache_dir is None else _cache_folder(Path(cache_dir), backbone, chosen, size)
+    framing = (
+        view if isinstance(view, Framing) else frame(view or View(image_size), images, backbone, cache_dir=cache_dir)
+    )
+    cache = None if cache_dir is None else _cache_folder(Path(cache_dir), backbone, chosen, framing)
 
     reading = Lock()  # one image at a time is decoded, which may take a GB, while others go through the backbone
 
     def extract(some: Sequence[int]) -> tuple[Tensor, Tensor]:
-        batch = []
+        tiles = []
         for i in some:
             with reading:
                 image = images[i]
-            batch.append(backbone.preprocess(image, size))
-        return backbone.forward_tokens(torch.stack(batch), chosen)
+            tiles += [backbone.preprocess(tile, framing.tile_size) for tile in framing.cut(image)]
+        found = [backbone.forward_tokens(batch, chosen) for batch in torch.stack(tiles).split(batch_size)]
+        patch_tokens, class_tokens = (torch.cat(kind) for kind in zip(*found, strict=True))
+        each = patch_tokens.split(framing.n_passes)  # an image's tiles, and last its region
+        return torch.stack([framing.stitch(tokens) for tokens in each]), class_tokens[
+            framing.n_passes - 1 :: framing.n_passes
+        ]
 
     patch_tokens, class_tokens, damaged = None, [], []  # (N, S, M, C); per batch (B, D); messages
     with progress_bar(total=len(images), desc="extracting features", unit="image", show=progress) as bar:
@@ -188,10 +209,46 @@ def extract_features(
     return Features(
         patch_tokens=patch_tokens,
         class_tokens=F.normalize(torch.cat(class_tokens), dim=-1),
-        grid=grid,
+        framing=framing,
         layers=tuple(chosen),
-        image_size=size,
     )
+
+
+def frame(
+    view: View,
+    images: ImageSet,
+    backbone: Backbone,
+    *,
+    found: Region | None = None,
+    batch_size: int = 8,
+    cache_dir: str | Path | None = None,
+) -> Framing:
+    """Settle a view for a batch; `found`: where the objects are, if that is known."""
+    view.check()
+    if view.region == "auto" and found is None:
+        found = region_of_objects(images, backbone, batch_size=batch_size, cache_dir=cache_dir)
+    return view.settle(images, backbone.patch_size, backbone.default_image_size, backbone.name, found or WHOLE)
+
+
+def region_of_objects(
+    images: ImageSet, backbone: Backbone, *, batch_size: int = 8, cache_dir: str | Path | None = None
+) -> Region:
+    """Look once at the whole photos to find where the objects are; where there are none, that is the region."""
+    extract = partial(extract_features, layers=[backbone.depth - 1], batch_size=batch_size, cache_dir=cache_dir)
+    features = extract(images, backbone)
+    found = find_region(features.patch_tokens[:, 0], features.grid)
+    if found is None:
+        warnings.warn("no clear object stands out from its surroundings: the whole photo is looked at", stacklevel=3)
+    return found or WHOLE
+
+
+def framing_from_json(about: Mapping) -> Framing:
+    """Read a framing; what 0.1 wrote has a square and its grid."""
+    if "framing" in about:
+        known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in about["framing"].items()}
+        return Framing(**known)
+    size = about["image_size"]
+    return Framing((size, size), size // about["grid"][0])
 
 
 def _empty_tokens(shape: tuple[int, ...], storage: str, folder: Path | None) -> Tensor:
@@ -211,9 +268,10 @@ def _empty_tokens(shape: tuple[int, ...], storage: str, folder: Path | None) -> 
     return torch.empty(shape, dtype=getattr(torch, storage))
 
 
-def _cache_folder(root: Path, backbone: Backbone, layers: list[int], image_size: int) -> Path:
+def _cache_folder(root: Path, backbone: Backbone, layers: list[int], framing: Framing) -> Path:
     """Return the folder for one way of extraction; its name is a hash over all that shapes the numbers."""
-    settings = {
+    image_size = framing.image_size
+    settings: dict[str, object] = {
         "backbone": backbone.name,  # names the activation too
         "weights": backbone.weights_sha256,
         "layers": layers,
@@ -221,8 +279,11 @@ def _cache_folder(root: Path, backbone: Backbone, layers: list[int], image_size:
         "preprocessing": ["bicubic square", backbone.mean, backbone.std],
         "dtype": "float16 blocks" if backbone.device.type == "cuda" else "float32",
     }
+    if framing != Framing(framing.size, framing.patch_size):  # not the whole photo at once
+        settings["framing"] = asdict(framing)
     text = json.dumps(settings, sort_keys=True)
-    folder = root / f"{backbone.name}-{image_size}px-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    pixels = "x".join(map(str, np.atleast_1d(image_size)))
+    folder = root / f"{backbone.name}-{pixels}px-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     make_folder(folder)
     remove_leftovers(folder)
     if not (folder / "settings.json").exists():  # for people; a complete cache may be read-only

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from musc_lite.data.duplicates import originals
 from musc_lite.data.image_set import ImageSet
+from musc_lite.data.region import crop
 from musc_lite.detector import Detector
 from musc_lite.results.plots import COLORS, KINDS, outlined
 from musc_lite.scorers.base import Context
@@ -62,7 +63,7 @@ class Explorer(Shown, ipywidgets.VBox):
         super().__init__()
         self.detector = detector = without_copies(detector)
         self.scorer = detector.parts.scorer
-        self.context = Context(detector.features_.grid, detector.max_memory)
+        self.context = Context(detector.features_.grid, detector.max_memory, tiles=detector.features_.framing.tiles)
         self.kept = Kept(LARGEST_CACHE if detector.max_memory is None else parse_bytes(detector.max_memory))
         self._text = ipywidgets.HTML()
         self.images: ImageSet = detector.images_
@@ -84,7 +85,7 @@ class Explorer(Shown, ipywidgets.VBox):
 
     def seen(self, i: int) -> Image.Image:
         """Give the part of image i that the backbone saw."""
-        return self.images[i]
+        return crop(self.images[i], self.detector.features_.framing.region)
 
     def seen_mask(self, i: int) -> np.ndarray:
         """Give the mask (H, W) of what `seen` gives, all False where there is none."""
@@ -116,7 +117,7 @@ class Explorer(Shown, ipywidgets.VBox):
     @cached_property
     def defective_patches(self) -> np.ndarray | None:
         """Which patches lie mostly on a defect, (N, M) bool; None without masks."""
-        masks = self.images.masks(self.detector.anomaly_maps_.shape[1:])
+        masks = self.detector.scores_.masks()
         return None if masks is None else patch_shares(masks, self.grid) > 0.5
 
     def histograms(self, values: ArrayLike, defective: ArrayLike | None, bins: int | ArrayLike = 30) -> list[dict]:

@@ -10,15 +10,13 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from musc_lite.data.coerce import Images, as_image_set
+from musc_lite.data.region import WHOLE, Region, pixel_box
 from musc_lite.support.errors import ImageReadError
 from musc_lite.widgets.shown import Shown
 from musc_lite.widgets.tiles import fitted, jpeg
 
 __all__ = ["RegionPicker"]
 
-Region = tuple[float, float, float, float]  # left, top, right, bottom
-
-WHOLE: Region = (0.0, 0.0, 1.0, 1.0)
 LONGER_SIDE = 640  # pixels of the picture that is shown
 DIMMED = 0.4  # brightness of what lies outside
 
@@ -111,18 +109,6 @@ class RegionPicker(Shown, anywidget.AnyWidget):
             corner, size = (left - 0.5, top - 0.5), (right - left, bottom - top)
             ax.add_patch(Rectangle(corner, *size, fill=False, edgecolor="white", linewidth=2))
         return figure
-
-
-def pixel_box(region: Region, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Give the edges of a region in pixels of a photo of this width and height, each rounded.
-
-    Examples
-    --------
-    >>> pixel_box((0.25, 0.0, 0.75, 1.0), (2000, 1334))
-    (500, 0, 1500, 1334)
-    """
-    (left, top, right, bottom), (width, height) = region, size
-    return round(left * width), round(top * height), round(right * width), round(bottom * height)
 
 
 def in_words(region: Region, size: tuple[int, int]) -> str:

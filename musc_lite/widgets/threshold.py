@@ -40,7 +40,7 @@ class ThresholdExplorer(Explorer):
         super().__init__(detector)
         scores, maps, labels = detector.image_scores_, detector.anomaly_maps_, self.images.labels
         self._patch_scores = detector.patch_scores_.mean(axis=(0, 1))  # (N, M)
-        masks = self.images.masks(maps.shape[1:])
+        masks = self.detector.scores_.masks()
         self._sorted_pixels = None if masks is None else _by_kind(maps, masks)
         sliders = []
         begin = {"image": float(detector.threshold_), "pixel": float(np.quantile(maps, 0.99))}

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from musc_lite import DataNotFoundError, Features
+from musc_lite.views import Framing
 from stress.extraction import Figures
 from stress.mutants import WAYS
 
@@ -20,7 +21,7 @@ def saved_files(n: int, seed: int = 0) -> Figures:
     tokens = torch.rand(4, 2, 9, 16, generator=numbers), torch.rand(4, 16, generator=numbers)
     with TemporaryDirectory() as folder:
         path = Path(folder, "features.safetensors")
-        written = Features(*tokens, (3, 3), (2, 5), 42)
+        written = Features(*tokens, Framing((42, 42), 14), (2, 5))
         written.save(path)
         whole = path.read_bytes()
         for i in range(n):
