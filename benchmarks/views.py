@@ -24,6 +24,7 @@ VIEWS = {
     "auto region, 224": {"region": "auto"},
     "auto region, aspect": {"region": "auto", "image_size": "aspect"},
     "auto region, 448": {"region": "auto", "image_size": 448},
+    "auto region, 2 tiles": {"region": "auto", "tiles": 2},
     "2 x 2 tiles": {"tiles": (2, 2)},
     "2 x 2 tiles, aligned": {"tiles": (2, 2), "aligned": True},
     "2 x 2 tiles, overlap 0.25": {"tiles": (2, 2), "overlap": 0.25},

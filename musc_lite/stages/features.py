@@ -167,9 +167,9 @@ def extract_features(
         raise ValueError(f"give image_size={image_size} or a view, not both: View({image_size}, ...)")
     if not isinstance(batch_size, Integral) or batch_size < 1:
         raise ValueError(f"batch_size must be a whole number, at least 1, got {batch_size!r}")
-    framing = (
-        view if isinstance(view, Framing) else frame(view or View(image_size), images, backbone, cache_dir=cache_dir)
-    )
+    framing = view
+    if not isinstance(framing, Framing):
+        framing = frame(view or View(image_size), images, backbone, batch_size=batch_size, cache_dir=cache_dir)
     cache = None if cache_dir is None else _cache_folder(Path(cache_dir), backbone, chosen, framing)
 
     reading = Lock()  # one image at a time is decoded, which may take a GB, while others go through the backbone
