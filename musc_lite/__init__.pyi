@@ -17,8 +17,11 @@ from .data.loaders import load_visa as load_visa
 from .data.remarks import Remark as Remark
 from .data.textures import planted_textures as planted_textures
 from .detector import Detector as Detector
+from .evidence import find_evidence as find_evidence
 from .musc import MuSc as MuSc
 from .results.contact_sheet import contact_sheet as contact_sheet
+from .results.evidence import Evidence as Evidence
+from .results.evidence import draw_evidence as draw_evidence
 from .results.metrics import Metrics as Metrics
 from .results.metrics import evaluate as evaluate
 from .results.scores import Scores as Scores

@@ -306,6 +306,7 @@ def score(
         images.masks(8)  # a mask that does not fit is said now, not after the long work
         _make_folder(output)
 
+        from musc_lite.evidence import find_evidence
         from musc_lite.results.exports import write_maps, write_scores
         from musc_lite.results.report import Result, write_report
         from musc_lite.stages.thresholds import in_words
@@ -317,7 +318,7 @@ def score(
         scores = detector.fit(images).scores_
         written = time.perf_counter()
         name = photos[0].resolve().name if len(photos) == 1 else f"{len(photos)} folders and files"
-        result = Result(name, scores)
+        result = Result(name, scores, evidence=find_evidence(detector))
         write_scores(output / "scores.csv", scores)
         write_maps(output, scores)
         report = write_report(output / "report.html", [result], title=f"MuSc on {result.name}")

@@ -5,11 +5,11 @@ import numpy as np
 from musc_lite.budget import Cost, duration
 from musc_lite.data.image_set import ImageSet
 from musc_lite.detector import Detector
+from musc_lite.views import middle_size, what_a_patch_covers
 
 __all__ = ["how_closely"]
 
 CLOSER = (2, 3, 4)  # tiles along the longer side
-SAMPLE = 30  # photos whose sizes are read
 
 
 def how_closely(detector: Detector, images: ImageSet, cost: Cost) -> str:
@@ -29,22 +29,16 @@ def how_closely(detector: Detector, images: ImageSet, cost: Cost) -> str:
     str
         One line for what is, and one for each closer look that shows more than the photos' own pixels hold.
     """
-    some = images.subset(np.linspace(0, len(images) - 1, min(SAMPLE, len(images))).astype(int))
-    width, height = np.median([some.size(i) for i in range(len(some))], axis=0).tolist()
-    now = detector.framing(some)
-    across, down = now.patch_extent((width, height))
-    lines = [
-        f"A patch covers {across:.0f} x {down:.0f} pixels of your photos ({width:.0f} x {height:.0f}); defects much "
-        "smaller than that are easily missed."
-    ]
+    now, photo = detector.framing(images), middle_size(images)
+    lines = [what_a_patch_covers(now, images)]
     n_now = now.tiles[0] * now.tiles[1]
     for n in CLOSER:
-        closer = detector.framing(some, tiles=n)
+        closer = detector.framing(images, tiles=n)
         n_tiles = closer.tiles[0] * closer.tiles[1]
-        if n_tiles <= n_now or min(across, down) <= now.patch_size:  # the photo holds no more
+        if n_tiles <= n_now or min(now.patch_extent(photo)) <= now.patch_size:  # the photo holds no more
             continue
         seconds = cost.extraction_seconds * closer.n_passes / now.n_passes
         seconds += cost.scoring_seconds * (np.prod(closer.grid) / np.prod(now.grid)) ** 2
-        finer = " x ".join(f"{side:.0f}" for side in closer.patch_extent((width, height)))
+        finer = " x ".join(f"{side:.0f}" for side in closer.patch_extent(photo))
         lines.append(f"  --tiles {n}: {finer} pixels, about {duration(seconds)} instead of {duration(cost.seconds)}")
     return "\n".join(lines)

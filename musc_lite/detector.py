@@ -129,8 +129,8 @@ class Detector(OutlierAnswers, BaseEstimator):
         fitted_scores = torch.from_numpy(self.map_scores_[originals(self.copy_of_)])
         image_scores = parts.rescoring.rescore_new(map_scores, new.class_tokens, fitted_scores, batch.class_tokens)
         arrays = image_scores.numpy(), map_scores.numpy(), maps.numpy(), patch_scores.numpy()
-        about, region = self.describe(), features.framing.region
-        return Scores(images.names, *arrays, self.threshold_, images, batch=self.scores_, about=about, region=region)
+        known = partial(Scores, about=self.describe(), framing=features.framing, batch=self.scores_)
+        return known(images.names, *arrays, self.threshold_, images)
 
     @property
     def scores_(self) -> Scores:
@@ -138,7 +138,7 @@ class Detector(OutlierAnswers, BaseEstimator):
         check_is_fitted(self)
         arrays = self.image_scores_, self.map_scores_, self.anomaly_maps_, self.patch_scores_
         images = self.__dict__.get("images_")  # a loaded detector may have none
-        known = partial(Scores, about=self.describe(), seconds=self.seconds_, region=self.features_.framing.region)
+        known = partial(Scores, about=self.describe(), seconds=self.seconds_, framing=self.features_.framing)
         return known(self.names_, *arrays, self.threshold_, images, self.copy_of_)
 
     def describe(self) -> dict[str, str]:

@@ -20,7 +20,9 @@ from musc_lite.data.image_set import ImageSet
 from musc_lite.data.region import WHOLE, Region
 from musc_lite.support.part import Part
 
-__all__ = ["Framing", "View", "patch_grid"]
+__all__ = ["Framing", "View", "middle_size", "patch_grid", "what_a_patch_covers"]
+
+SAMPLE = 30  # photos whose sizes are read to know the usual one
 
 Size = int | tuple[int, int]  # pixels: the side of a square, or (height, width)
 
@@ -44,6 +46,23 @@ def patch_grid(image_size: Size, patch_size: int, name: str = "the backbone") ->
                 f"{below} or {below + patch_size}, not {side}"
             )
     return int(sides[0]) // patch_size, int(sides[-1]) // patch_size
+
+
+def middle_size(images: ImageSet) -> tuple[int, int]:
+    """Give the usual (width, height) of some photos, the median of each, from at most 30 of them."""
+    some = np.linspace(0, len(images) - 1, min(SAMPLE, len(images))).astype(int).tolist()
+    width, height = np.median([images.size(i) for i in some], axis=0)
+    return round(width), round(height)
+
+
+def what_a_patch_covers(framing: "Framing", images: ImageSet) -> str:
+    """Say in the photos' own pixels how closely they are looked at."""
+    photo = middle_size(images)
+    across, down = framing.patch_extent(photo)
+    return (
+        f"A patch covers {_by((round(across), round(down)))} pixels of your photos ({_by(photo)}); defects much "
+        "smaller than that are easily missed."
+    )
 
 
 @dataclass(frozen=True)
@@ -135,6 +154,19 @@ class Framing:
         """Say what a patch covers of a photo of this (width, height): (width, height), in the photo's pixels."""
         left, top, right, bottom = self.region
         return photo[0] * (right - left) / self.grid[1], photo[1] * (bottom - top) / self.grid[0]
+
+    def patch_box(self, m: int, photo: tuple[int, int]) -> tuple[float, float, float, float]:
+        """Say where patch m lies on a photo of this (width, height): left, top, right, bottom in the photo's pixels.
+
+        Examples
+        --------
+        >>> Framing((28, 28), 14, region=(0.5, 0.0, 1.0, 1.0)).patch_box(3, (80, 40))
+        (60.0, 20.0, 80.0, 40.0)
+        """
+        width, height = self.patch_extent(photo)
+        row, column = divmod(m, self.grid[1])
+        left, top = self.region[0] * photo[0] + column * width, self.region[1] * photo[1] + row * height
+        return left, top, left + width, top + height
 
     def describe(self) -> dict[str, str]:
         """Name what is looked at."""

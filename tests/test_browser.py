@@ -24,7 +24,8 @@ import psutil  # ipykernel brings it
 import pytest
 from jupyter_client import BlockingKernelClient
 
-from musc_lite import planted_textures
+from musc_lite import MuSc, find_evidence, planted_textures
+from musc_lite.results.report import Result, write_report
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -213,8 +214,32 @@ def test_every_explorer_shows_and_answers(lab, page):
     click_patch(page, page.locator(".musc-tiles canvas").nth(1), 37)
     page.get_by_text("patch 37 of image").wait_for()
     assert status.first.inner_text().split(": ")[1].split()[0] == in_kernel(lab, "str(e0.counts[e0.image, 37])")
+    page.locator(".musc-tiles canvas").nth(2 + 3 + 12).click()  # of the decisions, the most anomalous image
+    page.get_by_text("its closest likeness").wait_for()
+    assert in_kernel(lab, "e4.image") == in_kernel(lab, "int(detector.scores_.ranking[0])")
+    page.get_by_text("its closest likeness").scroll_into_view_if_needed()
+    wait_for(lambda: all_drawn(page.locator(".widget-image")), 20)
+    keep(page, "closely")
     assert page.errors == []
     assert page.outside == []
+
+
+def all_drawn(pictures):
+    return pictures.count() and all(pictures.evaluate_all("images => images.map(image => image.naturalWidth)"))
+
+
+def test_report_shows_evidence_in_the_photos_own_pixels_on_a_click(page, tmp_path):
+    detector = MuSc(image_size=112, layers=[5, 8], r=(1,)).fit(planted_textures("brick", n_images=6, n_defective=2))
+    result = Result("brick", detector.scores_, evidence=find_evidence(detector))
+    page.goto(write_report(tmp_path / "report.html", [result]).as_uri())
+    button, picture = page.locator("figure button").first, page.locator("figure button img").first
+    small = picture.bounding_box()["width"]
+    button.click()
+    assert small < picture.bounding_box()["width"] == picture.evaluate("image => image.naturalWidth")
+    keep(page, "report")
+    button.press("Enter")
+    assert picture.bounding_box()["width"] == small
+    assert page.errors == []
 
 
 def test_dark_theme_is_readable(lab, page):

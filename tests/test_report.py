@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 import pytest
 
-from musc_lite import ImageSet, MuSc, planted_textures
+from musc_lite import ImageSet, MuSc, find_evidence, planted_textures
 from musc_lite.results.report import Result, write_report
 
 
@@ -33,6 +33,23 @@ def test_the_report_is_one_file_that_holds_everything(detector, result, tmp_path
     assert detector.backbone_.weights_sha256 in page
     assert result.scores.images.fingerprint() in page
     assert f"torch {version('torch')}" in page
+
+
+def test_the_report_shows_evidence_beside_its_card(detector, result, tmp_path):
+    evidence = find_evidence(detector)
+    page = write_report(tmp_path / "report.html", [replace(result, evidence=evidence)]).read_text()
+    cards = page.split("<figure>")[1:]
+    assert ["<button" in card for card in cards] == [True] * 3 + [False] * 7
+    for card, each in zip(cards, evidence, strict=False):
+        assert result.scores.names[each.image] in card
+        assert f"closest likeness: {result.scores.names[each.compared]}" in card
+    assert "Below some pairs" in page
+
+
+def test_the_report_says_what_a_patch_covers(result, tmp_path):
+    page = write_report(tmp_path / "report.html", [result]).read_text()
+    assert "A patch covers 14 x 14 pixels of your photos (112 x 112)" in page
+    assert "Below some pairs" not in page
 
 
 def test_the_report_reads_masks_once(result, tmp_path, monkeypatch):
@@ -68,7 +85,7 @@ def test_names_of_files_are_text_not_markup(result, tmp_path, backbone):
     images.names = ["<script>alert(1)</script>", "a&b", "plain"]
     detector = MuSc(backbone, image_size=56, r=(1,)).fit(images)
     page = write_report(tmp_path / "report.html", [Result("<b>", detector.scores_)]).read_text()
-    assert "<script>" not in page
+    assert "<script>alert" not in page
     assert "a&amp;b" in page
 
 

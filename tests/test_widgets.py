@@ -270,6 +270,23 @@ class TestRescoringExplorer:
 
 
 class TestThresholdExplorer:
+    def test_a_click_shows_an_image_closely(self, detector):
+        explorer = ThresholdExplorer(detector)
+        assert explorer._closely.layout.display == "none"
+        browser_sends(explorer._tiles, 0, 5)
+        first = int(detector.image_scores_.argmax())
+        assert explorer.image == first
+        assert explorer._closely.layout.display is None
+        text, pictures = explorer._closely.children
+        (found,) = musc_lite.find_evidence(detector, [first])
+        assert detector.names_[first] in text.value
+        assert detector.names_[found.compared] in text.value
+        assert [Image.open(io.BytesIO(p.value)).format for p in pictures.children] == ["JPEG", "JPEG"]
+        explorer.image = None
+        assert explorer._closely.layout.display == "none"
+        with pytest.raises(traitlets.TraitError, match="no image 7"):
+            explorer.image = 7
+
     def test_tables_count_images_and_pixels(self, detector):
         explorer = ThresholdExplorer(detector)
         explorer.threshold, explorer.pixel_threshold = 0.5, float(np.median(detector.anomaly_maps_))

@@ -16,11 +16,13 @@ from PIL import Image
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.loaders import left_out
 from musc_lite.data.region import crop
+from musc_lite.results.evidence import Evidence, draw_evidence
 from musc_lite.results.metrics import Metrics, evaluate_scores
 from musc_lite.results.plots import color_range, outlined, overlay, plot_ranking
 from musc_lite.results.scores import Scores
 from musc_lite.stages.thresholds import in_words
 from musc_lite.support.files import atomic_path
+from musc_lite.views import what_a_patch_covers
 
 __all__ = ["Result", "versions", "write_report"]
 
@@ -48,6 +50,8 @@ class Result:
         Such as ``detector.scores_`` or ``detector.score_images(new)``; they must know their images.
     metrics : Metrics, optional
         By default those that the images' labels and masks allow.
+    evidence : sequence of Evidence
+        What is shown closely, see `find_evidence`.
 
     Raises
     ------
@@ -58,6 +62,7 @@ class Result:
     name: str
     scores: Scores
     metrics: Metrics | None = None
+    evidence: Sequence[Evidence] = ()
 
     def __post_init__(self):
         if not isinstance(self.scores, Scores):
@@ -94,6 +99,7 @@ def write_report(
         title=title,
         metric_names=[METRIC_TITLES[name] for name in names],
         stages=stages,
+        any_closely=any(result.evidence for result in results),
         any_masks=any(r.scores.known_images.has_masks for r in results),
         results=[_section(result, names, stages, max_images) for result in results],
     )
@@ -120,6 +126,7 @@ def _section(result: Result, metric_names: Sequence[str], stages: Sequence[str],
     if len(order) > max_images:
         shown = [*range(max_images - last_few), *range(len(order) - last_few, len(order))]
 
+    shown_closely = {each.image: each for each in result.evidence}
     cards = []
     for position, rank in enumerate(shown):
         i = order[rank]
@@ -137,6 +144,7 @@ def _section(result: Result, metric_names: Sequence[str], stages: Sequence[str],
                 "image": _data_uri(image if masks is None else outlined(image, masks[i])),
                 "overlay": _data_uri(Image.fromarray(overlay(image, maps[i], low, high))),
                 "gap_after": following - rank - 1,
+                "closely": _closely(shown_closely[i], scores) if i in shown_closely else None,
             }
         )
     metrics = [getattr(result.metrics, name) for name in metric_names]
@@ -144,7 +152,7 @@ def _section(result: Result, metric_names: Sequence[str], stages: Sequence[str],
         "name": result.name,
         "n_images": len(images),
         "n_compared": None if scores.batch is None else len(scores.batch),
-        "data_notes": [note for note in (images.labeling, left_out(images)) if note],
+        "data_notes": [note for note in (images.labeling, _covered(scores), left_out(images)) if note],
         "sentences": in_words(scores.image_scores, scores.threshold, images.names, labels, n_fitted=scores.n_fitted),
         "metrics_row": ["–" if np.isnan(value) else f"{value:.3f}" for value in metrics],
         "seconds_row": [f"{scores.seconds[s]:.1f}" if s in scores.seconds else "–" for s in stages],
@@ -152,6 +160,24 @@ def _section(result: Result, metric_names: Sequence[str], stages: Sequence[str],
         "cards": cards,
         "skipped": images.skipped,
         "parameters": _parameters(scores),
+    }
+
+
+def _covered(scores: Scores) -> str | None:
+    """Say what a patch covers of the photos, where that is known."""
+    if scores.framing is None:
+        return None
+    return what_a_patch_covers(scores.framing, scores.known_images).removesuffix(".")
+
+
+def _closely(evidence: Evidence, scores: Scores) -> dict:
+    """Give the pictures of an image around its strangest patch, and the name of what it was compared with."""
+    images, framing = scores.known_images, scores.framing
+    pictures = [] if framing is None else draw_evidence(evidence, images, framing)
+    return {
+        "pictures": [_data_uri(picture) for picture in pictures],
+        "compared": None if evidence.compared is None else images.names[evidence.compared],
+        "distance": evidence.distance,
     }
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.region import WHOLE, Region, lay_map
+from musc_lite.views import Framing
 
 if TYPE_CHECKING:
     import pandas
@@ -43,8 +44,8 @@ class Scores:
         The settings that shaped the numbers, as `describe` of the parts names them.
     seconds : mapping of str to float
         Wall-clock time of each stage.
-    region : (left, top, right, bottom)
-        The part of each photo that the maps cover, in shares of its width and height.
+    framing : Framing, optional
+        What was looked at of each photo, and how closely; None: the whole of it.
 
     Raises
     ------
@@ -63,7 +64,7 @@ class Scores:
     batch: "Scores | None" = None
     about: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
-    region: Region = WHOLE
+    framing: Framing | None = None
 
     def __post_init__(self):
         lengths = {len(self.names), len(self.image_scores), len(self.map_scores), len(self.anomaly_maps)}
@@ -92,6 +93,11 @@ class Scores:
                 f"of the {len(self)} images, then take detector.scores_"
             )
         return self.images
+
+    @property
+    def region(self) -> Region:
+        """The part of each photo that the maps cover: left, top, right, bottom in shares of its width and height."""
+        return WHOLE if self.framing is None else self.framing.region
 
     def masks(self) -> np.ndarray | None:
         """Give the images' masks as far as the maps reach, at their size: (N, H, W) bool; None where there are none."""

@@ -29,7 +29,7 @@ class Shown(ipywidgets.DOMWidget):
 
     @traitlets.validate("image", "compared")
     def _check_image(self, proposal):
-        if not 0 <= proposal.value < len(self.images):
+        if proposal.value is not None and not 0 <= proposal.value < len(self.images):
             raise traitlets.TraitError(
                 f"there is no image {proposal.value}: the batch has {len(self.images)}, counted from 0"
             )

@@ -1,5 +1,6 @@
 """Decisions by hand: where to draw the line for images and for pixels."""
 
+import html
 import math
 
 import ipywidgets
@@ -9,10 +10,12 @@ from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
 from musc_lite.detector import Detector
+from musc_lite.evidence import find_evidence
+from musc_lite.results.evidence import draw_evidence
 from musc_lite.results.plots import COLORS, KINDS, LINE_COLORS, plot_image, plot_ranking
 from musc_lite.widgets.chart import Chart, series
 from musc_lite.widgets.explorer import THUMBNAIL, Explorer, row
-from musc_lite.widgets.tiles import Tiles
+from musc_lite.widgets.tiles import Tiles, jpeg
 
 __all__ = ["ThresholdExplorer"]
 
@@ -31,10 +34,13 @@ class ThresholdExplorer(Explorer):
         Images that score above it are called defective; at first the detector's own.
     pixel_threshold : float
         Pixels above it are called defective; at first the 99th percentile of the maps.
+    image : int or None
+        The image that is shown closely, around its strangest patch: a click in the gallery chooses it.
     """
 
     threshold = traitlets.Float()
     pixel_threshold = traitlets.Float()
+    image = traitlets.Int(None, allow_none=True)
 
     def __init__(self, detector: Detector):
         super().__init__(detector)
@@ -61,11 +67,31 @@ class ThresholdExplorer(Explorer):
         if masks is not None and self._sorted_pixels is not None and masks.any():
             self._curves.append(_curve("pixels", self._sorted_pixels, LINE_COLORS[3]))
         beside = [self._tables, self._chart] if self._curves else [self._tables]
+        self._tiles.on_pick(lambda tile, _: self.set_trait("image", int(self.detector.scores_.ranking[tile])))
+        self._closely = ipywidgets.VBox(layout={"display": "none"})
         gallery = ipywidgets.Box([self._tiles], layout={"max_height": "420px", "overflow": "auto"})
-        self.children = (row(*sliders), self._text, row(*beside), gallery)
+        self.children = (row(*sliders), self._text, row(*beside), gallery, self._closely)
         self.threshold, self.pixel_threshold = begin["image"], begin["pixel"]
+        self.observe(lambda _: self._look_closely(), "image")
         self.bind(threshold=sliders[0], pixel_threshold=sliders[1])
         self.show()
+
+    def _look_closely(self) -> None:
+        """Show the chosen image around its strangest patch, beside what it was compared with."""
+        if self.image is None:
+            self._closely.layout.display = "none"
+            return
+        (evidence,) = find_evidence(self.detector, [self.image], self.tokens)
+        pictures = draw_evidence(evidence, self.images, self.detector.features_.framing)
+        shown = [ipywidgets.Image(value=jpeg(p, p.size, quality=85), format="jpeg") for p in pictures]
+        text = f"{self.detector.names_[self.image]}: the patch that is least like the other images"
+        if evidence.compared is not None:
+            near = self.detector.names_[evidence.compared]
+            text += (
+                f", and its closest likeness in an image that does not stand out: {near}, {evidence.distance:.2f} away"
+            )
+        self._closely.children = (ipywidgets.HTML(f'<span role="status">{html.escape(text)}</span>'), row(*shown))
+        self._closely.layout.display = None
 
     @property
     def called(self) -> np.ndarray:
