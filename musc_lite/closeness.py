@@ -1,23 +1,27 @@
-"""How closely photos are looked at: what a patch covers of them, and what a closer look would cost."""
+"""How closely photos are looked at: what a closer look would show and cost, and the closest that a time allows."""
 
-import numpy as np
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from musc_lite.budget import Cost, duration
 from musc_lite.data.image_set import ImageSet
-from musc_lite.detector import Detector
-from musc_lite.views import middle_size, what_a_patch_covers
+from musc_lite.views import Framing, middle_size, what_a_patch_covers
 
-__all__ = ["how_closely"]
+if TYPE_CHECKING:
+    from musc_lite.planning import PlanningAhead
 
-CLOSER = (2, 3, 4)  # tiles along the longer side
+__all__ = ["closest_tiles", "how_closely"]
+
+MORE = 3  # closer looks that are named
 
 
-def how_closely(detector: Detector, images: ImageSet, cost: Cost) -> str:
-    """Say in the photos' own pixels what one patch covers, and what two, three or four tiles would show and take.
+def how_closely(detector: "PlanningAhead", images: ImageSet, cost: Cost) -> str:
+    """Say in the photos' own pixels what one patch covers, and what more tiles would show and take.
 
     Parameters
     ----------
-    detector : Detector
+    detector : PlanningAhead
         Not fitted yet.
     images : ImageSet
         N photos, of which some sizes are read.
@@ -27,18 +31,71 @@ def how_closely(detector: Detector, images: ImageSet, cost: Cost) -> str:
     Returns
     -------
     str
-        One line for what is, and one for each closer look that shows more than the photos' own pixels hold.
+        One line for what is, and one for each of up to three closer looks that the photos have pixels for.
     """
     now, photo = detector.framing(images), middle_size(images)
     lines = [what_a_patch_covers(now, images)]
-    n_now = now.tiles[0] * now.tiles[1]
-    for n in CLOSER:
-        closer = detector.framing(images, tiles=n)
-        n_tiles = closer.tiles[0] * closer.tiles[1]
-        if n_tiles <= n_now or min(now.patch_extent(photo)) <= now.patch_size:  # the photo holds no more
-            continue
-        seconds = cost.extraction_seconds * closer.n_passes / now.n_passes
-        seconds += cost.scoring_seconds * (np.prod(closer.grid) / np.prod(now.grid)) ** 2
+    for n, closer in _closer_looks(detector, images, now):
+        seconds = _seconds(detector, len(images), closer, now, cost)
         finer = " x ".join(f"{side:.0f}" for side in closer.patch_extent(photo))
         lines.append(f"  --tiles {n}: {finer} pixels, about {duration(seconds)} instead of {duration(cost.seconds)}")
+        if len(lines) > MORE:
+            break
     return "\n".join(lines)
+
+
+def closest_tiles(detector: "PlanningAhead", images: ImageSet, seconds: float, region: object) -> int:
+    """Choose as many tiles along the longer side as the photos have pixels for and a time allows.
+
+    Parameters
+    ----------
+    detector : PlanningAhead
+    images : ImageSet
+        N photos.
+    seconds : float
+        That features and scoring may take, by an estimate on this machine: a busy one chooses fewer.
+    region : sequence of float or None
+        The part of the photos that is looked at.
+
+    Returns
+    -------
+    int
+        At least 1: where even that takes longer, it is warned of.
+    """
+    plain = detector.framing(images, size=None, region=region)
+    cost, chosen = detector.cost_of(len(images), plain), 1
+    if cost.seconds > seconds:
+        warnings.warn(
+            f"the plain look takes about {duration(cost.seconds)}, more than the {duration(seconds)} given",
+            stacklevel=4,
+        )
+    for n, closer in _closer_looks(detector, images, plain, size=None, region=region):
+        if _seconds(detector, len(images), closer, plain, cost) > seconds:
+            break
+        chosen = n
+    return chosen
+
+
+def _closer_looks(
+    detector: "PlanningAhead", images: ImageSet, now: Framing, **changes: Any
+) -> Iterator[tuple[int, Framing]]:
+    """Give numbers of tiles, and what is seen with them, until the photos have no more pixels for a closer look."""
+    photo, n_now = middle_size(images), now.tiles[0] * now.tiles[1]
+    coarser, n = now, 1
+    while max(coarser.patch_extent(photo)) > now.patch_size:
+        n += 1
+        closer = detector.framing(images, tiles=n, **changes)
+        if closer.tiles[0] * closer.tiles[1] > n_now:
+            yield n, closer
+            coarser = closer
+
+
+def _seconds(detector: "PlanningAhead", n_images: int, closer: Framing, now: Framing, cost: Cost) -> float:
+    """Estimate a closer look from the cost of another: passes of the backbone, products of tokens."""
+
+    def products(framing: Framing) -> float:
+        extent = detector.extent(framing)
+        return detector.parts.scorer.work(extent.shape(n_images), tiles=framing.tiles).products * extent.n_patches**2
+
+    scoring = cost.scoring_seconds * products(closer) / products(now)
+    return cost.extraction_seconds * closer.n_passes / now.n_passes + scoring

@@ -12,19 +12,20 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from musc_lite.backbones.backbone import Backbone
-from musc_lite.backbones.load import load_backbone
-from musc_lite.budget import Cost, Extent, estimate_cost, plan_memory
+from musc_lite.budget import plan_memory
 from musc_lite.data.coerce import Images, as_batch, as_image_set
 from musc_lite.data.duplicates import expand, find_duplicates, originals, warn_of_duplicates
 from musc_lite.data.image_set import ImageSet
+from musc_lite.data.region import WHOLE
 from musc_lite.outliers import OutlierAnswers
 from musc_lite.parts import PARTS, Parts
+from musc_lite.planning import PlanningAhead
 from musc_lite.results.scores import Scores
 from musc_lite.saved import read_detector, write_detector
 from musc_lite.scorers.base import Context, PatchScorer
 from musc_lite.scoring import Batch, fit_score, make_scorers, score_each
 from musc_lite.stages.aggregation import LNAMD
-from musc_lite.stages.features import Features, extract_features, frame
+from musc_lite.stages.features import Features, extract_features, region_of_objects
 from musc_lite.stages.maps import Pooling, upsample_maps
 from musc_lite.stages.rescoring import RsCIN
 from musc_lite.stages.thresholds import Contamination
@@ -35,7 +36,7 @@ from musc_lite.views import Framing, View
 __all__ = ["Detector"]
 
 
-class Detector(OutlierAnswers, BaseEstimator):
+class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
     """Zero-shot anomaly detection in a batch of unlabeled images, of parts that can be exchanged.
 
     Parameters
@@ -165,19 +166,6 @@ class Detector(OutlierAnswers, BaseEstimator):
         """Read what `save` wrote with this class: see `saved.read_detector`."""
         return read_detector(cls, path, backbone, device)
 
-    def cost(self, n_images: int, images: Images | None = None) -> Cost:
-        """Estimate what fitting so many images takes, see `budget.estimate_cost`; some views need some images."""
-        check_memory(self.max_memory)
-        self.parts.check()
-        backbone, framing = self._load_backbone(), self.framing([] if images is None else images)
-        return estimate_cost(self.parts.scorer, backbone, n_images, self._extent(backbone, framing), self.max_memory)
-
-    def framing(self, images: Images, **changes: object) -> Framing:
-        """Settle the view, or one with some changes, for these images; for a region "auto" the whole photo stands."""
-        view, backbone = clone(self.parts.view).set_params(**changes), self._load_backbone()
-        some = images if images == [] else as_image_set(images)
-        return view.settle(some, backbone.patch_size, backbone.default_image_size, backbone.name)
-
     def aggregated_tokens(self, s: int, r: int) -> Tensor:
         """Make the aggregated tokens of the s-th layer at degree r again, without copies: (N, M, C)."""
         check_is_fitted(self)
@@ -201,9 +189,8 @@ class Detector(OutlierAnswers, BaseEstimator):
         warn_of_duplicates(twice, self.names_)
         self._digests, self.copy_of_ = set(twice.digests), twice.copy_of
         self.backbone_ = self._load_backbone()
-        settle = partial(frame, batch_size=self.batch_size, cache_dir=self.cache_dir)
-        framing = settle(parts.view, images, self.backbone_, found=features.framing.region if features else None)
-        extent = self._extent(self.backbone_, framing, features)
+        framing = self._frame(images, features)
+        extent = self.extent(framing, features)
         if features:
             features.check(len(images), extent.layers, framing, self.backbone_.width)
         self.r_ = extent.r
@@ -230,11 +217,15 @@ class Detector(OutlierAnswers, BaseEstimator):
     def _batch(self) -> Batch:
         return Batch(self.features_, self.copy_of_, self.parts.aggregation)
 
-    def _extent(self, backbone: Backbone, framing: Framing, features: Features | None = None) -> Extent:
-        """Say how much there is of each image."""
-        layers = features.layers if features and self.layers is None else backbone.layers(self.layers)
-        degrees = self.parts.aggregation.degrees(backbone.default_r)
-        return Extent(tuple(layers), tuple(degrees), framing, backbone.width)
+    def _frame(self, images: ImageSet, features: Features | None) -> Framing:
+        """Settle the view; features, where there are any, know where the objects are and how closely to look."""
+        view, found = self.parts.view, WHOLE
+        if features and view.seconds is not None:
+            return features.framing
+        if view.region == "auto":
+            look = partial(region_of_objects, batch_size=self.batch_size, cache_dir=self.cache_dir)
+            found = features.framing.region if features else look(images, self.backbone_)
+        return self.framing(images, found)
 
     def _maps(self, patch_scores: Tensor) -> Tensor:
         """(R, S, N, M) -> (N, H, W)."""
@@ -243,7 +234,3 @@ class Detector(OutlierAnswers, BaseEstimator):
     def _extract(self, images: ImageSet, layers: Sequence[int], framing: Framing, storage: str = "float32") -> Features:
         extract = partial(extract_features, batch_size=self.batch_size, cache_dir=self.cache_dir, storage=storage)
         return extract(images, self.backbone_, layers=layers, view=framing)
-
-    def _load_backbone(self) -> Backbone:
-        given = self.backbone
-        return given if isinstance(given, Backbone) else load_backbone(given, device=self.device)

@@ -29,7 +29,7 @@ class MuSc(Detector):
         Blocks to read; None: the backbone's default.
     image_size, region, tiles, overlap
         What to look at in each photo, and how closely: `size` and the others of `View`; by default the whole photo, as
-        the backbone's default square.
+        the backbone's default square. ``image_size="auto"`` looks as closely as five minutes allow.
     r : sequence of int, optional
         Aggregation degrees; None: the backbone's default.
     interval : (float, float)

@@ -20,8 +20,9 @@ from musc_lite.data.image_set import ImageSet
 from musc_lite.data.region import WHOLE, Region
 from musc_lite.support.part import Part
 
-__all__ = ["Framing", "View", "middle_size", "patch_grid", "what_a_patch_covers"]
+__all__ = ["Framing", "View", "middle_size", "patch_grid", "some_photos", "what_a_patch_covers"]
 
+SECONDS = 300  # that the size "auto" may take, where nothing else is said
 SAMPLE = 30  # photos whose sizes are read to know the usual one
 
 Size = int | tuple[int, int]  # pixels: the side of a square, or (height, width)
@@ -197,8 +198,9 @@ class View(Part):
     size : int, (int, int) or str, optional
         What goes through the backbone at once: pixels along the side of a square, or (height, width), multiples of
         the patch size. "aspect" keeps the shape of the photos, at about as many patches as the backbone's default
-        square; "aspect 448": as a square of 448 pixels. Photos of different shapes take the middle one. None: the
-        backbone's default square.
+        square; "aspect 448": as a square of 448 pixels. Photos of different shapes take the middle one. "auto": as
+        many tiles as the photos have pixels for and 300 seconds allow, by an estimate on this machine; "auto 60":
+        another time. None: the backbone's default square.
     region : (left, top, right, bottom) or "auto", optional
         The part of the photo to look at, in shares of its width and height, or in pixels where all photos have one
         size. "auto": where the objects are, see `find_region`. None: the whole photo.
@@ -228,13 +230,26 @@ class View(Part):
         self.tiles = tiles
         self.overlap = overlap
 
+    @property
+    def seconds(self) -> int | None:
+        """How long the work may take at the size "auto"; None at any other size."""
+        if not isinstance(self.size, str) or not self.size.startswith("auto"):
+            return None
+        return int(self.size.removeprefix("auto") or SECONDS)
+
+    def describe(self) -> dict[str, str]:
+        """Name what chose the tiles; what is seen is named by the framing."""
+        return {} if self.seconds is None else {"closeness": f"what {self.seconds} s allowed"}
+
     def check(self) -> None:
         """Refuse what is no view of any photo."""
-        if isinstance(self.size, str) and not re.fullmatch(r"aspect( \d+)?", self.size):
+        if isinstance(self.size, str) and not re.fullmatch(r"(aspect|auto)( \d+)?", self.size):
             raise ValueError(
-                "the size of a view is a number of pixels, (height, width), 'aspect' or such as 'aspect 448'; got "
-                f"{self.size!r}"
+                "the size of a view is a number of pixels, (height, width), 'aspect', such as 'aspect 448', 'auto', or "
+                f"such as 'auto 60' (seconds); got {self.size!r}"
             )
+        if self.seconds is not None and self.tiles is not None:
+            raise ValueError(f"size={self.size!r} chooses the tiles itself: give it or tiles={self.tiles!r}, not both")
         self._check_region()
         counts = self.tiles if isinstance(self.tiles, tuple | list) else (self.tiles, self.tiles)
         fits = len(counts) == 2 and all(isinstance(count, Integral) and count >= 1 for count in counts)
@@ -248,13 +263,18 @@ class View(Part):
             )
 
     def settle(
-        self, images: ImageSet, patch_size: int, default_size: int, name: str = "the backbone", found: Region = WHOLE
+        self,
+        images: ImageSet | None,
+        patch_size: int,
+        default_size: int,
+        name: str = "the backbone",
+        found: Region = WHOLE,
     ) -> Framing:
         """Settle the view for a batch.
 
         Parameters
         ----------
-        images : ImageSet
+        images : ImageSet or None
             Whose sizes are read where the view depends on them.
         patch_size, default_size : int
             Of the backbone.
@@ -269,7 +289,9 @@ class View(Part):
             If the view does not fit the photos or the backbone; the message says what would.
         """
         self.check()
-        sizes = _SizesOf(images)
+        if self.seconds is not None:
+            raise ValueError(f"size={self.size!r} depends on what scoring costs: give the view to a detector")
+        sizes = _SizesOf(images, self)
         region = self._in_shares(sizes) if self.region != "auto" else found
         tiles = self._count_tiles(sizes, region)
         size = self._tile_size(sizes, region, tiles, patch_size, default_size)
@@ -332,15 +354,24 @@ class View(Part):
         return max(1, round(n_rows)) * patch_size, max(1, round(n_columns)) * patch_size
 
 
+def some_photos(images: ImageSet | None, view: View) -> ImageSet:
+    """Give the images, or say that a view cannot do without."""
+    if images is None or not len(images):
+        raise ValueError(f"{view} depends on the photos: give some of them")
+    return images
+
+
 class _SizesOf:
     """The photos' sizes, read when they are first asked for."""
 
-    def __init__(self, images: ImageSet):
-        self._images = images
+    def __init__(self, images: ImageSet | None, view: View):
+        self._images, self._view = images, view
         self._sizes: list[tuple[int, int]] = []
 
     def all(self) -> list[tuple[int, int]]:
-        self._sizes = self._sizes or [self._images.size(i) for i in range(len(self._images))]
+        if not self._sizes:
+            images = some_photos(self._images, self._view)
+            self._sizes = [images.size(i) for i in range(len(images))]
         return self._sizes
 
     def aspect(self, region: Region) -> float:
@@ -361,6 +392,8 @@ class _SizesOf:
 
     def check_room(self, region: Region, tiles: tuple[int, int]) -> None:
         """Refuse a photo of which a tile would be less than a pixel."""
+        if self._images is None:
+            return
         for name, size in zip(self._images.names, self.all(), strict=True):
             left, top, right, bottom = (s * side for s, side in zip(region, (*size, *size), strict=True))
             if right - left < tiles[1] or bottom - top < tiles[0]:

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import musc_lite
-from musc_lite import View
+from musc_lite import MuSc, View, extract_features, from_arrays
+from musc_lite.budget import Cost
+from musc_lite.closeness import how_closely
 from musc_lite.data.region import WHOLE, crop, lay_map, pixel_box
 from musc_lite.results.metrics import evaluate_scores
 from musc_lite.scorers.base import Context
@@ -287,3 +289,70 @@ def test_a_region_is_at_least_a_pixel():
     assert pixel_box((0.999, 0.0, 1.0, 0.01), (10, 10)) == (9, 0, 10, 1)
     assert crop(Image.new("RGB", (10, 10)), (0.99, 0.99, 1, 1)).size == (1, 1)
     assert lay_map(np.ones((2, 3)), (10, 20)).all()
+
+
+class TestClosestLook:
+    """The size "auto": as many tiles as the photos have pixels for and a time allows."""
+
+    PHOTOS = from_arrays(list(np.random.default_rng(0).integers(0, 255, (4, 448, 448, 3), dtype=np.uint8)))
+
+    @pytest.fixture(autouse=True)
+    def known_cost(self, monkeypatch):
+        """Ten seconds for features and ten for scoring, as on some machine."""
+        monkeypatch.setattr("musc_lite.planning.estimate_cost", lambda *_: Cost(10.0, 10.0, 0, 0))
+
+    def tiles(self, backbone, seconds, **settings):
+        return MuSc(backbone, image_size=f"auto {seconds}", **settings).framing(self.PHOTOS).tiles
+
+    def test_the_time_decides(self, backbone):
+        """Four tiles and the region at once: 5 passes for 1, 16 times the products."""
+        assert self.tiles(backbone, 5 * 10 + 16 * 10 - 1) == (1, 1)
+        assert self.tiles(backbone, 5 * 10 + 16 * 10) == (2, 2)
+        assert self.tiles(backbone, 5 * 10 + 4 * 10, aligned=True) == (2, 2)
+        assert self.tiles(backbone, 5 * 10 + 4 * 10 - 1, aligned=True) == (1, 1)
+
+    def test_photos_without_more_pixels_are_not_looked_at_closer(self, backbone):
+        assert self.tiles(backbone, 10**6) == (2, 2)  # 14 pixels of the photo to a patch of 14
+        small = from_arrays([np.zeros((200, 200, 3), np.uint8)] * 2)
+        assert MuSc(backbone, image_size="auto").framing(small).tiles == (1, 1)
+
+    def test_the_region_counts(self, backbone):
+        assert self.tiles(backbone, 10**6, region=(0, 0, 0.5, 0.5)) == (1, 1)
+        framing = MuSc(backbone, image_size="auto", region="auto").framing(self.PHOTOS, found=(0, 0, 1, 0.5))
+        assert (framing.tiles, framing.region) == ((1, 2), (0, 0, 1, 0.5))
+
+    def test_too_little_time_for_the_plain_look_is_said(self, backbone):
+        with pytest.warns(UserWarning, match="the plain look takes about 20 s, more than the 19 s given"):
+            assert self.tiles(backbone, 19) == (1, 1)
+
+    def test_what_was_chosen_is_kept(self, backbone, tmp_path):
+        detector = MuSc(backbone, image_size="auto 210", layers=[5], r=(1,)).fit(self.PHOTOS)
+        assert detector.describe()["closeness"] == "what 210 s allowed"
+        assert detector.features_.framing.tiles == (2, 2)
+        again = MuSc(backbone, image_size="auto 20", layers=[5], r=(1,)).fit_features(detector.features_, self.PHOTOS)
+        assert again.features_.framing.tiles == (2, 2)
+        detector.save(tmp_path / "saved")
+        assert MuSc.load(tmp_path / "saved", backbone).features_.framing == detector.features_.framing
+
+    def test_closer_looks_are_named_with_what_they_take(self, backbone):
+        detector = MuSc(backbone)
+        said = how_closely(detector, self.PHOTOS, detector.cost(4))
+        assert said.splitlines() == [
+            "A patch covers 28 x 28 pixels of your photos (448 x 448); "
+            "defects much smaller than that are easily missed.",
+            "  --tiles 2: 14 x 14 pixels, about 4 min instead of 20 s",
+        ]
+        aligned = MuSc(backbone, aligned=True)
+        assert "about 90 s instead" in how_closely(aligned, self.PHOTOS, aligned.cost(4))
+
+    @pytest.mark.parametrize("size", ["auto", "aspect"])
+    def test_it_needs_photos(self, backbone, size):
+        with pytest.raises(ValueError, match=rf"View\(size='{size}'\) depends on the photos: give some"):
+            MuSc(backbone, image_size=size).cost(10)
+        assert MuSc(backbone, tiles=(2, 2)).cost(10).seconds == 20
+
+    def test_it_leaves_no_choice_of_tiles(self, backbone):
+        with pytest.raises(ValueError, match="chooses the tiles itself"):
+            MuSc(backbone, image_size="auto", tiles=2).fit(self.PHOTOS)
+        with pytest.raises(ValueError, match="give the view to a detector"):
+            extract_features(self.PHOTOS, backbone, view=View("auto"))
