@@ -308,7 +308,7 @@ def score(
 
         from musc_lite.evidence import find_evidence
         from musc_lite.results.exports import write_maps, write_scores
-        from musc_lite.results.report import Result, write_report
+        from musc_lite.results.report import Result, unseen_in_words, write_report
         from musc_lite.stages.thresholds import in_words
 
         detector = method.detector(share, cache_dir=output / "features")
@@ -324,6 +324,8 @@ def score(
         report = write_report(output / "report.html", [result], title=f"MuSc on {result.name}")
         seconds |= {**scores.seconds, "writing": time.perf_counter() - written}
         _print_table([result], [seconds])
+        if unseen := unseen_in_words(scores):
+            print(f"musc-lite: warning: {unseen}", file=sys.stderr)
         for sentence in in_words(scores.image_scores, scores.threshold, scores.names, images.labels):
             print(sentence)
         print(f"{time.perf_counter() - START:.0f} s in all. Look at {report}")

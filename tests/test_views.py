@@ -13,6 +13,7 @@ from musc_lite.budget import Cost
 from musc_lite.closeness import how_closely
 from musc_lite.data.region import WHOLE, crop, lay_map, pixel_box
 from musc_lite.results.metrics import evaluate_scores
+from musc_lite.results.report import unseen_in_words
 from musc_lite.scorers.base import Context
 from musc_lite.views import Framing
 
@@ -289,6 +290,20 @@ def test_a_region_is_at_least_a_pixel():
     assert pixel_box((0.999, 0.0, 1.0, 0.01), (10, 10)) == (9, 0, 10, 1)
     assert crop(Image.new("RGB", (10, 10)), (0.99, 0.99, 1, 1)).size == (1, 1)
     assert lay_map(np.ones((2, 3)), (10, 20)).all()
+
+
+def test_defects_outside_of_the_region_are_named(backbone):
+    """They are in no pixel metric, and no map can show them."""
+    spots = [(4, 4, 14, 14), None, (60, 40, 80, 60)]
+    masks = [np.zeros((120, 180), bool) for _ in spots]
+    for mask, box in zip(masks, spots, strict=True):
+        if box:
+            mask[box[1] : box[3], box[0] : box[2]] = True
+    images = from_arrays([np.asarray(p) for p in photos(3)], labels=[1, 0, 1], masks=masks)
+    assert MuSc(backbone, image_size=56, **SMALL).fit(images).scores_.unseen_defects() == []
+    scores = MuSc(backbone, image_size=56, region=(0.2, 0.2, 0.8, 0.8), **SMALL).fit(images).scores_
+    assert scores.unseen_defects() == [images.names[0]]
+    assert unseen_in_words(scores).endswith(f"not seen, lies some of the true defect of {images.names[0]}")
 
 
 class TestClosestLook:

@@ -171,7 +171,7 @@ def _remark_on_cameras(cameras: Sequence[str], names: Sequence[str]) -> Remark |
 
 
 def remarks_on_sizes(sizes: np.ndarray, names: Sequence[str]) -> list[Remark]:
-    """Remark on images that are turned, squeezed or enlarged otherwise than most when all become one square.
+    """Remark on images that are turned, squeezed or enlarged otherwise than most when all are brought to one shape.
 
     Parameters
     ----------
@@ -192,7 +192,9 @@ def remarks_on_sizes(sizes: np.ndarray, names: Sequence[str]) -> list[Remark]:
     has_other_shape, (low, high) = _is_apart(shape, SHAPE), (shape.min(), shape.max())
     is_turned = (is_upright if most_lie else is_lying) & ~has_other_shape
     turned = "upright, the others not" if most_lie else "lying, the others upright"
-    squeezed = f"all become squares: crop to one shape, or score shapes apart (sides from {low:.2f} to {high:.2f} : 1)"
+    squeezed = (
+        f"all are brought to one shape: crop them, or score shapes apart (sides from {low:.2f} to {high:.2f} : 1)"
+    )
     lengths = "give all the same size: enlarged images look blurred beside reduced ones"
     found = [
         _remark("turned", names, is_turned, turned, "turn them if the product lies turned, or crop all to one shape"),

@@ -152,7 +152,9 @@ def _section(result: Result, metric_names: Sequence[str], stages: Sequence[str],
         "name": result.name,
         "n_images": len(images),
         "n_compared": None if scores.batch is None else len(scores.batch),
-        "data_notes": [note for note in (images.labeling, _covered(scores), left_out(images)) if note],
+        "data_notes": [
+            note for note in (images.labeling, _covered(scores), unseen_in_words(scores), left_out(images)) if note
+        ],
         "sentences": in_words(scores.image_scores, scores.threshold, images.names, labels, n_fitted=scores.n_fitted),
         "metrics_row": ["–" if np.isnan(value) else f"{value:.3f}" for value in metrics],
         "seconds_row": [f"{scores.seconds[s]:.1f}" if s in scores.seconds else "–" for s in stages],
@@ -161,6 +163,15 @@ def _section(result: Result, metric_names: Sequence[str], stages: Sequence[str],
         "skipped": images.skipped,
         "parameters": _parameters(scores),
     }
+
+
+def unseen_in_words(scores: Scores) -> str | None:
+    """Say of how many images a true defect lies where nothing was looked at."""
+    unseen = scores.unseen_defects()
+    if not unseen:
+        return None
+    more = f" and {len(unseen) - 3} more" if len(unseen) > 3 else ""
+    return f"outside of the region, and not seen, lies some of the true defect of {', '.join(unseen[:3])}{more}"
 
 
 def _covered(scores: Scores) -> str | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from musc_lite.data.image_set import ImageSet
-from musc_lite.data.region import WHOLE, Region, lay_map
+from musc_lite.data.region import WHOLE, Region, lay_map, pixel_box
 from musc_lite.views import Framing
 
 if TYPE_CHECKING:
@@ -102,6 +102,18 @@ class Scores:
     def masks(self) -> np.ndarray | None:
         """Give the images' masks as far as the maps reach, at their size: (N, H, W) bool; None where there are none."""
         return None if self.images is None else self.images.masks(self.anomaly_maps.shape[1:], self.region)
+
+    def unseen_defects(self) -> list[str]:
+        """Name the images of which some true defect lies outside of the region: no map can show it."""
+        if self.region == WHOLE or self.images is None or not self.images.has_masks:
+            return []
+        masks = [self.images.mask(i) for i in range(len(self))]
+        boxes = [pixel_box(self.region, mask.shape[::-1]) for mask in masks]
+        inside = [
+            int(mask[top:bottom, left:right].sum())
+            for mask, (left, top, right, bottom) in zip(masks, boxes, strict=True)
+        ]
+        return [name for name, mask, n in zip(self.names, masks, inside, strict=True) if mask.sum() > n]
 
     def map_of_photo(self, i: int) -> np.ndarray:
         """Lay the i-th map on its photo.
