@@ -26,9 +26,12 @@ from .results.metrics import Metrics as Metrics
 from .results.metrics import evaluate as evaluate
 from .results.scores import Scores as Scores
 from .scorers.base import PatchScorer as PatchScorer
+from .scorers.gaussian import GaussianScorer as GaussianScorer
+from .scorers.memory_bank import MemoryBankScorer as MemoryBankScorer
 from .scorers.mutual import MutualScorer as MutualScorer
 from .scorers.mutual import mutual_scores as mutual_scores
 from .scorers.nearest import NearestScorer as NearestScorer
+from .scorers.subspace import SubspaceScorer as SubspaceScorer
 from .stages.aggregation import aggregate as aggregate
 from .stages.aggregation import neighborhood_mean as neighborhood_mean
 from .stages.aggregation import normalize_tokens as normalize_tokens

@@ -26,6 +26,9 @@ PARTS: "dict[str, dict[str, str | type[Part]]]" = {
     "scorer": {
         "mutual": "musc_lite.scorers.mutual:MutualScorer",
         "nearest": "musc_lite.scorers.nearest:NearestScorer",
+        "memory": "musc_lite.scorers.memory_bank:MemoryBankScorer",
+        "subspace": "musc_lite.scorers.subspace:SubspaceScorer",
+        "gaussian": "musc_lite.scorers.gaussian:GaussianScorer",
     },
     "pooling": {"map": "musc_lite.stages.maps:Pooling"},
     "rescoring": {"rscin": "musc_lite.stages.rescoring:RsCIN"},

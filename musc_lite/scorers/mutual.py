@@ -5,9 +5,8 @@ less work: by some of the images, among fewer channels, near the same place only
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from numbers import Integral
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from sklearn.base import clone
 from torch import Tensor
 
 from musc_lite.scorers.base import PLAIN, Context, Explanation, PatchScorer, Work
+from musc_lite.scorers.references import References, choose_references, count_references, places_of
 from musc_lite.search.nearest import (
     TILE_BYTES,
     far_apart,
@@ -37,8 +37,6 @@ from musc_lite.support.parameters import check_interval, parse_bytes
 from musc_lite.support.threads import on_all_cores
 
 __all__ = ["MutualScorer", "mutual_scores"]
-
-References: TypeAlias = int | Sequence[int | str] | None  # so many images; which ones, by place or name; all
 
 
 class MutualScorer(PatchScorer):
@@ -208,7 +206,7 @@ class MutualScorer(PatchScorer):
             principal_axes(torch.zeros(2, 1, n_channels), self.n_components)  # says what is wrong with them
         n_cells = tiles[0] * tiles[1] if self.aligned else 1
         shape = n_images, -(-n_patches // n_cells), n_channels  # of a cell
-        n_references = self._n_references(n_images)
+        n_references = count_references(n_images, self.references)
         shared = self._shares_products(shape, max_memory)
         n_pairs = n_images * (n_images - 1) // 2 if shared else n_images * n_references
         return Work(
@@ -223,20 +221,7 @@ class MutualScorer(PatchScorer):
 
     def for_batch(self, place: Mapping[Any, int], n_images: int) -> "MutualScorer":
         """Give a clone whose references are places in the batch."""
-        scorer = clone(self)
-        if self.references is None or np.ndim(self.references) == 0:
-            return scorer
-        chosen = np.asarray(self.references).tolist()
-        unknown = [each for each in chosen if each not in place]
-        if unknown and isinstance(unknown[0], str):
-            names = [name for name in place if isinstance(name, str)]
-            close = get_close_matches(unknown[0], names, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"the first image is {names[0]!r}"
-            raise ValueError(f"references: {len(unknown)} names are not in the batch, such as {unknown[0]!r}; {hint}")
-        if unknown:
-            last = max(each for each in place if not isinstance(each, str))
-            raise ValueError(f"references must name at least 2 of the images 0 to {last}, got {self.references}")
-        return scorer.set_params(references=sorted({place[each] for each in chosen}))
+        return clone(self).set_params(references=places_of(self.references, place))
 
     def state(self) -> dict[str, Tensor]:
         """Give the principal axes, if there are any."""
@@ -279,13 +264,6 @@ class MutualScorer(PatchScorer):
             raise ValueError(f"a window needs to know the grid of the {n_patches} patches, got grid={grid}")
         return {"window": int(self.window), "grid": (h, w)}
 
-    def _n_references(self, n_images: int) -> int:
-        """Count the references, also where they are names of a batch that is not here."""
-        named = np.asarray(self.references)
-        if named.ndim and named.dtype.kind == "U":
-            return len(set(named.tolist()))
-        return len(choose_references(n_images, self.references))
-
     def _shares_products(self, shape: tuple[int, int, int], max_memory: int | str | None = None) -> bool:
         """Tell whether one product can serve both directions of a pair: for all pairs, if their distances fit."""
         n_images, n_patches, _ = shape
@@ -303,7 +281,7 @@ class MutualScorer(PatchScorer):
     def _least_memory(self, shape: tuple[int, int, int]) -> int:
         """Count the bytes that scoring one image after the other holds beside the tokens: tiles and minima."""
         n_images, n_patches, n_channels = shape
-        n_references = self._n_references(n_images)
+        n_references = count_references(n_images, self.references)
         compared = 0 if self.references is None else 4 * n_references * n_patches * n_channels  # a copy of their tokens
         tiles = torch.get_num_threads() * (3 * TILE_BYTES + 16 * n_references * n_patches)
         return 4 * n_images * n_patches + tiles + compared
@@ -373,24 +351,3 @@ def mutual_scores(
     tokens, chosen = tokens.to(precise(tokens)), choose_references(len(tokens), references)
     distances = (nearest_distances_of_image(tokens, i, chosen, **near) for i in range(len(tokens)))
     return torch.stack([interval_average(image, interval) for image in distances])
-
-
-def choose_references(n_images: int, references: References) -> Tensor:
-    """Say which images the others are scored by: J indices in order, at least 2 of them.
-
-    Examples
-    --------
-    >>> choose_references(5, None), choose_references(5, [4, 0]), len(choose_references(100, 10))
-    (tensor([0, 1, 2, 3, 4]), tensor([0, 4]), 10)
-    """
-    if references is None:
-        return torch.arange(n_images)
-    if np.ndim(references) == 0:
-        if not isinstance(references, Integral) or not 2 <= int(references) <= n_images:
-            raise ValueError(f"references must be 2 to {n_images} of the {n_images} images, got {references!r}")
-        drawn = torch.randperm(n_images, generator=torch.Generator().manual_seed(0))
-        return drawn[: int(references)].sort().values
-    chosen = torch.unique(torch.as_tensor(references))
-    if len(chosen) < 2 or chosen.is_floating_point() or chosen[0] < 0 or chosen[-1] >= n_images:
-        raise ValueError(f"references must name at least 2 of the images 0 to {n_images - 1}, got {references}")
-    return chosen
