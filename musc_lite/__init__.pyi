@@ -26,6 +26,7 @@ from .results.metrics import Metrics as Metrics
 from .results.metrics import evaluate as evaluate
 from .results.scores import Scores as Scores
 from .scorers.base import PatchScorer as PatchScorer
+from .scorers.fusion import Fusion as Fusion
 from .scorers.gaussian import GaussianScorer as GaussianScorer
 from .scorers.memory_bank import MemoryBankScorer as MemoryBankScorer
 from .scorers.mutual import MutualScorer as MutualScorer
@@ -47,9 +48,11 @@ from .stages.mutual_scoring import patch_distances as patch_distances
 from .stages.mutual_scoring import similar_patch_counts as similar_patch_counts
 from .stages.mutual_scoring import similarity_counts as similarity_counts
 from .stages.region import find_region as find_region
+from .stages.rescoring import RsCon as RsCon
 from .stages.rescoring import image_similarity as image_similarity
 from .stages.rescoring import keep_top_k as keep_top_k
 from .stages.rescoring import rescore as rescore
+from .stages.similarity_aggregation import SNAMD as SNAMD
 from .support.errors import ArchiveError as ArchiveError
 from .support.errors import DataNotFoundError as DataNotFoundError
 from .support.errors import DownloadError as DownloadError

@@ -22,16 +22,20 @@ __all__ = ["PARTS", "Parts", "part_as_json", "part_class", "part_from_json"]
 # Kind, name: where the class is; it is loaded when it is first used. The first of a kind is the default, the paper's.
 PARTS: "dict[str, dict[str, str | type[Part]]]" = {
     "view": {"photo": "musc_lite.views:View"},
-    "aggregation": {"lnamd": "musc_lite.stages.aggregation:LNAMD"},
+    "aggregation": {
+        "lnamd": "musc_lite.stages.aggregation:LNAMD",
+        "snamd": "musc_lite.stages.similarity_aggregation:SNAMD",
+    },
     "scorer": {
         "mutual": "musc_lite.scorers.mutual:MutualScorer",
         "nearest": "musc_lite.scorers.nearest:NearestScorer",
         "memory": "musc_lite.scorers.memory_bank:MemoryBankScorer",
         "subspace": "musc_lite.scorers.subspace:SubspaceScorer",
         "gaussian": "musc_lite.scorers.gaussian:GaussianScorer",
+        "fusion": "musc_lite.scorers.fusion:Fusion",
     },
     "pooling": {"map": "musc_lite.stages.maps:Pooling"},
-    "rescoring": {"rscin": "musc_lite.stages.rescoring:RsCIN"},
+    "rescoring": {"rscin": "musc_lite.stages.rescoring:RsCIN", "rscon": "musc_lite.stages.rescoring:RsCon"},
     "threshold": {"contamination": "musc_lite.stages.thresholds:Contamination"},
 }
 
@@ -96,7 +100,8 @@ def part_as_json(kind: str, part: "Part | None") -> dict | None:
         return None
     for name in PARTS[kind]:
         if part_class(kind, name) is type(part):
-            return {"name": name, "parameters": part.get_params(deep=False)}
+            parameters = {key: _as_json(value) for key, value in part.get_params(deep=False).items()}
+            return {"name": name, "parameters": parameters}
     raise ValueError(
         f"{type(part).__name__} has no name to be saved by: PARTS[{kind!r}]['a name'] = {type(part).__name__} "
         "(musc_lite.parts), here and where it is loaded"
@@ -105,4 +110,22 @@ def part_as_json(kind: str, part: "Part | None") -> dict | None:
 
 def part_from_json(kind: str, about: Mapping | None) -> "Part | None":
     """Undo `part_as_json`."""
-    return None if about is None else part_class(kind, about["name"])(**about["parameters"])
+    if about is None:
+        return None
+    parameters = {key: _from_json(value) for key, value in about["parameters"].items()}
+    return part_class(kind, about["name"])(**parameters)
+
+
+def _as_json(value: Any) -> Any:
+    """Write down a list of scorers, such as a fusion has; other values stay as they are."""
+    from musc_lite.scorers.base import PatchScorer
+
+    if isinstance(value, list | tuple) and value and all(isinstance(each, PatchScorer) for each in value):
+        return {"scorers": [part_as_json("scorer", each) for each in value]}
+    return value
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, dict) and "scorers" in value:
+        return [part_from_json("scorer", each) for each in value["scorers"]]
+    return value

@@ -5,7 +5,7 @@ patch grid gives one description of the image per degree r; the degrees are scor
 Paper: section "Local Neighborhood Aggregation with Multiple Degrees".
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from musc_lite.support.parameters import check_degrees
 from musc_lite.support.part import Part
 from musc_lite.support.threads import on_all_cores
 
-__all__ = ["LNAMD", "aggregate", "aggregate_each", "neighborhood_mean", "normalize_tokens"]
+__all__ = ["LNAMD", "aggregate", "aggregate_each", "neighborhood_mean", "normalize_tokens", "on_each_image"]
 
 
 def as_tokens(tokens: Tensor | np.ndarray, keep_half: bool = False) -> Tensor:
@@ -150,14 +150,19 @@ def aggregate_each(tokens: Tensor, grid: tuple[int, int], r: int, device: torch.
     Tensor (N, M, C)
         What `aggregate` gives, in the tokens' precision; on a GPU in half precision.
     """
-    aggregated = torch.empty(tokens.shape, dtype=tokens.dtype if device.type == "cpu" else torch.float16, device=device)
+    return on_each_image(lambda image: aggregate(image, grid, r), tokens, device)
 
-    def aggregate_image(i: int) -> None:
-        aggregated[i] = aggregate(tokens[i : i + 1].to(device), grid, r)[0]
 
-    for _ in on_all_cores(aggregate_image, range(len(tokens)), device):
+def on_each_image(work: Callable[[Tensor], Tensor], tokens: Tensor, device: torch.device) -> Tensor:
+    """Call work((1, M, C)) for each image in a thread of its own, and put the results together: (N, M, C)."""
+    results = torch.empty(tokens.shape, dtype=tokens.dtype if device.type == "cpu" else torch.float16, device=device)
+
+    def visit(i: int) -> None:
+        results[i] = work(tokens[i : i + 1].to(device))[0]
+
+    for _ in on_all_cores(visit, range(len(tokens)), device):
         pass
-    return aggregated
+    return results
 
 
 class LNAMD(Part):

@@ -16,7 +16,7 @@ from torch import Tensor
 from musc_lite.support.parameters import check_windows
 from musc_lite.support.part import Part
 
-__all__ = ["RsCIN", "image_similarity", "keep_top_k", "rescore"]
+__all__ = ["RsCIN", "RsCon", "image_similarity", "keep_top_k", "rescore"]
 
 
 def image_similarity(class_tokens: Tensor | np.ndarray) -> Tensor:
@@ -153,11 +153,16 @@ class RsCIN(Part):
 
     def describe(self) -> dict[str, str]:
         """Name the windows."""
-        return {"re-scoring windows": ", ".join(map(str, self.windows)) or "none"}
+        return {"re-scoring windows": ", ".join(map(str, self.sizes)) or "none"}
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The neighborhood sizes."""
+        return tuple(self.windows)
 
     def rescore(self, map_scores: Tensor, class_tokens: Tensor) -> Tensor:
         """Re-score a batch: scores (N,) and class tokens (N, D) -> (N,)."""
-        return rescore(map_scores, class_tokens, self.windows)
+        return rescore(map_scores, class_tokens, self.sizes)
 
     def rescore_new(self, new: Tensor, new_tokens: Tensor, map_scores: Tensor, class_tokens: Tensor) -> Tensor:
         """Re-score each new image as if it were one more image of the batch.
@@ -174,12 +179,33 @@ class RsCIN(Part):
         -------
         Tensor (Q,)
         """
-        if not len(self.windows):
+        if not len(self.sizes):
             return new
         scaled = scale_scores(torch.cat([new, map_scores]), map_scores.min(), map_scores.max())
         own, batch = scaled[: len(new)], scaled[len(new) :]
         rescored = []
         for score, token in zip(own, new_tokens, strict=True):
             similarity = image_similarity(torch.cat([token[None], class_tokens]))[:1]  # (1, 1 + N)
-            rescored.append(neighborhood_scores(similarity, torch.cat([score[None], batch]), self.windows))
+            rescored.append(neighborhood_scores(similarity, torch.cat([score[None], batch]), self.sizes))
         return torch.cat(rescored)
+
+
+class RsCon(RsCIN):
+    """The re-scoring of MuSc-V2: the same, with the image alone always among the neighborhoods.
+
+    So no image loses its own score: it keeps at least its share of one window's. (Li, Xue and Zhou, 2025, arXiv
+    2511.10047; written after its description.)
+
+    Parameters
+    ----------
+    windows : sequence of int
+        Neighborhood sizes beside 1; () turns re-scoring off.
+    """
+
+    def __init__(self, windows: Sequence[int] = (2, 3)):
+        self.windows = windows
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The neighborhood sizes, 1 among them where there are any."""
+        return tuple(sorted({1, *self.windows})) if len(self.windows) else ()
