@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -21,7 +21,6 @@ from musc_lite.support.files import atomic_path
 from musc_lite.support.parameters import check_contamination, check_parameters
 
 if TYPE_CHECKING:  # the command line answers before it needs torch
-    from musc_lite.backbones.backbone import Backbone
     from musc_lite.data.image_set import ImageSet
     from musc_lite.detector import Detector
     from musc_lite.results.report import Result
@@ -406,16 +405,12 @@ def weights(
 
 def _look_for_region(detector: "Detector", images: "ImageSet", output: Path) -> None:
     """Find where the objects are, where that is asked for, and show the region before the long work."""
+    from musc_lite.closeness import settle_region
     from musc_lite.data.region import WHOLE
     from musc_lite.results.exports import write_region
-    from musc_lite.stages.features import region_of_objects
 
-    region = detector.parts.view.region
-    if region == "auto":
-        region = region_of_objects(images, cast("Backbone", detector.backbone), cache_dir=output / "features")
-        detector.set_params(**{"region" if "region" in detector.get_params() else "view__region": region})
-    if region is not None and region != WHOLE:
-        region = detector.framing(images).region
+    region = settle_region(detector, images)
+    if region != WHOLE:
         write_region(output / "region.jpg", images, region)
         shares = ", ".join(f"{share:.2f}" for share in region)
         print(f"Looking at the region {shares} of each photo: see {output / 'region.jpg'}", flush=True)
