@@ -5,6 +5,7 @@ import dataclasses
 import html
 import io
 import json
+import re
 import subprocess
 import sys
 
@@ -654,7 +655,7 @@ class TestApp:
         left, top, right, bottom = framing.region
         assert 0.2 < left <= 150 / 400 < 286 / 400 <= right < 0.9
         assert 0.1 < top <= 100 / 300 < 202 / 300 <= bottom < 0.9
-        assert "A patch covers" in app.summary.value
+        assert re.search(r"Region \(0.3.* of the photo. A patch covers", app.summary.value)
         assert not self.is_shown(app.picture)
 
     def test_where_no_object_is_found_says_so_each_time(self, app, tmp_path):

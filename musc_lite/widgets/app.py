@@ -80,14 +80,15 @@ class App(ipywidgets.VBox):
         self.check = ipywidgets.Button(description="Check", icon="search", tooltip="what would be looked at")
         self.run = ipywidgets.Button(description="Run", button_style="primary", icon="play")
         self.message, self.summary, self._bars = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.Output()
-        self.picture = ipywidgets.Image(format="jpeg", layout={"display": "none", "align_self": "flex-start"})
+        fits = {"align_self": "flex-start", "max_width": "calc(100% - 4px)"}  # its margins are 2 pixels each
+        self.picture = ipywidgets.Image(format="jpeg", layout={"display": "none", **fits})
         self.explorers = ipywidgets.Tab()
         self._results = ipywidgets.VBox([self.summary, self.explorers], layout={"display": "none"})
         self.check.on_click(lambda _: self._press(self._look))
         self.run.on_click(lambda _: self._press(self._run))
         self.explorers.observe(lambda _: self._open_tab(), "selected_index")
         buttons = row(self.check, self.run)
-        super().__init__([self.choices, buttons, self.message, self.picture, self._bars, self._results])
+        super().__init__([self.choices, buttons, self.message, self._bars, self.picture, self._results])
 
     def _press(self, work: Callable[[Warned], object]) -> None:
         """Do what a button is for, with the list of warnings; the project's own errors become the message."""
@@ -109,32 +110,32 @@ class App(ipywidgets.VBox):
         """Take back what was said of other choices; results stay."""
         self.message.value, self.picture.layout.display = "", "none"
 
-    def _look(self, caught: Warned, doing: str = "") -> tuple[Detector, ImageSet, str]:
-        """Say and show what would be looked at; give the detector, the images, and what a patch covers of them."""
+    def _look(self, caught: Warned, doing: str = "") -> tuple[Detector, ImageSet, list[str]]:
+        """Say and show what would be looked at; give the detector, the images, and sentences on what is seen."""
         self.message.value = told("Looking at the photos.")
         images, detector = self.choices.images(), self._make_detector()
         region = self._settle_region(detector, images)
         cost = detector.cost(len(images), images)
-        closely = how_closely(detector, images, cost, option="tiles").split("\n")
+        covers, *closer = how_closely(detector, images, cost, option="tiles").split("\n")
         sizes = [images.size(i) for i in range(len(images))]
         remarks = remarks_on_sizes(np.array(sizes), images.names)
-        lines = [f"{len(images)} images.", *_sentences([*_notes(images, caught), *map(str, remarks)])]
+        seen = [covers]
         if region != WHOLE:
-            lines += _sentences([region_in_words(region, sizes[0])])
+            seen = [*_sentences([region_in_words(region, sizes[0])]), covers]
             self.picture.value = jpeg(picture := draw_region(images, region), picture.size, quality=80)
             self.picture.layout.display = None
-        lines += [*closely, f"Run takes {cost}. Features that are kept from an earlier run take no time.", doing]
+        lines = [f"{len(images)} images.", *_sentences([*_notes(images, caught), *map(str, remarks)]), *seen, *closer]
+        lines += [f"Run takes {cost}. Features that are kept from an earlier run take no time.", doing]
         self.message.value = told("\n".join(lines).rstrip())
-        return detector, images, closely[0]
+        return detector, images, seen
 
     def _run(self, caught: Warned) -> None:
         """Look, fit, and show the explorers."""
         self._results.layout.display = "none"
-        working = "Working. The bars show how far it is; keep this page open."
-        detector, images, closely = self._look(caught, working)
+        detector, images, seen = self._look(caught, "Working. The bars show how far it is; keep this page open.")
         self.detector = fitted = detector.fit(images)
         found = in_words(fitted.image_scores_, fitted.threshold_, fitted.names_, images.labels)
-        self.summary.value = told(" ".join([*found, closely, *_sentences(_notes(images, caught))]))
+        self.summary.value = told(" ".join([*found, *seen, *_sentences(_notes(images, caught))]))
         self._offered = {name: each for name, each in EXPLORERS.items() if each.suits(fitted)}
         self.explorers.children = [ipywidgets.VBox() for _ in self._offered]
         self.explorers.titles, self.explorers.selected_index = list(self._offered), 0
