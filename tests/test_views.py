@@ -10,6 +10,7 @@ from PIL import Image
 import musc_lite
 from musc_lite import View
 from musc_lite.data.region import WHOLE, crop, lay_map, pixel_box
+from musc_lite.results.exports import draw_region
 from musc_lite.results.metrics import evaluate_scores
 from musc_lite.scorers.base import Context
 from musc_lite.views import Framing
@@ -281,6 +282,11 @@ def test_where_no_object_is_the_whole_photo_is_looked_at(backbone):
         with pytest.warns(UserWarning, match="no clear object"):
             detector = musc_lite.MuSc(backbone, image_size=28, region="auto", **SMALL).fit(images)
         assert detector.features_.framing.region == WHOLE
+
+
+def test_one_small_photo_does_not_make_the_picture_of_a_region_small():
+    photos = [Image.new("RGB", size, "white") for size in ((400, 300), (400, 300), (20, 10))]
+    assert draw_region(musc_lite.from_arrays(photos), (0, 0, 0.5, 1)).size == (400 + 400 + 600 + 2 * 12, 300)
 
 
 def test_a_region_is_at_least_a_pixel():

@@ -38,7 +38,7 @@ def write_region(path: str | Path, images: ImageSet, region: Region) -> None:
 def draw_region(images: ImageSet, region: Region) -> Image.Image:
     """Draw the region on the first, the middle and the last photo, side by side, what lies outside of it dark."""
     shown = [images[i] for i in sorted({0, len(images) // 2, len(images) - 1})]
-    height = min(REGION_HEIGHT, *(image.height for image in shown))
+    height = min(REGION_HEIGHT, max(image.height for image in shown))
     pictures = [image.resize((max(1, round(image.width * height / image.height)), height)) for image in shown]
     row = Image.new("RGB", (sum(p.width for p in pictures) + GAP * (len(pictures) - 1), height), "white")
     at = 0
