@@ -13,6 +13,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -20,7 +21,7 @@ from musc_lite.data.image_set import ImageSet
 from musc_lite.data.region import WHOLE, Region
 from musc_lite.support.part import Part
 
-__all__ = ["Framing", "View", "patch_grid"]
+__all__ = ["Framing", "View", "cells_of_grid", "patch_grid"]
 
 Size = int | tuple[int, int]  # pixels: the side of a square, or (height, width)
 
@@ -44,6 +45,34 @@ def patch_grid(image_size: Size, patch_size: int, name: str = "the backbone") ->
                 f"{below} or {below + patch_size}, not {side}"
             )
     return int(sides[0]) // patch_size, int(sides[-1]) // patch_size
+
+
+def cells_of_grid(grid: tuple[int, int], tiles: tuple[int, int]) -> list[tuple[slice | Tensor, tuple[int, int]]]:
+    """Divide a grid of patches as its tiles lie, into cells that are compared apart: also of tiles that overlap.
+
+    Parameters
+    ----------
+    grid : (h, w)
+        Rows and columns of patches.
+    tiles : (int, int)
+        Rows and columns of tiles.
+
+    Returns
+    -------
+    list of (slice or Tensor (m,), (int, int))
+        For each cell, row by row: which patches are in it, a slice of all of them where there is one tile, and their
+        rows and columns. Each patch is in one cell.
+
+    Examples
+    --------
+    >>> cells_of_grid((3, 2), (2, 1))
+    [(tensor([0, 1, 2, 3]), (2, 2)), (tensor([4, 5]), (1, 2))]
+    """
+    if tiles == (1, 1):
+        return [(slice(None), grid)]
+    places = torch.arange(grid[0] * grid[1]).view(grid)
+    cells = [cell for band in places.tensor_split(tiles[0]) for cell in band.tensor_split(tiles[1], 1)]
+    return [(cell.flatten(), (cell.shape[0], cell.shape[1])) for cell in cells]
 
 
 @dataclass(frozen=True)
