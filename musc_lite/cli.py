@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -21,7 +21,6 @@ from musc_lite.support.files import atomic_path
 from musc_lite.support.parameters import check_contamination, check_parameters
 
 if TYPE_CHECKING:  # the command line answers before it needs torch
-    from musc_lite.backbones.backbone import Backbone
     from musc_lite.data.image_set import ImageSet
     from musc_lite.detector import Detector
     from musc_lite.results.report import Result
@@ -67,9 +66,9 @@ def _sides(option: str, text: str | None) -> int | tuple[int, ...] | None:
 
 
 def _image_size(text: str | None) -> int | tuple[int, ...] | str | None:
-    if text is not None and text.startswith("aspect"):
+    if text is not None and text.startswith(("aspect", "auto")):
         return text.replace(":", " ")
-    return _sides("--image-size (pixels, height x width, or aspect)", text)
+    return _sides("--image-size (pixels, height x width, aspect or auto)", text)
 
 
 def _pooling(text: str | None) -> str | float | None:
@@ -96,7 +95,10 @@ class Method:
     scorer: Annotated[str, typer.Option(help=f"{_listed(PARTS['scorer'])}: how patches are scored.")] = "mutual"
     layers: Annotated[str | None, typer.Option(help="even, middle or block numbers such as 4,6,8.")] = None
     image_size: Annotated[
-        str | None, typer.Option(help="Pixels along the side, or 336x504, aspect, or aspect:448 (the photos' shape).")
+        str | None,
+        typer.Option(
+            help="Pixels a side; 336x504; aspect, aspect:448: the photos' shape; auto:60: as close as 60 s allow."
+        ),
     ] = None
     region: Annotated[
         str | None, typer.Option(help="Look at this part of each photo only: left,top,right,bottom as shares; or auto.")
@@ -312,7 +314,7 @@ def score(
         from musc_lite.stages.thresholds import in_words
 
         detector = method.detector(share, cache_dir=output / "features")
-        _look_for_region(detector, images, output)
+        _settle_view(detector, images, output)
         _say_cost(detector, images)
         seconds = {"start": time.perf_counter() - START}
         scores = detector.fit(images).scores_
@@ -407,21 +409,21 @@ def weights(
             print("Every tensor fits; that they are the published ones is not checked: compare the SHA-256.")
 
 
-def _look_for_region(detector: "Detector", images: "ImageSet", output: Path) -> None:
-    """Find where the objects are, where that is asked for, and show the region before the long work."""
+def _settle_view(detector: "Detector", images: "ImageSet", output: Path) -> None:
+    """Find where the objects are and how closely to look, where that is asked for, and show it before the long work."""
+    from musc_lite.closeness import settle_view
     from musc_lite.data.region import WHOLE
     from musc_lite.results.exports import write_region
-    from musc_lite.stages.features import region_of_objects
 
-    region = detector.parts.view.region
-    if region == "auto":
-        region = region_of_objects(images, cast("Backbone", detector.backbone), cache_dir=output / "features")
-        detector.set_params(**{"region" if "region" in detector.get_params() else "view__region": region})
-    if region is not None and region != WHOLE:
-        region = detector.framing(images).region
+    seconds, framing = detector.parts.view.seconds, settle_view(detector, images)
+    region = framing.region
+    if region != WHOLE:
         write_region(output / "region.jpg", images, region)
         shares = ", ".join(f"{share:.2f}" for share in region)
         print(f"Looking at the region {shares} of each photo: see {output / 'region.jpg'}", flush=True)
+    if seconds is not None:
+        rows, columns = framing.tiles
+        print(f"{seconds} s allow --tiles {rows}x{columns}, by an estimate: give that to look the same way again")
 
 
 def _say_cost(detector: "Detector", images: "ImageSet") -> None:

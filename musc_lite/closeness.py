@@ -1,22 +1,56 @@
-"""How closely photos are looked at: what a closer look would show and cost, and the closest that a time allows."""
+"""What will be looked at, and how closely: the region, what a closer look would show and cost, what a time allows."""
 
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from musc_lite.budget import Cost, duration
 from musc_lite.data.image_set import ImageSet
+from musc_lite.stages.features import region_of_objects
 from musc_lite.views import Framing, middle_size, what_a_patch_covers
 
 if TYPE_CHECKING:
+    from musc_lite.detector import Detector
     from musc_lite.planning import PlanningAhead
 
-__all__ = ["closest_tiles", "how_closely"]
+__all__ = ["closest_tiles", "how_closely", "settle_view"]
 
 MORE = 3  # closer looks that are named
 
 
-def how_closely(detector: "PlanningAhead", images: ImageSet, cost: Cost) -> str:
+def settle_view(detector: "Detector", images: ImageSet) -> Framing:
+    """Say what a detector will look at of these photos, before its long work.
+
+    What it is to find out by itself, where the objects are and how closely it can look in a given time, is found out
+    now, and the detector is given the answers as numbers, so that it does not look again.
+
+    Parameters
+    ----------
+    detector : Detector
+        Not fitted yet, its backbone loaded.
+    images : ImageSet
+
+    Returns
+    -------
+    Framing
+    """
+    detector.parts.check()
+    view, found = detector.parts.view, dict[str, Any]()
+    if view.region == "auto":
+        look = partial(region_of_objects, batch_size=detector.batch_size, cache_dir=detector.cache_dir)
+        found["region"] = look(images, detector.load_backbone())
+    if view.seconds is not None:
+        tiles = closest_tiles(detector, images, view.seconds, found.get("region", view.region))
+        found |= {"size": None, "tiles": tiles}
+    of_musc = {"region": "region", "size": "image_size", "tiles": "tiles"}
+    if "region" not in detector.get_params():
+        of_musc = {name: f"view__{name}" for name in of_musc}
+    detector.set_params(**{of_musc[name]: value for name, value in found.items()})
+    return detector.framing(images)
+
+
+def how_closely(detector: "PlanningAhead", images: ImageSet, cost: Cost, option: str = "--tiles") -> str:
     """Say in the photos' own pixels what one patch covers, and what more tiles would show and take.
 
     Parameters
@@ -27,6 +61,8 @@ def how_closely(detector: "PlanningAhead", images: ImageSet, cost: Cost) -> str:
         N photos, of which some sizes are read.
     cost : Cost
         What `detector.cost` gave.
+    option : str
+        What the user sets to look closer.
 
     Returns
     -------
@@ -38,7 +74,7 @@ def how_closely(detector: "PlanningAhead", images: ImageSet, cost: Cost) -> str:
     for n, closer in _closer_looks(detector, images, now):
         seconds = _seconds(detector, len(images), closer, now, cost)
         finer = " x ".join(f"{side:.0f}" for side in closer.patch_extent(photo))
-        lines.append(f"  --tiles {n}: {finer} pixels, about {duration(seconds)} instead of {duration(cost.seconds)}")
+        lines.append(f"  {option} {n}: {finer} pixels, about {duration(seconds)} instead of {duration(cost.seconds)}")
         if len(lines) > MORE:
             break
     return "\n".join(lines)

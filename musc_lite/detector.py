@@ -188,7 +188,7 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         twice = find_duplicates(images)
         warn_of_duplicates(twice, self.names_)
         self._digests, self.copy_of_ = set(twice.digests), twice.copy_of
-        self.backbone_ = self._load_backbone()
+        self.backbone_ = self.load_backbone()
         framing = self._frame(images, features)
         extent = self.extent(framing, features)
         if features:

@@ -5,8 +5,8 @@ from typing import Any
 
 from sklearn.base import clone
 
+from musc_lite.backbones import load
 from musc_lite.backbones.backbone import Backbone
-from musc_lite.backbones.load import load_backbone
 from musc_lite.budget import Cost, Extent, estimate_cost
 from musc_lite.closeness import closest_tiles
 from musc_lite.data.coerce import Images, as_image_set
@@ -41,11 +41,11 @@ class PlanningAhead:
 
     def cost_of(self, n_images: int, framing: Framing) -> Cost:
         """Estimate the same where it is settled what is looked at."""
-        return estimate_cost(self.parts.scorer, self._load_backbone(), n_images, self.extent(framing), self.max_memory)
+        return estimate_cost(self.parts.scorer, self.load_backbone(), n_images, self.extent(framing), self.max_memory)
 
     def framing(self, images: Images | None, found: Region = WHOLE, **changes: Any) -> Framing:
         """Settle the view, or one with some changes, for these images; `found`: what a region "auto" stands for."""
-        view, backbone = clone(self.parts.view).set_params(**changes), self._load_backbone()
+        view, backbone = clone(self.parts.view).set_params(**changes), self.load_backbone()
         some = None if images is None else as_image_set(images)
         if view.seconds is not None:
             region = found if view.region == "auto" else view.region
@@ -55,15 +55,16 @@ class PlanningAhead:
 
     def extent(self, framing: Framing, features: Features | None = None) -> Extent:
         """Say how much there is of each image; features, where there are any, have their layers."""
-        backbone = self._load_backbone()
+        backbone = self.load_backbone()
         layers = features.layers if features and self.layers is None else backbone.layers(self.layers)
         degrees = self.parts.aggregation.degrees(backbone.default_r)
         return Extent(tuple(layers), tuple(degrees), framing, backbone.width)
 
-    def _load_backbone(self) -> Backbone:
+    def load_backbone(self) -> Backbone:
+        """Give the backbone; one that is given by name is loaded once."""
         given = self.backbone
         if isinstance(given, Backbone):
             return given
         if self._loaded[0] != (given, self.device):
-            self._loaded = (given, self.device), load_backbone(given, device=self.device)
+            self._loaded = (given, self.device), load.load_backbone(given, device=self.device)
         return self._loaded[1]

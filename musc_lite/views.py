@@ -13,6 +13,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -20,7 +21,7 @@ from musc_lite.data.image_set import ImageSet
 from musc_lite.data.region import WHOLE, Region
 from musc_lite.support.part import Part
 
-__all__ = ["Framing", "View", "middle_size", "patch_grid", "some_photos", "what_a_patch_covers"]
+__all__ = ["Framing", "View", "cells_of_grid", "middle_size", "patch_grid", "some_photos", "what_a_patch_covers"]
 
 SECONDS = 300  # that the size "auto" may take, where nothing else is said
 SAMPLE = 30  # photos whose sizes are read to know the usual one
@@ -64,6 +65,34 @@ def what_a_patch_covers(framing: "Framing", images: ImageSet) -> str:
         f"A patch covers {_by((round(across), round(down)))} pixels of your photos ({_by(photo)}); defects much "
         "smaller than that are easily missed."
     )
+
+
+def cells_of_grid(grid: tuple[int, int], tiles: tuple[int, int]) -> list[tuple[slice | Tensor, tuple[int, int]]]:
+    """Divide a grid of patches as its tiles lie, into cells that are compared apart: also of tiles that overlap.
+
+    Parameters
+    ----------
+    grid : (h, w)
+        Rows and columns of patches.
+    tiles : (int, int)
+        Rows and columns of tiles.
+
+    Returns
+    -------
+    list of (slice or Tensor (m,), (int, int))
+        For each cell, row by row: which patches are in it, a slice of all of them where there is one tile, and their
+        rows and columns. Each patch is in one cell.
+
+    Examples
+    --------
+    >>> cells_of_grid((3, 2), (2, 1))
+    [(tensor([0, 1, 2, 3]), (2, 2)), (tensor([4, 5]), (1, 2))]
+    """
+    if tiles == (1, 1):
+        return [(slice(None), grid)]
+    places = torch.arange(grid[0] * grid[1]).view(grid)
+    cells = [cell for band in places.tensor_split(tiles[0]) for cell in band.tensor_split(tiles[1], 1)]
+    return [(cell.flatten(), (cell.shape[0], cell.shape[1])) for cell in cells]
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ import numpy as np
 import psutil  # ipykernel brings it
 import pytest
 from jupyter_client import BlockingKernelClient
+from PIL import Image
 
 from musc_lite import MuSc, find_evidence, planted_textures
 from musc_lite.results.report import Result, write_report
@@ -502,7 +503,9 @@ def test_busy_kernel_of_a_lost_browser_is_ended_and_one_with_an_open_page_is_not
 def test_app_scores_a_folder_without_code(app, page, tmp_path):
     photos = tmp_path / "photos"
     (photos / "a folder of a long name").mkdir(parents=True)
-    for k, picture in enumerate(planted_textures("gravel", n_images=8, n_defective=2)):
+    for k, thing in enumerate(planted_textures("gravel", n_images=8, n_defective=2)):
+        picture = Image.new("RGB", (1000, 750), "white")
+        picture.paste(thing.resize((600, 450)), (200, 150))
         picture.save(photos / "a folder of a long name" / f"photo_{k}.jpg")
     (photos / "broken.jpg").write_bytes(b"\xff\xd8 not a photo")
     page.goto(app, timeout=60_000)
@@ -513,10 +516,31 @@ def test_app_scores_a_folder_without_code(app, page, tmp_path):
     page.get_by_label("its path").fill(str(photos / "wrong"))
     run.click()
     page.get_by_role("alert").get_by_text("there is no folder").wait_for()
+    page.get_by_label("look at").select_option("a part that I draw")
+    page.get_by_role("alert").get_by_text("there is no folder").wait_for()
     page.get_by_label("its path").fill(str(photos))
+    page.get_by_label("its path").press("Enter")
+    page.locator(".musc-region-words").get_by_text("whole photo: 1000 x 750 pixels").wait_for()
+    page.get_by_label("look at").select_option("where the objects are")
+    page.get_by_label("tiles").select_option("2 along the longer side")
+    page.get_by_role("button", name="Check").click()
+    said = page.get_by_role("status").filter(visible=True).first
+    said.get_by_text("A patch covers").wait_for(timeout=60_000)
+    lines = said.inner_text().split("\n")
+    assert lines[0] == "8 images."
+    assert any(line.startswith("  tiles 3: ") for line in lines), lines
+    picture = page.locator(".jupyter-widgets.widget-image")
+    assert picture.evaluate("node => node.naturalWidth / node.naturalHeight") == pytest.approx(4 + 24 / 320, abs=0.01)
+    picture_box, page_box = picture.bounding_box(), said.bounding_box()
+    assert picture_box["width"] / picture_box["height"] == pytest.approx(4, abs=0.1)
+    assert picture_box["x"] + picture_box["width"] <= page_box["x"] + page_box["width"]
+    keep(page, "app_check")
     run.click()
-    said = page.get_by_role("status").first
+    page.get_by_text("Working.").wait_for(timeout=60_000)
+    assert picture.is_visible()
     said.get_by_text("With fewer than 10 images").wait_for(timeout=120_000)
+    assert "A patch covers" in said.inner_text()
+    assert not picture.is_visible()
     assert "Left out 1 file" in said.inner_text()
     assert "broken.jpg" in said.inner_text()
     shown = page.locator(".widget-slider", has_text="image threshold").locator(".widget-readout").inner_text()
@@ -529,7 +553,7 @@ def test_app_scores_a_folder_without_code(app, page, tmp_path):
     page.get_by_role("tab", name="Patches", exact=True).click()
     patches = page.locator(".musc-tiles:visible canvas")
     patches.nth(2 + 7 - 1).wait_for()
-    click_patch(page, patches.first, 37)
+    click_patch(page, patches.first, 37, grid=(32, 32))
     page.get_by_text("patch 37").wait_for()
     keep(page, "app")
     assert page.errors == []

@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from musc_lite import MuSc, planted_textures
+from musc_lite.budget import Cost
 from musc_lite.cli import app
 
 FAST = ["--image-size", "112", "--r", "1", "--layers", "5,8"]
@@ -79,6 +80,15 @@ def test_the_view_is_told_to_the_detector(folder, tmp_path):
     overlays = Image.open(tmp_path / "out" / "maps" / "0.png.jpg").size
     assert overlays == Image.open(folder / "0.png").size  # of the whole photo
     assert "of the highest 0.01" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_as_close_as_a_time_allows_is_said_in_numbers(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("musc_lite.planning.estimate_cost", lambda *_: Cost(10.0, 10.0, 0, 0))
+    done = run("score", folder, "-o", tmp_path / "out", "--image-size", "auto:19", *FAST[2:])
+    assert "more than the 19 s given" in done.output
+    assert "19 s allow --tiles 1x1, by an estimate" in done.output
+    refused = run("score", folder, "-o", tmp_path / "out", "--image-size", "auto", "--tiles", "2")
+    assert "chooses the tiles itself" in refused.output
 
 
 def test_a_closer_look_is_offered_in_the_photos_own_pixels(folder, tmp_path):

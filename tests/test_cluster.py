@@ -5,7 +5,8 @@ import time
 import pytest
 import torch
 
-from musc_lite import DataNotFoundError, Features, aggregate, mutual_scores
+from musc_lite import DataNotFoundError, Features, MutualScorer, aggregate, mutual_scores
+from musc_lite.scorers.base import Context
 from musc_lite.views import Framing
 
 distributed = pytest.importorskip("distributed", reason="needs Dask, of the extra 'cluster'")
@@ -36,6 +37,64 @@ def test_cluster_gives_the_scores_of_one_process(client, saved, block):
     path, expected = saved
     scores = mutual_scores_on_cluster(path, client, s=1, r=3, interval=(0.1, 0.4), block=block)
     torch.testing.assert_close(scores, expected, atol=1e-5, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def tiled(tmp_path_factory):
+    """Features of 2 x 3 tiles on a grid of 3 x 9 patches, which two rows of tiles cannot share evenly."""
+    framing = Framing((28, 42), 14, tiles=(2, 3), overlap=(1, 0))
+    tokens = torch.randn(11, 2, 27, 16, generator=torch.Generator().manual_seed(0))
+    path = tmp_path_factory.mktemp("tiled") / "features.safetensors"
+    Features(tokens, torch.ones(11, 4), framing, (3, 5)).save(path)
+    return path, aggregate(tokens[:, 1], framing.grid, 3), Context(framing.grid, tiles=framing.tiles)
+
+
+@pytest.mark.parametrize("block", [1, 4, 100])
+def test_aligned_tiles_have_the_scores_of_one_process(client, tiled, block):
+    from musc_lite.scorers.cluster import mutual_scores_on_cluster
+
+    path, tokens, context = tiled
+    aligned, everywhere = (
+        mutual_scores_on_cluster(path, client, s=1, r=3, aligned=each, block=block) for each in (True, False)
+    )
+    expected = MutualScorer(aligned=True).fit_score(tokens, context)
+    torch.testing.assert_close(aligned, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(everywhere, mutual_scores(tokens), atol=1e-5, rtol=0)
+    assert (aligned - everywhere).max() > 0.01
+
+
+def test_features_of_one_tile_are_aligned_as_they_are(saved):
+    from musc_lite.scorers.cluster import mutual_scores_on_cluster
+
+    path, expected = saved
+    scores = mutual_scores_on_cluster(path, AtOnce(), s=1, r=3, interval=(0.1, 0.4), aligned=True)
+    torch.testing.assert_close(scores, expected, atol=1e-5, rtol=0)
+
+
+def test_aligned_tiles_take_no_more_reading(tiled, monkeypatch):
+    from musc_lite.scorers import cluster
+
+    read, n_read = cluster._tokens, []
+
+    def counted(path, s, r, images):
+        n_read.append(len(images))
+        return read(path, s, r, images)
+
+    monkeypatch.setattr(cluster, "_tokens", counted)
+    for aligned in (False, True):
+        n_read.clear()
+        cluster.mutual_scores_on_cluster(tiled[0], AtOnce(), s=1, r=3, aligned=aligned, block=4)
+        assert sum(n_read) == 11 + 2 * 11  # each block once by itself, once with each of the two others
+
+
+class AtOnce:
+    """A client that does everything in this process, when it is submitted."""
+
+    def submit(self, function, *arguments):
+        return function(*arguments)
+
+    def gather(self, results):
+        return results
 
 
 def test_a_worker_that_dies_midway_costs_time_only(client, saved, monkeypatch):

@@ -2,11 +2,15 @@ import dataclasses
 import os
 import re
 import shutil
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from musc_lite import DataNotFoundError, Features, ImageReadError, extract_features, from_arrays, load_folder
@@ -227,3 +231,40 @@ def test_class_tokens_do_not_keep_the_patches_of_their_batch_alive(backbone, mon
     extract_features(from_arrays(pictures(4)), backbone, image_size=56, batch_size=2)
     class_tokens = next(tensors for tensors in kept if len(tensors) == 2 and tensors[0].shape == (2, 384))
     assert [token.untyped_storage().nbytes() for token in class_tokens] == [2 * 384 * 4] * 2
+
+
+PEAKS = """
+import re, sys, threading
+from pathlib import Path
+import torch
+from musc_lite import Backbone, extract_features, load_folder
+
+def peak():
+    return int(re.search("VmHWM: *([0-9]+)", Path("/proc/self/status").read_text().replace("\t", ""))[1]) / 1e3
+
+torch.set_num_threads(4)
+photos = load_folder(sys.argv[1])
+for n in (1, 4):
+    together = threading.Barrier(n)
+
+    def tokens(batch, layers):
+        together.wait(60)  # until all n photos are read, and on their way through the backbone
+        return [torch.nn.functional.avg_pool2d(batch, 14).flatten(2).mT for _ in layers], batch.mean(dim=(2, 3))
+
+    backbone = Backbone(
+        "averages", "none", 14, 12, 3, (0, 0, 0), (1, 1, 1), "even", (1,), 56, "0", torch.device("cpu"), tokens
+    )
+    extract_features(photos.subset(range(n)), backbone, image_size=56, progress=False)
+    print(peak())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process its peak memory there")
+def test_photos_are_not_held_decoded_while_they_go_through_the_backbone(tmp_path):
+    """Of 12 megapixels each takes 48 MB, which many cores would hold many times."""
+    for i in range(4):
+        Image.new("RGB", (4000, 3000), (60 * i, 100, 100)).save(tmp_path / f"{i}.jpg")
+    done = subprocess.run([sys.executable, "-c", PEAKS, tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    one, four = map(float, done.stdout.split())
+    assert four - one < 100, (one, four)  # MB; while one is read another may be cut, 48 MB

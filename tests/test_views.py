@@ -12,6 +12,7 @@ from musc_lite import MuSc, View, extract_features, from_arrays
 from musc_lite.budget import Cost
 from musc_lite.closeness import how_closely
 from musc_lite.data.region import WHOLE, crop, lay_map, pixel_box
+from musc_lite.results.exports import draw_region
 from musc_lite.results.metrics import evaluate_scores
 from musc_lite.results.report import unseen_in_words
 from musc_lite.scorers.base import Context
@@ -284,6 +285,11 @@ def test_where_no_object_is_the_whole_photo_is_looked_at(backbone):
         with pytest.warns(UserWarning, match="no clear object"):
             detector = musc_lite.MuSc(backbone, image_size=28, region="auto", **SMALL).fit(images)
         assert detector.features_.framing.region == WHOLE
+
+
+def test_one_small_photo_does_not_make_the_picture_of_a_region_small():
+    photos = [Image.new("RGB", size, "white") for size in ((400, 300), (400, 300), (20, 10))]
+    assert draw_region(musc_lite.from_arrays(photos), (0, 0, 0.5, 1)).size == (400 + 400 + 600 + 2 * 12, 300)
 
 
 def test_a_region_is_at_least_a_pixel():

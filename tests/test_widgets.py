@@ -2,8 +2,10 @@
 
 import copy
 import dataclasses
+import html
 import io
 import json
+import re
 import subprocess
 import sys
 
@@ -18,9 +20,11 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import precision_recall_curve
 
 import musc_lite
+from musc_lite import closeness
 
 pytest.importorskip("anywidget", reason="needs the extra 'lab'")
 
+from musc_lite.budget import Cost
 from musc_lite.views import Framing
 from musc_lite.widgets import (
     App,
@@ -557,33 +561,179 @@ except ImportError as error:
     assert "pip install 'musc-lite[lab]'" in done.stdout
 
 
-def test_app_scores_a_folder_and_makes_explorers_when_their_tab_opens(tmp_path):
-    app = App()
-    app.source.value = "folder"
-    app.run.click()
-    assert "type the path" in app.message.value
-    for i, image in enumerate(musc_lite.planted_textures("gravel", n_images=4, n_defective=1)):
-        image.save(tmp_path / f"{i}.png")
-    app.folder.value = str(tmp_path)
-    app.run.click()
-    assert "With fewer than 10 images trust the ranking, not the threshold" in app.message.value
-    assert "Labels: none (no folder good/, no masks)." in app.message.value
-    assert app.detector.names_ == [f"{i}.png" for i in range(4)]
-    made = [tab.children for tab in app.explorers.children]
-    assert [len(children) for children in made] == [1, 0, 0, 0, 0, 0]
-    app.explorers.selected_index = 1
-    assert isinstance(app.explorers.children[1].children[0], PatchExplorer)
-    assert not app.run.disabled
+@pytest.fixture
+def objects(tmp_path):
+    """A folder of photos of small things on white paper."""
+    folder = tmp_path / "objects"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i, thing in enumerate(musc_lite.planted_textures("gravel", n_images=5, n_defective=0, image_size=112)):
+        photo = Image.fromarray(np.clip(rng.normal(225, 3, (300, 400, 3)), 0, 255).astype(np.uint8))
+        photo.paste(thing.resize((120, 90)), (150 + 4 * i, 100 + 3 * i))
+        photo.save(folder / f"{i}.png")
+    return folder
 
 
-def test_app_names_copies(tmp_path):
-    for i, image in enumerate(musc_lite.planted_textures("gravel", n_images=4, n_defective=1)):
-        image.save(tmp_path / f"{i}.png")
-    (tmp_path / "again.png").write_bytes((tmp_path / "0.png").read_bytes())
-    app = App()
-    app.source.value, app.folder.value = "folder", str(tmp_path)
-    app.run.click()
-    assert "1 images are copies of others, byte for byte: again.png (of 0.png)" in app.message.value
+class TestApp:
+    @pytest.fixture
+    def app(self, backbone):
+        app = App()
+        app._backbone = backbone
+        return app
+
+    @staticmethod
+    def choose(app, folder, **values):
+        for name, value in ({"source": "folder", "folder": str(folder)} | values).items():
+            getattr(app.choices, name).value = value
+
+    @staticmethod
+    def is_shown(widget):
+        return widget.layout.display != "none"
+
+    def test_scores_a_folder_and_makes_explorers_when_their_tab_opens(self, app, tmp_path):
+        app.choices.source.value = "folder"
+        app.run.click()
+        assert "type the path" in app.message.value
+        for i, image in enumerate(musc_lite.planted_textures("gravel", n_images=4, n_defective=1)):
+            image.save(tmp_path / f"{i}.png")
+        app.choices.folder.value = str(tmp_path)
+        assert app.message.value == ""
+        app.run.click()
+        assert app.message.value == ""
+        assert "With fewer than 10 images trust the ranking, not the threshold" in app.summary.value
+        assert "Labels: none (no folder good/, no masks)." in app.summary.value
+        assert "A patch covers 14 x 14 pixels of your photos (224 x 224)" in app.summary.value
+        assert app.detector.names_ == [f"{i}.png" for i in range(4)]
+        made = [tab.children for tab in app.explorers.children]
+        assert [len(children) for children in made] == [1, 0, 0, 0, 0, 0]
+        app.explorers.selected_index = 1
+        assert isinstance(app.explorers.children[1].children[0], PatchExplorer)
+        assert not app.run.disabled
+
+    def test_looks_as_closely_as_a_time_allows(self, app, objects, monkeypatch):
+        monkeypatch.setattr("musc_lite.planning.estimate_cost", lambda *_: Cost(10.0, 10.0, 0, 0))
+        self.choose(app, objects, size="auto", tiles=3)
+        assert app.choices.tiles.disabled
+        app.check.click()  # of 300 s 210 for 2 x 2 tiles
+        assert "\nA patch covers 12 x 9 pixels of your photos (400 x 300)" in html.unescape(app.message.value)
+        self.choose(app, objects, size=224)
+        assert app.choices.settings["tiles"] == 3
+
+    def test_names_copies(self, app, tmp_path):
+        for i, image in enumerate(musc_lite.planted_textures("gravel", n_images=4, n_defective=1)):
+            image.save(tmp_path / f"{i}.png")
+        (tmp_path / "again.png").write_bytes((tmp_path / "0.png").read_bytes())
+        self.choose(app, tmp_path)
+        app.run.click()
+        assert "1 images are copies of others, byte for byte: again.png (of 0.png)" in app.summary.value
+
+    def test_escapes_what_a_folder_is_called(self, app):
+        self.choose(app, "/tmp/<script>alert(1)</script>")
+        for button in (app.run, app.check):
+            button.click()
+            assert "&lt;script&gt;" in app.message.value
+            assert "<script>" not in app.message.value
+
+    def test_checks_without_scoring(self, app, objects):
+        Image.new("RGB", (300, 400), "white").save(objects / "turned.png")
+        (objects / "broken.png").write_bytes(b"no picture")
+        self.choose(app, objects, size=336)
+        app.check.click()
+        said = html.unescape(app.message.value)
+        assert "6 images.\nLabels: none (no folder good/, no masks).\n" in said
+        assert "Left out 1 file" in said
+        assert "1 of 6 images upright, the others not: turned.png" in said
+        assert "\nA patch covers 17 x 12 pixels of your photos (400 x 300)" in said
+        assert app.detector is None
+        assert not self.is_shown(app.picture)
+        self.choose(app, objects, size=224)
+        assert app.message.value == ""  # it told of other choices
+        app.check.click()
+        said = html.unescape(app.message.value)
+        assert "\nA patch covers 25 x 19 pixels of your photos (400 x 300)" in said
+        assert "\n  tiles 2: 12 x 9 pixels, about" in said
+        assert "Run takes about" in said
+
+    def test_finds_the_objects_once_and_looks_at_them_in_tiles(self, app, objects, monkeypatch):
+        looked, find = [], closeness.region_of_objects
+        look = lambda *given, **options: looked.append(1) or find(*given, **options)  # noqa: E731
+        monkeypatch.setattr(closeness, "region_of_objects", look)
+        self.choose(app, objects, part="auto", tiles=2)
+        app.check.click()
+        said = app.message.value
+        assert "Region (0.3" in said
+        assert "of 400 x 300 pixels" in said
+        assert self.is_shown(app.picture)
+        picture = Image.open(io.BytesIO(app.picture.value))
+        assert picture.size == (3 * 400 + 2 * 12, 300)
+        assert np.asarray(picture)[10, 10] == pytest.approx(0.4 * 225, abs=8)
+        shown, run = [], musc_lite.MuSc.fit
+        say = lambda *given: shown.append((app.message.value, self.is_shown(app.picture))) or run(*given)  # noqa: E731
+        monkeypatch.setattr(musc_lite.MuSc, "fit", say)
+        app.run.click()
+        ((before, has_picture),) = shown
+        assert "Region (0.3" in before
+        assert "Working." in before
+        assert has_picture
+        assert looked == [1]
+        framing = app.detector.features_.framing
+        assert framing.tiles == (2, 2)
+        assert framing.tile_size == (224, 224)
+        left, top, right, bottom = framing.region
+        assert 0.2 < left <= 150 / 400 < 286 / 400 <= right < 0.9
+        assert 0.1 < top <= 100 / 300 < 202 / 300 <= bottom < 0.9
+        assert re.search(r"Region \(0.3.* of the photo. A patch covers", app.summary.value)
+        assert not self.is_shown(app.picture)
+
+    def test_where_no_object_is_found_says_so_each_time(self, app, tmp_path):
+        for i, image in enumerate(musc_lite.planted_textures("brick", n_images=4, n_defective=1)):
+            image.save(tmp_path / f"{i}.png")
+        self.choose(app, tmp_path, part="auto")
+        for _ in range(2):
+            app.check.click()
+            assert "No clear object stands out" in app.message.value
+            assert not self.is_shown(app.picture)
+
+    def test_looks_at_the_part_that_is_drawn(self, app, objects):
+        self.choose(app, objects, part="drawn")
+        picker = app.choices.picker
+        assert picker.names == [f"{i}.png" for i in range(5)]
+        app.check.click()
+        assert "no part is drawn yet" in app.message.value
+        picker.region = (0.25, 0.2, 0.75, 0.8)
+        assert app.message.value == ""
+        app.check.click()
+        assert "Region (0.25, 0.2, 0.75, 0.8): 200 x 180 of 400 x 300 pixels" in app.message.value
+        assert self.is_shown(app.picture)
+        app.choices.part.value = "whole"
+        app.choices.part.value = "drawn"
+        assert app.choices.picker is picker  # nobody draws twice
+        app.run.click()
+        assert app.detector.features_.framing.region == (0.25, 0.2, 0.75, 0.8)
+        np.testing.assert_allclose(
+            app.detector.image_scores_, musc_lite.MuSc(region=picker.region).fit(objects).image_scores_, atol=1e-5
+        )
+
+    def test_draws_on_what_is_chosen_or_says_why_it_cannot(self, app, objects):
+        self.choose(app, "", part="drawn")
+        (said,) = app.choices.drawing.children
+        assert "type the path" in said.value
+        assert not app.choices.folder.continuous_update  # a folder on the way to the one that is meant is not read
+        self.choose(app, objects / "later")
+        assert "there is no folder" in app.choices.drawing.children[0].value
+        app.run.click()
+        assert "there is no folder" in app.message.value
+        objects.rename(objects.parent / "moved")
+        (objects / "later").mkdir(parents=True)
+        Image.new("RGB", (60, 40), "teal").save(objects / "later" / "only.png")
+        app.run.click()
+        assert "no part is drawn yet" in app.message.value
+        assert app.choices.picker.names == ["only.png"]
+        self.choose(app, objects.parent / "moved")
+        assert len(app.choices.picker.names) == 5
+        assert app.choices.drawing.children == (app.choices.picker,)
+        app.choices.source.value = "brick"
+        assert len(app.choices.picker.names) == 40
 
 
 def test_explorers_show_a_copy_once_and_agree_with_the_detector(backbone):
@@ -593,14 +743,6 @@ def test_explorers_show_a_copy_once_and_agree_with_the_detector(backbone):
     explorer = IntervalExplorer(detector)
     assert len(explorer.images) == 6
     np.testing.assert_allclose(explorer.scores, detector.patch_scores_[0, 0, :6], atol=1e-5)
-
-
-def test_app_escapes_what_a_folder_is_called():
-    app = App()
-    app.source.value, app.folder.value = "folder", "/tmp/<script>alert(1)</script>"
-    app.run.click()
-    assert "&lt;script&gt;" in app.message.value
-    assert "<script>" not in app.message.value
 
 
 def test_an_explorer_of_a_loaded_detector_without_images_says_what_to_do(backbone, tmp_path):

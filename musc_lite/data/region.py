@@ -3,10 +3,11 @@
 import numpy as np
 from PIL import Image
 
-__all__ = ["WHOLE", "Region", "crop", "lay_map", "pixel_box"]
+__all__ = ["WHOLE", "Region", "crop", "dim_outside", "lay_map", "pixel_box"]
 
 Region = tuple[float, float, float, float]  # left, top, right, bottom
 WHOLE: Region = (0.0, 0.0, 1.0, 1.0)
+DARKENED = 0.6  # share of the brightness that is taken from what lies outside
 
 
 def crop(image: Image.Image, region: Region = WHOLE) -> Image.Image:
@@ -18,6 +19,19 @@ def crop(image: Image.Image, region: Region = WHOLE) -> Image.Image:
     (150, 100)
     """
     return image if region == WHOLE else image.crop(pixel_box(region, image.size))
+
+
+def dim_outside(image: Image.Image, region: Region) -> Image.Image:
+    """Darken what lies outside of a region of an RGB photo.
+
+    Examples
+    --------
+    >>> np.asarray(dim_outside(Image.new("RGB", (4, 1), "white"), (0.25, 0, 0.5, 1)))[..., 0]
+    array([[102, 255, 102, 102]], dtype=uint8)
+    """
+    dark = Image.blend(image, Image.new("RGB", image.size), DARKENED)
+    dark.paste(crop(image, region), pixel_box(region, image.size))
+    return dark
 
 
 def pixel_box(region: Region, size: tuple[int, int]) -> tuple[int, int, int, int]:

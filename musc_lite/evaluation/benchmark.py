@@ -96,7 +96,7 @@ def run_benchmark(
         As they come; the tables in `output` hold those yielded so far.
     """
     output, results = Path(output), []
-    backbone = detector._load_backbone()
+    backbone = detector.load_backbone()
     for category in categories or find_categories(dataset, root):
         images = look_up(dataset).load(root, category)
         features = output / "features" / category

@@ -8,12 +8,12 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from musc_lite.data.image_set import ImageSet
-from musc_lite.data.region import Region, lay_map, pixel_box
+from musc_lite.data.region import Region, dim_outside, lay_map, pixel_box
 from musc_lite.results.plots import COLORS, color_range, overlay
 from musc_lite.results.scores import Scores
 from musc_lite.support.files import atomic_path
 
-__all__ = ["write_maps", "write_region", "write_scores"]
+__all__ = ["draw_region", "write_maps", "write_region", "write_scores"]
 
 REGION_HEIGHT, GAP = 320, 12  # pixels
 LARGEST_OVERLAY = 1024  # pixels along the longer side
@@ -29,22 +29,26 @@ def write_scores(path: str | Path, scores: Scores) -> None:
 
 
 def write_region(path: str | Path, images: ImageSet, region: Region) -> None:
-    """Draw the region on the first, the middle and the last photo, what lies outside of it dark."""
+    """Write what `draw_region` draws as JPEG."""
     path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw_region(images, region).save(path, quality=90)
+
+
+def draw_region(images: ImageSet, region: Region) -> Image.Image:
+    """Draw the region on the first, the middle and the last photo, side by side, what lies outside of it dark."""
     shown = [images[i] for i in sorted({0, len(images) // 2, len(images) - 1})]
-    height = min(REGION_HEIGHT, *(image.height for image in shown))
+    height = min(REGION_HEIGHT, max(image.height for image in shown))
     pictures = [image.resize((max(1, round(image.width * height / image.height)), height)) for image in shown]
     row = Image.new("RGB", (sum(p.width for p in pictures) + GAP * (len(pictures) - 1), height), "white")
     at = 0
     for picture in pictures:
+        marked = dim_outside(picture, region)
         left, top, right, bottom = pixel_box(region, picture.size)
-        dark = Image.blend(picture, Image.new("RGB", picture.size), 0.6)
-        dark.paste(picture.crop((left, top, right, bottom)), (left, top))
-        ImageDraw.Draw(dark).rectangle((left, top, right - 1, bottom - 1), outline=COLORS["threshold"], width=3)
-        row.paste(dark, (at, 0))
+        ImageDraw.Draw(marked).rectangle((left, top, right - 1, bottom - 1), outline=COLORS["threshold"], width=3)
+        row.paste(marked, (at, 0))
         at += picture.width + GAP
-    path.parent.mkdir(parents=True, exist_ok=True)
-    row.save(path, quality=90)
+    return row
 
 
 def write_maps(folder: str | Path, scores: Scores) -> None:

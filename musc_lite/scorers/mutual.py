@@ -35,6 +35,7 @@ from musc_lite.stages.mutual_scoring import (
 )
 from musc_lite.support.parameters import check_interval, parse_bytes
 from musc_lite.support.threads import on_all_cores
+from musc_lite.views import cells_of_grid
 
 __all__ = ["MutualScorer", "mutual_scores"]
 
@@ -245,12 +246,8 @@ class MutualScorer(PatchScorer):
         """Say which patches are compared with each other, and on which grid they lie: all, or those of each tile."""
         if not self.aligned or context.tiles == (1, 1):
             return [(slice(None), context.grid)]
-        h, w = context.grid or (round(n_patches**0.5),) * 2
-        places = torch.arange(h * w).view(h, w)
-        cells = [
-            cell for band in places.tensor_split(context.tiles[0]) for cell in band.tensor_split(context.tiles[1], 1)
-        ]
-        return [(cell.flatten(), (cell.shape[0], cell.shape[1])) for cell in cells]
+        side = round(n_patches**0.5)
+        return [*cells_of_grid(context.grid or (side, side), context.tiles)]
 
     def _near(self, grid: tuple[int, int] | None, n_patches: int) -> dict:
         """Check the window and the grid (h, w) that it moves over, a square where nothing else is said."""

@@ -6,17 +6,20 @@ import math
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from numbers import Integral
 from pathlib import Path
-from threading import Lock
+from threading import BoundedSemaphore
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from musc_lite.backbones.backbone import Backbone
@@ -30,6 +33,9 @@ from musc_lite.support.threads import on_all_cores
 from musc_lite.views import Framing, View
 
 __all__ = ["Features", "extract_features", "frame", "framing_from_json", "region_of_objects"]
+
+
+Cut = Callable[[int], list[Image.Image]]  # from an image's index to its tiles
 
 
 @dataclass(frozen=True)
@@ -172,14 +178,8 @@ def extract_features(
         framing = frame(view or View(image_size), images, backbone, batch_size=batch_size, cache_dir=cache_dir)
     cache = None if cache_dir is None else _cache_folder(Path(cache_dir), backbone, chosen, framing)
 
-    reading = Lock()  # one image at a time is decoded, which may take a GB, while others go through the backbone
-
-    def extract(some: Sequence[int]) -> tuple[Tensor, Tensor]:
-        tiles = []
-        for i in some:
-            with reading:
-                image = images[i]
-            tiles += [backbone.preprocess(tile, framing.tile_size) for tile in framing.cut(image)]
+    def extract(cut: Cut, some: Sequence[int]) -> tuple[Tensor, Tensor]:
+        tiles = [backbone.preprocess(tile, framing.tile_size) for i in some for tile in cut(i)]
         found = [backbone.forward_tokens(batch, chosen) for batch in torch.stack(tiles).split(batch_size)]
         patch_tokens, class_tokens = (torch.cat(kind) for kind in zip(*found, strict=True))
         each = patch_tokens.split(framing.n_passes)  # an image's tiles, and last its region
@@ -188,14 +188,17 @@ def extract_features(
         ]
 
     patch_tokens, class_tokens, damaged = None, [], []  # (N, S, M, C); per batch (B, D); messages
-    with progress_bar(total=len(images), desc="extracting features", unit="image", show=progress) as bar:
+    with (
+        progress_bar(total=len(images), desc="extracting features", unit="image", show=progress) as bar,
+        _cutting(images, framing) as cut,
+    ):
         for start in range(0, len(images), batch_size):
             indices = range(start, min(start + batch_size, len(images)))
             files = None if cache is None else [cache / f"{images.digest(i)}.safetensors" for i in indices]
             tokens = _read_batch(files, damaged) if files else None
             if tokens is None:
                 parts = [[i] for i in indices] if backbone.device.type == "cpu" else [indices]
-                found = on_all_cores(extract, parts, backbone.device)
+                found = on_all_cores(partial(extract, cut), parts, backbone.device)
                 tokens = tuple(torch.cat(kind).cpu() for kind in zip(*found, strict=True))
                 if files:
                     _write_batch(files, *tokens)
@@ -212,6 +215,23 @@ def extract_features(
         framing=framing,
         layers=tuple(chosen),
     )
+
+
+@contextmanager
+def _cutting(images: ImageSet, framing: Framing) -> Iterator[Cut]:
+    """Give a function that makes the tiles of image i, for many threads, with few photos in memory as they were.
+
+    A decoded photo may take a GB. One is decoded while another is cut into tiles, and never more. One thread decodes
+    all of them: what a thread has freed, malloc may keep for that thread, so that 12 would keep the memory of 12.
+    """
+    decoded = BoundedSemaphore(2)
+    with ThreadPoolExecutor(1) as reader:
+
+        def cut(i: int) -> list[Image.Image]:
+            with decoded:
+                return framing.cut(reader.submit(images.__getitem__, i).result())
+
+        yield cut
 
 
 def frame(

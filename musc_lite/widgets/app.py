@@ -1,28 +1,34 @@
-"""The whole toolkit without code: choose images, run, explore (`make app`)."""
+"""The whole toolkit without code: choose images, look before the work, run, explore (`make app`)."""
 
-import html
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import ipywidgets
+import numpy as np
 
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.backbones.load import EMBEDDED, load_backbone
+from musc_lite.closeness import how_closely, settle_view
 from musc_lite.data.image_set import ImageSet
-from musc_lite.data.loaders import left_out, load_folder
-from musc_lite.data.textures import PHOTOS, planted_textures
+from musc_lite.data.loaders import left_out
+from musc_lite.data.region import WHOLE, Region
+from musc_lite.data.remarks import remarks_on_sizes
 from musc_lite.detector import Detector
 from musc_lite.musc import MuSc
+from musc_lite.results.exports import draw_region
 from musc_lite.stages.thresholds import in_words
-from musc_lite.support.errors import MuScError
+from musc_lite.widgets.choices import TROUBLE, Choices, told, trouble
 from musc_lite.widgets.explorer import Explorer, row
 from musc_lite.widgets.interval import IntervalExplorer
 from musc_lite.widgets.neighborhood import NeighborhoodExplorer
 from musc_lite.widgets.patch_explorer import PatchExplorer
+from musc_lite.widgets.region import in_words as region_in_words
 from musc_lite.widgets.rescoring import RescoringExplorer
 from musc_lite.widgets.similarity_counts import SimilarityCounts
 from musc_lite.widgets.threshold import ThresholdExplorer
+from musc_lite.widgets.tiles import jpeg
 
 __all__ = ["App"]
 
@@ -34,11 +40,12 @@ EXPLORERS: dict[str, type[Explorer]] = {
     "Interval": IntervalExplorer,
     "Re-scoring": RescoringExplorer,
 }
-SIZES = {"224 pixels: quick": 224, "336 pixels": 336, "448 pixels: smaller defects": 448}
+
+Warned: TypeAlias = Sequence[warnings.WarningMessage]
 
 
 class App(ipywidgets.VBox):
-    """Choose images, run, explore.
+    """Choose images and how closely to look at them, check what would be seen, run, explore.
 
     Parameters
     ----------
@@ -47,11 +54,16 @@ class App(ipywidgets.VBox):
 
     Attributes
     ----------
-    source, folder, size : ipywidgets widgets
-        What to score: a texture or a folder, and the image size.
-    run : ipywidgets.Button
+    choices : Choices
+        What to score, and how closely.
+    check, run : ipywidgets.Button
+        Say what would be looked at; say it, and do it.
     message : ipywidgets.HTML
-        What was found, or what went wrong and what to do.
+        What would be looked at, and how closely; or what went wrong and what to do.
+    picture : ipywidgets.Image
+        Three photos with the region, where it is not the whole photo.
+    summary : ipywidgets.HTML
+        What was found.
     explorers : ipywidgets.Tab
         One tab an explorer; each is made when its tab is first opened.
     detector : Detector or None
@@ -62,80 +74,103 @@ class App(ipywidgets.VBox):
         self.cache_dir = cache_dir
         self.detector: Detector | None = None
         self._backbone: Backbone | None = None
+        self._found: dict[tuple[str, ...], Region] = {}
         self._offered: dict[str, type[Explorer]] = {}
-        wide = {"layout": {"width": "340px"}, "style": {"description_width": "80px"}}
-        textures = [(f"{name} with planted defects", name) for name in PHOTOS]
-        self.source = ipywidgets.Dropdown(options=[*textures, ("a folder", "folder")], description="images", **wide)
-        self.folder = ipywidgets.Combobox(description="its path", placeholder="/home/me/photos", **wide)
-        self.size = ipywidgets.Dropdown(options=SIZES.items(), description="image size", **wide)
+        self.choices = Choices(self._forget)
+        self.check = ipywidgets.Button(description="Check", icon="search", tooltip="what would be looked at")
         self.run = ipywidgets.Button(description="Run", button_style="primary", icon="play")
-        self.message, self._bars = ipywidgets.HTML(), ipywidgets.Output()
-        self.explorers = ipywidgets.Tab(layout={"display": "none"})
-        self._choose_source()
-        self._list_subfolders()
-        self.source.observe(lambda _: self._choose_source(), "value")
-        self.folder.observe(lambda _: self._list_subfolders(), "value")
-        self.run.on_click(lambda _: self._run())
+        self.message, self.summary, self._bars = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.Output()
+        fits = {"align_self": "flex-start", "max_width": "calc(100% - 4px)"}  # its margins are 2 pixels each
+        self.picture = ipywidgets.Image(format="jpeg", layout={"display": "none", **fits})
+        self.explorers = ipywidgets.Tab()
+        self._results = ipywidgets.VBox([self.summary, self.explorers], layout={"display": "none"})
+        self.check.on_click(lambda _: self._press(self._look))
+        self.run.on_click(lambda _: self._press(self._run))
         self.explorers.observe(lambda _: self._open_tab(), "selected_index")
-        super().__init__([row(self.source, self.folder, self.size, self.run), self.message, self._bars, self.explorers])
+        buttons = row(self.check, self.run)
+        super().__init__([self.choices, buttons, self.message, self._bars, self.picture, self._results])
 
-    def _choose_source(self) -> None:
-        self.folder.layout.display = None if self.source.value == "folder" else "none"
-
-    def _list_subfolders(self) -> None:
-        """Offer the folders inside the one that is typed."""
-        try:
-            inside = Path(self.folder.value or Path.home()).expanduser().iterdir()
-            self.folder.options = sorted(str(path) for path in inside if path.is_dir() and path.name[0] != ".")[:100]
-        except OSError:
-            pass  # half a path is typed: keep what was offered
-
-    def _run(self) -> None:
-        """Fit and show the explorers; the project's own errors become the message."""
-        self.run.disabled, self.explorers.layout.display = True, "none"
-        self._say("Working. The bars show how far it is; keep this page open.")
+    def _press(self, work: Callable[[Warned], object]) -> None:
+        """Do what a button is for, with the list of warnings; the project's own errors become the message."""
+        self.run.disabled = self.check.disabled = True
+        self._forget()
         self._bars.clear_output()
         with self._bars:  # progress bars, and the traceback of an error that is nobody's input
             try:
                 with warnings.catch_warnings(record=True) as caught:
-                    self.detector = fitted = self._fit(self._images())
-            except (MuScError, ValueError, OSError) as error:
-                self._say(f"This did not work: {error}", wrong=True)
+                    work(caught)
+            except TROUBLE as error:
+                self._forget()
+                self.message.value = trouble(error)
             else:
                 self._bars.clear_output()
-                self._say(self._summary(fitted, [str(w.message) for w in caught if w.category is UserWarning]))
-                self._offered = {name: each for name, each in EXPLORERS.items() if each.suits(fitted)}
-                self.explorers.children = [ipywidgets.VBox() for _ in self._offered]
-                self.explorers.titles, self.explorers.selected_index = list(self._offered), 0
-                self.explorers.layout.display = None
-                self._open_tab()
-        self.run.disabled = False
+        self.run.disabled = self.check.disabled = False
 
-    def _images(self) -> ImageSet:
-        if self.source.value != "folder":
-            return planted_textures(self.source.value, n_images=40, n_defective=12)
-        if not self.folder.value.strip():
-            raise ValueError("type the path of a folder of images")
-        return load_folder(Path(self.folder.value.strip()).expanduser(), on_error="skip")
+    def _forget(self) -> None:
+        """Take back what was said of other choices; results stay."""
+        self.message.value, self.picture.layout.display = "", "none"
 
-    def _fit(self, images: ImageSet) -> Detector:
-        if self._backbone is None:
-            self._backbone = load_backbone(EMBEDDED)
-        return MuSc(self._backbone, image_size=self.size.value, cache_dir=self.cache_dir).fit(images)
+    def _look(self, caught: Warned, doing: str = "") -> tuple[Detector, ImageSet, list[str]]:
+        """Say and show what would be looked at; give the detector, the images, and sentences on what is seen."""
+        self.message.value = told("Looking at the photos.")
+        images, detector = self.choices.images(), self._make_detector()
+        region = self._settle_region(detector, images)
+        cost = detector.cost(len(images), images)
+        covers, *closer = how_closely(detector, images, cost, option="tiles").split("\n")
+        sizes = [images.size(i) for i in range(len(images))]
+        remarks = remarks_on_sizes(np.array(sizes), images.names)
+        seen = [covers]
+        if region != WHOLE:
+            seen = [*_sentences([region_in_words(region, sizes[0])]), covers]
+            self.picture.value = jpeg(picture := draw_region(images, region), picture.size, quality=80)
+            self.picture.layout.display = None
+        lines = [f"{len(images)} images.", *_sentences([*_notes(images, caught), *map(str, remarks)]), *seen, *closer]
+        lines += [f"Run takes {cost}. Features that are kept from an earlier run take no time.", doing]
+        self.message.value = told("\n".join(lines).rstrip())
+        return detector, images, seen
 
-    def _summary(self, fitted: Detector, warned: Sequence[str]) -> str:
-        images = fitted.images_
-        sentences = in_words(fitted.image_scores_, fitted.threshold_, fitted.names_, images.labels)
-        names = ", ".join(path.name for path, _ in images.skipped[:5]) + ", ..." * (len(images.skipped) > 5)
-        notes = [images.labeling, *warned, f"{left_out(images)}: {names}" if images.skipped else ""]
-        return " ".join(sentences + [note[0].upper() + note[1:] + "." for note in notes if note])
+    def _run(self, caught: Warned) -> None:
+        """Look, fit, and show the explorers."""
+        self._results.layout.display = "none"
+        detector, images, seen = self._look(caught, "Working. The bars show how far it is; keep this page open.")
+        self.detector = fitted = detector.fit(images)
+        found = in_words(fitted.image_scores_, fitted.threshold_, fitted.names_, images.labels)
+        self.summary.value = told(" ".join([*found, *seen, *_sentences(_notes(images, caught))]))
+        self._offered = {name: each for name, each in EXPLORERS.items() if each.suits(fitted)}
+        self.explorers.children = [ipywidgets.VBox() for _ in self._offered]
+        self.explorers.titles, self.explorers.selected_index = list(self._offered), 0
+        self._forget()
+        self._results.layout.display = None
+        self._open_tab()
 
-    def _say(self, text: str, wrong: bool = False) -> None:
-        role, color = ("alert", "; color: var(--jp-error-color1, #b00020)") if wrong else ("status", "")
-        self.message.value = f'<div role="{role}" style="line-height: 1.4{color}">{html.escape(text)}</div>'
+    def _make_detector(self) -> MuSc:
+        settings = self.choices.settings
+        self._backbone = self._backbone or load_backbone(EMBEDDED)
+        return MuSc(self._backbone, **settings, cache_dir=self.cache_dir)
+
+    def _settle_region(self, detector: MuSc, images: ImageSet) -> Region:
+        """Settle which region is looked at; objects that were found in the same photos are not looked for again."""
+        if detector.region != "auto":
+            return settle_view(detector, images).region
+        photos = tuple(images.digest(i) for i in range(len(images)))
+        detector.region = self._found.get(photos, "auto")
+        region = settle_view(detector, images).region
+        self._found = {photos: region} if region != WHOLE else {}  # where none are, that is warned of each time
+        return region
 
     def _open_tab(self) -> None:
         """Make the explorer of the tab that is open, once."""
         if self.explorers.children and (tab := self.explorers.children[self.explorers.selected_index]).children == ():
             explorer = list(self._offered.values())[self.explorers.selected_index]
             tab.children = [explorer(self.detector)]
+
+
+def _notes(images: ImageSet, caught: Warned) -> list[str]:
+    """Say how labels were understood, what was warned of, and which files were left out."""
+    warned = [str(each.message) for each in caught if each.category is UserWarning]
+    names = ", ".join(path.name for path, _ in images.skipped[:5]) + ", ..." * (len(images.skipped) > 5)
+    return [images.labeling, *warned, f"{left_out(images)}: {names}" if images.skipped else ""]
+
+
+def _sentences(notes: Iterable[str]) -> list[str]:
+    return [note[0].upper() + note[1:] + "." for note in notes if note]

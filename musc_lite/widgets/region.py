@@ -3,14 +3,13 @@
 from pathlib import Path
 
 import anywidget
-import numpy as np
 import traitlets
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
 from musc_lite.data.coerce import Images, as_image_set
-from musc_lite.data.region import WHOLE, Region, pixel_box
+from musc_lite.data.region import WHOLE, Region, dim_outside, pixel_box
 from musc_lite.support.errors import ImageReadError
 from musc_lite.widgets.shown import Shown
 from musc_lite.widgets.tiles import fitted, jpeg
@@ -18,7 +17,6 @@ from musc_lite.widgets.tiles import fitted, jpeg
 __all__ = ["RegionPicker"]
 
 LONGER_SIDE = 640  # pixels of the picture that is shown
-DIMMED = 0.4  # brightness of what lies outside
 
 
 class RegionPicker(Shown, anywidget.AnyWidget):
@@ -105,7 +103,7 @@ class RegionPicker(Shown, anywidget.AnyWidget):
         ax.set_axis_off()
         if self._photo is not None:
             left, top, right, bottom = pixel_box(self.region, (width, height))
-            ax.imshow(dimmed(self._photo, self.region))
+            ax.imshow(dim_outside(self._photo, self.region))
             corner, size = (left - 0.5, top - 0.5), (right - left, bottom - top)
             ax.add_patch(Rectangle(corner, *size, fill=False, edgecolor="white", linewidth=2))
         return figure
@@ -128,18 +126,3 @@ def in_words(region: Region, size: tuple[int, int]) -> str:
     shares = ", ".join(f"{round(share, 3):g}" for share in region)
     area = (region[2] - region[0]) * (region[3] - region[1])
     return f"region ({shares}): {right - left} x {bottom - top} of {pixels}, {area:.1%} of the photo"
-
-
-def dimmed(image: Image.Image, region: Region) -> np.ndarray:
-    """Darken what lies outside of the region: (H, W, 3) of uint8.
-
-    Examples
-    --------
-    >>> dimmed(Image.new("RGB", (4, 1), "white"), (0.25, 0, 0.5, 1))[..., 0]
-    array([[102, 255, 102, 102]], dtype=uint8)
-    """
-    pixels = np.asarray(image)
-    left, top, right, bottom = pixel_box(region, image.size)
-    outside = np.rint(DIMMED * pixels).astype(np.uint8)
-    outside[top:bottom, left:right] = pixels[top:bottom, left:right]
-    return outside

@@ -1,0 +1,133 @@
+"""What the app asks for: which images to score, which part of them, how closely."""
+
+import html
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ipywidgets
+
+from musc_lite.data.image_set import ImageSet
+from musc_lite.data.loaders import load_folder
+from musc_lite.data.region import WHOLE, Region
+from musc_lite.data.textures import PHOTOS, planted_textures
+from musc_lite.support.errors import MuScError
+from musc_lite.widgets.explorer import row
+from musc_lite.widgets.region import RegionPicker
+
+__all__ = ["TROUBLE", "Choices", "told", "trouble"]
+
+SIZES: dict[str, int | str] = {"224 pixels: quick": 224, "336 pixels": 336, "448 pixels: smaller defects": 448}
+SIZES |= {"as 224, in the photos' shape": "aspect", "as close as 5 minutes allow": "auto"}
+PARTS = {"the whole photo": "whole", "where the objects are": "auto", "a part that I draw": "drawn"}
+TILES = {"1: the whole at once": 1, "2 along the longer side": 2, "3 along the longer side": 3}
+TILES |= {"4 along the longer side": 4}
+TROUBLE = (MuScError, ValueError, OSError)  # what the user can mend
+
+
+class Choices(ipywidgets.VBox):
+    """Controls: what to score, and how closely to look at it.
+
+    Parameters
+    ----------
+    changed : callable
+        Called after every change.
+
+    Attributes
+    ----------
+    source, folder, part, size, tiles : ipywidgets widgets
+        A texture or a folder, its path, which part of the photos, the image size, tiles along the longer side.
+    drawing : ipywidgets.VBox
+        Holds the picker, or says why there is none.
+    picker : RegionPicker or None
+        On which the part is drawn, once "a part that I draw" is chosen and the images can be read.
+    """
+
+    def __init__(self, changed: Callable[[], None]):
+        self._changed = changed
+        self.picker: RegionPicker | None = None
+        wide = {"layout": {"width": "340px"}, "style": {"description_width": "80px"}}
+        textures = [(f"{name} with planted defects", name) for name in PHOTOS]
+        self.source = ipywidgets.Dropdown(options=[*textures, ("a folder", "folder")], description="images", **wide)
+        self.folder = ipywidgets.Combobox(description="its path", placeholder="/home/me/photos", **wide)
+        self.part = ipywidgets.Dropdown(options=PARTS.items(), description="look at", **wide)
+        self.size = ipywidgets.Dropdown(options=SIZES.items(), description="image size", **wide)
+        self.tiles = ipywidgets.Dropdown(options=TILES.items(), description="tiles", **wide)
+        self.drawing = ipywidgets.VBox()
+        self._choose_source()
+        self._list_subfolders()
+        for control in (self.source, self.folder):
+            control.observe(lambda _: self._choose_source(), "value")
+        self.folder.observe(lambda _: self._list_subfolders(), "value")
+        self.part.observe(lambda _: self._choose_part(), "value")
+        self.size.observe(lambda change: self.tiles.set_trait("disabled", change.new == "auto"), "value")
+        for control in (self.source, self.folder, self.part, self.size, self.tiles):
+            control.observe(lambda _: changed(), "value")
+        super().__init__([row(self.source, self.folder), row(self.part, self.size, self.tiles), self.drawing])
+
+    def images(self) -> ImageSet:
+        """Read the images that are chosen."""
+        if self.source.value != "folder":
+            return planted_textures(self.source.value, n_images=40, n_defective=12)
+        if not self.folder.value.strip():
+            raise ValueError("type the path of a folder of images")
+        return load_folder(Path(self.folder.value.strip()).expanduser(), on_error="skip")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The parameters of `MuSc` that are chosen."""
+        tiles = None if self.tiles.disabled else self.tiles.value
+        return {"image_size": self.size.value, "region": self._region(), "tiles": tiles}
+
+    def _region(self) -> Region | str | None:
+        if self.part.value != "drawn":
+            return "auto" if self.part.value == "auto" else None
+        if self.picker is None:  # what could not be read before may be there now
+            self._offer_picker()
+        if self.picker is None or self.picker.region == WHOLE:
+            raise ValueError("no part is drawn yet: draw a rectangle on the photo, or look at the whole photo")
+        return self.picker.region
+
+    def _choose_source(self) -> None:
+        self.folder.layout.display = None if self.source.value == "folder" else "none"
+        self.picker = None
+        self._choose_part()
+
+    def _choose_part(self) -> None:
+        """Show what a part is drawn on; a path counts when it is typed to its end, or each folder on it is read."""
+        is_drawn = self.part.value == "drawn"
+        self.folder.continuous_update = not is_drawn
+        if is_drawn and self.picker is None:
+            self._offer_picker()
+        self.drawing.layout.display = None if is_drawn else "none"
+
+    def _offer_picker(self) -> None:
+        try:
+            self.picker = RegionPicker(self.images())
+        except TROUBLE as error:
+            self.drawing.children = [ipywidgets.HTML(trouble(error))]
+        else:
+            self.picker.observe(lambda _: self._changed(), "region")
+            self.drawing.children = [self.picker]
+
+    def _list_subfolders(self) -> None:
+        """Offer the folders inside the one that is typed."""
+        try:
+            inside = Path(self.folder.value or Path.home()).expanduser().iterdir()
+            self.folder.options = sorted(str(path) for path in inside if path.is_dir() and path.name[0] != ".")[:100]
+        except OSError:
+            pass  # half a path is typed: keep what was offered
+
+
+def told(text: str) -> str:
+    """Make HTML of what is said, line by line."""
+    return _spoken(text, "status")
+
+
+def trouble(error: Exception) -> str:
+    """Make HTML of what went wrong."""
+    return _spoken(f"This did not work: {error}", "alert", "; color: var(--jp-error-color1, #b00020)")
+
+
+def _spoken(text: str, role: str, style: str = "") -> str:
+    return f'<div role="{role}" style="line-height: 1.4; white-space: pre-wrap{style}">{html.escape(text)}</div>'
