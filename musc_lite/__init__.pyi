@@ -2,6 +2,9 @@
 
 from . import results as results
 from . import widgets as widgets
+from .analysis.groups import Groups as Groups
+from .analysis.groups import group_images as group_images
+from .analysis.groups import image_groups as image_groups
 from .backbones.backbone import Backbone as Backbone
 from .backbones.load import load_backbone as load_backbone
 from .data.arrays import from_arrays as from_arrays

@@ -43,6 +43,7 @@ ORDER = [
     "search",
     "stages",
     "scorers",
+    "analysis",
     "results",
     "top",  # detector.py, budget.py and whatever else lies in musc_lite/ itself
     "evaluation",

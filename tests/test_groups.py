@@ -1,0 +1,91 @@
+"""What a batch is made of: kinds of image that lie apart are told, and one kind is left whole."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+
+from musc_lite import extract_features, from_arrays, group_images, image_groups, planted_textures
+from musc_lite.analysis.groups import SMALLEST, image_distances
+from musc_lite.results.group_plots import plot_group_gallery, plot_group_matrix
+from musc_lite.stages.aggregation import aggregate
+
+
+def points(*clusters):
+    """Give the distances of points in ten dimensions around some centers, clusters of (center, number)."""
+    rng = np.random.default_rng(0)
+    places = np.concatenate([center + rng.normal(size=(n, 10)) for center, n in clusters])
+    return np.linalg.norm(places[:, None] - places[None], axis=-1)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(2, 5), st.integers(1, 6), st.integers(1, 4), st.integers(0, 1000))
+def test_distances_are_those_of_a_plain_loop(n_images, n_patches, n_channels, seed):
+    tokens = torch.randn(n_images, n_patches, n_channels, generator=torch.Generator().manual_seed(seed)).double()
+    found = image_distances(tokens)
+    for i in range(n_images):
+        for j in range(n_images):
+            between = torch.cdist(tokens[i], tokens[j])
+            expected = (between.amin(dim=1).mean() + between.amin(dim=0).mean()) / 2
+            assert found[i, j] == pytest.approx(0 if i == j else expected.item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("sizes", [(20, 10), (9, 8, 7), (12, 4)])
+def test_kinds_that_lie_apart_are_found_the_largest_first(sizes):
+    groups = group_images(points(*((12.0 * k, n) for k, n in enumerate(sizes))))
+    assert groups.sizes.tolist() == list(sizes)
+    assert groups.labels.tolist() == [k for k, n in enumerate(sizes) for _ in range(n)]
+    assert groups.separation == 1
+    assert [groups.labels[m] for m in groups.medoids] == list(range(len(sizes)))
+
+
+@pytest.mark.parametrize("n", [3, 10, 40])
+def test_one_kind_is_left_whole(n):
+    groups = group_images(points((0.0, n)))
+    assert len(groups) == 1
+    assert groups.members(0).tolist() == list(range(n))
+    assert "one kind of image" in repr(groups)
+
+
+def test_a_few_outliers_are_no_kind():
+    assert len(group_images(points((0.0, 20), (20.0, SMALLEST - 1)))) == 1
+
+
+def test_images_that_are_all_the_same_are_one_kind():
+    assert len(group_images(np.zeros((10, 10)))) == 1
+
+
+def test_the_order_of_the_images_does_not_matter():
+    distances = points((0.0, 11), (9.0, 7))
+    order = np.random.default_rng(1).permutation(18)
+    groups, mixed = group_images(distances), group_images(distances[np.ix_(order, order)])
+    np.testing.assert_array_equal(mixed.labels, groups.labels[order])
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_gravel_among_brick_is_found_and_brick_alone_is_one_kind(backbone, seed):
+    brick = planted_textures("brick", 14, 3, seed=seed, image_size=112)
+    gravel = planted_textures("gravel", 6, 0, seed=seed, image_size=112)
+    mixed = from_arrays([np.asarray(image) for image in [*brick, *gravel]])
+    features = extract_features(mixed, backbone, layers=[4, 8], image_size=112, progress=False)
+    assert image_groups(features).labels.tolist() == [0] * 14 + [1] * 6
+    assert len(image_groups(features.subset(np.arange(14)))) == 1
+
+
+def test_layers_are_averaged(backbone):
+    images = planted_textures("brick", 5, 1, image_size=56)
+    features = extract_features(images, backbone, layers=[4, 8], image_size=56, progress=False)
+    each = [image_distances(aggregate(features.patch_tokens[:, s], features.grid, 3)) for s in range(2)]
+    np.testing.assert_allclose(image_groups(features).distances, np.mean(each, axis=0), atol=1e-6)
+
+
+def test_pictures():
+    groups = group_images(points((0.0, 9), (12.0, 5)))
+    ax = plot_group_matrix(groups, Figure(layout="constrained").subplots())
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["group 0: 9", "group 1: 5"]
+    images = planted_textures("brick", 14, 0, image_size=56)
+    axes = plot_group_gallery(groups, images, n_columns=4)
+    assert axes.shape == (2, 4)
+    assert axes[1, 0].get_title(loc="left") == "group 1: 5 images"
