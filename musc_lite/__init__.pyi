@@ -36,6 +36,7 @@ from .scorers.mutual import MutualScorer as MutualScorer
 from .scorers.mutual import mutual_scores as mutual_scores
 from .scorers.nearest import NearestScorer as NearestScorer
 from .scorers.subspace import SubspaceScorer as SubspaceScorer
+from .stages.aggregation import LNAMD as LNAMD
 from .stages.aggregation import aggregate as aggregate
 from .stages.aggregation import neighborhood_mean as neighborhood_mean
 from .stages.aggregation import normalize_tokens as normalize_tokens
