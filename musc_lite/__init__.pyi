@@ -25,6 +25,7 @@ from .musc import MuSc as MuSc
 from .results.contact_sheet import contact_sheet as contact_sheet
 from .results.evidence import Evidence as Evidence
 from .results.evidence import draw_evidence as draw_evidence
+from .results.given_maps import read_maps as read_maps
 from .results.metrics import Metrics as Metrics
 from .results.metrics import evaluate as evaluate
 from .results.scores import Scores as Scores

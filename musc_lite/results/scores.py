@@ -2,12 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.region import WHOLE, Region, lay_map, pixel_box
+from musc_lite.results.given_maps import Maps, read_maps
+from musc_lite.stages.maps import image_scores_from_maps
+from musc_lite.stages.rescoring import rescore
+from musc_lite.stages.thresholds import Contamination
 from musc_lite.views import Framing
 
 if TYPE_CHECKING:
@@ -77,6 +82,49 @@ class Scores:
             )
         if len(lengths) > 1:
             raise ValueError(f"names, scores and maps must be those of the same images, got {sorted(lengths)} of them")
+
+    @classmethod
+    def from_maps(
+        cls,
+        images: ImageSet,
+        maps: Maps,
+        class_tokens: ArrayLike | None = None,
+        *,
+        pooling: str | float = "max",
+        windows: Sequence[int] = (1, 2, 3),
+        contamination: Literal["auto"] | float = "auto",
+        about: Mapping[str, str] | None = None,
+    ) -> "Scores":
+        """Take anomaly maps that any other method made: for reports, metrics, exports.
+
+        Parameters
+        ----------
+        images : ImageSet
+            N images, of which these are the maps.
+        maps : path, mapping or arrays
+            See `read_maps`.
+        class_tokens : (N, D), optional
+            One vector for each image, such as `Features.class_tokens`: images that look alike correct each other's
+            scores (`rescore`). None: image scores are those of the maps.
+        pooling : "max", "mean" or float
+            See `image_scores_from_maps`.
+        windows : sequence of int
+            See `rescore`.
+        contamination : "auto" or float
+            Where the line is drawn, see `MuSc`.
+        about : mapping of str to str, optional
+            What the report is to say of the method, title: value.
+
+        Returns
+        -------
+        Scores
+        """
+        values = read_maps(maps, images.names)
+        map_scores = image_scores_from_maps(values, pooling).numpy()
+        scores = map_scores if class_tokens is None else rescore(map_scores, np.asarray(class_tokens), windows).numpy()
+        threshold = Contamination(contamination).draw(scores, map_scores)
+        told = {"maps": "given, of another method"} if about is None else about
+        return cls(images.names, scores, map_scores, values, threshold=threshold, images=images, about=told)
 
     def __len__(self) -> int:
         return len(self.names)
