@@ -13,11 +13,14 @@ features: Rippel, Mertens and Merhof, ICPR 2020, arXiv 2005.14140; for whole ima
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
+from sklearn.base import clone
 from torch import Tensor
 
 from musc_lite.scorers.base import PLAIN, Context, PatchScorer, Work
+from musc_lite.scorers.references import References, of_references, places_of
 from musc_lite.search.moments import mean_and_covariance
 from musc_lite.search.nearest import precise
 from musc_lite.stages.aggregation import as_tokens
@@ -38,6 +41,9 @@ class GaussianScorer(PatchScorer):
     ----------
     each_place : bool
         Whether each place of the grid has a distribution of its own, for parts that lie alike.
+    references : sequence of int or str, optional
+        The images that are trusted to be normal, by index or name: it is fitted to them alone. Or a number of images
+        drawn at random, see `MutualScorer`. None: all.
 
     Examples
     --------
@@ -50,8 +56,9 @@ class GaussianScorer(PatchScorer):
     _mean: Tensor | None = None  # (C,), after a fit for all places
     _whitening: Tensor | None = None  # (C, C): x - mu times it has the identity as covariance
 
-    def __init__(self, each_place: bool = False):
+    def __init__(self, each_place: bool = False, references: References = None):
         self.each_place = each_place
+        self.references = references
 
     def describe(self) -> dict[str, str]:
         """Name what has a distribution of its own."""
@@ -61,10 +68,10 @@ class GaussianScorer(PatchScorer):
         """Fit to a batch and score its patches, (N, M, C) -> (N, M)."""
         batch = at_least_two_images(as_tokens(batch, keep_half=True))
         if not self.each_place:
-            mean, covariance = mean_and_covariance(batch)
-            self._mean, self._whitening = (
-                t.to(precise(batch)) for t in (mean, whitening(covariance, batch[..., 0].numel()))
-            )
+            fitted = of_references(batch, self.references)
+            mean, covariance = mean_and_covariance(fitted)
+            white = whitening(covariance, fitted.shape[0] * fitted.shape[1])
+            self._mean, self._whitening = mean.to(precise(batch)), white.to(precise(batch))
         return self.score(batch, batch, context)
 
     def score(self, new: Tensor, batch: Tensor, context: Context = PLAIN) -> Tensor:
@@ -72,7 +79,7 @@ class GaussianScorer(PatchScorer):
         new, batch = as_tokens(new, keep_half=True), as_tokens(batch, keep_half=True)
         scores = new.new_empty(new.shape[:2], dtype=precise(new))
         if self.each_place:
-            steps = self._of_places(new, batch, scores)
+            steps = self._of_places(new, of_references(batch, self.references), scores)
         else:
             if self._mean is None:
                 self.fit_score(batch)
@@ -92,6 +99,10 @@ class GaussianScorer(PatchScorer):
         threads = torch.get_num_threads()
         least = 8 * (threads + 3) * n_channels**2 + 8 * threads * max(n_patches, n_images) * n_channels
         return Work(n_patches if self.each_place else n_images, products, n_channels, least)
+
+    def for_batch(self, place: Mapping[Any, int], n_images: int) -> "GaussianScorer":
+        """Give a clone whose references are places in the batch."""
+        return clone(self).set_params(references=places_of(self.references, place))
 
     def state(self) -> dict[str, Tensor]:
         """Give the mean and the whitening of all places, where there are any."""

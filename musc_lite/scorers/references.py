@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["References", "choose_references", "count_references", "places_of"]
+__all__ = ["References", "choose_references", "count_references", "of_references", "places_of"]
 
 References: TypeAlias = int | Sequence[int | str] | None  # so many images; which ones, by place or name; all
 
@@ -47,6 +47,11 @@ def count_references(n_images: int, references: References) -> int:
     if named.ndim and named.dtype.kind == "U":
         return len(set(named.tolist()))
     return len(choose_references(n_images, references))
+
+
+def of_references(batch: Tensor, references: References) -> Tensor:
+    """Take the references' tokens (J, M, C) of a batch; all of it, without a copy, where there is no choice."""
+    return batch if references is None else batch[choose_references(len(batch), references)]
 
 
 def places_of(references: References, place: Mapping[Any, int]) -> References:

@@ -13,11 +13,14 @@ fits the subspace to a few normal images or to the batch, and takes the squared 
 
 from collections.abc import Mapping
 from numbers import Integral, Real
+from typing import Any
 
 import torch
+from sklearn.base import clone
 from torch import Tensor
 
 from musc_lite.scorers.base import PLAIN, Context, PatchScorer, Work
+from musc_lite.scorers.references import References, of_references, places_of
 from musc_lite.search.moments import mean_and_covariance
 from musc_lite.search.nearest import precise
 from musc_lite.stages.aggregation import as_tokens
@@ -39,6 +42,9 @@ class SubspaceScorer(PatchScorer):
         Share of the variance that the subspace holds, above 0 and below 1.
     n_components : int, optional
         So many directions instead.
+    references : sequence of int or str, optional
+        The images that are trusted to be normal, by index or name: it is fitted to them alone. Or a number of images
+        drawn at random, see `MutualScorer`. None: all.
 
     Examples
     --------
@@ -51,9 +57,10 @@ class SubspaceScorer(PatchScorer):
     _mean: Tensor | None = None  # (C,), after a fit
     _axes: Tensor | None = None  # (C, n), orthonormal
 
-    def __init__(self, variance: float = 0.95, n_components: int | None = None):
+    def __init__(self, variance: float = 0.95, n_components: int | None = None, references: References = None):
         self.variance = variance
         self.n_components = n_components
+        self.references = references
 
     def check(self) -> None:
         """Refuse what is no share and no number of directions."""
@@ -73,7 +80,7 @@ class SubspaceScorer(PatchScorer):
         """Fit the subspace to a batch and score its patches, (N, M, C) -> (N, M)."""
         batch = at_least_two_images(as_tokens(batch, keep_half=True))
         self.work((batch.shape[0], batch.shape[1], batch.shape[2]))
-        mean, covariance = mean_and_covariance(batch)
+        mean, covariance = mean_and_covariance(of_references(batch, self.references))
         with one_thread():
             values, axes = torch.linalg.eigh(covariance)  # the smallest first
         shares = values.flip(0).clamp(min=0).cumsum(0)
@@ -102,6 +109,10 @@ class SubspaceScorer(PatchScorer):
             n_channels,
             8 * (threads + 3) * n_channels**2 + 12 * threads * n_patches * n_channels,
         )
+
+    def for_batch(self, place: Mapping[Any, int], n_images: int) -> "SubspaceScorer":
+        """Give a clone whose references are places in the batch."""
+        return clone(self).set_params(references=places_of(self.references, place))
 
     def state(self) -> dict[str, Tensor]:
         """Give the mean and the axes, where there are any."""
