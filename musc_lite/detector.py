@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from sklearn.base import BaseEstimator, clone
@@ -17,6 +17,7 @@ from musc_lite.data.coerce import Images, as_batch, as_image_set
 from musc_lite.data.duplicates import expand, find_duplicates, originals, warn_of_duplicates
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.region import WHOLE
+from musc_lite.normal_group import check_groups, find_normal
 from musc_lite.outliers import OutlierAnswers
 from musc_lite.parts import PARTS, Parts
 from musc_lite.planning import PlanningAhead
@@ -41,7 +42,7 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
 
     Parameters
     ----------
-    backbone, layers, max_memory, batch_size, device, cache_dir
+    backbone, layers, groups, max_memory, batch_size, device, cache_dir
         See `MuSc`.
     view, aggregation, scorer, pooling, rescoring, threshold : parts, optional
         In the order of the data: what the backbone sees of a photo, how a patch speaks for its surroundings, how
@@ -72,6 +73,7 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         pooling: Pooling | None = None,
         rescoring: RsCIN | None = None,
         threshold: Contamination | None = None,
+        groups: Literal["largest"] | int | None = None,
         max_memory: int | str | None = None,
         batch_size: int = 8,
         device: str | None = None,
@@ -85,6 +87,7 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         self.pooling: Any = pooling  # that of `MuSc` is the number itself
         self.rescoring = rescoring
         self.threshold = threshold
+        self.groups = groups
         self.max_memory = max_memory
         self.batch_size = batch_size
         self.device = device
@@ -147,6 +150,8 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         check_is_fitted(self)
         backbone, features = self.backbone_, self.features_
         lines = self.parts.describe()
+        if self.normal_ is not None:
+            lines["groups"] = f"scored by the {len(self.normal_)} images of the group that is said to be normal"
         return {
             "backbone": f"{backbone.name}, weights {backbone.pretrained!r}, SHA-256 {backbone.weights_sha256}",
             **features.framing.describe(),
@@ -194,10 +199,15 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         if features:
             features.check(len(images), extent.layers, framing, self.backbone_.width)
         self.r_ = extent.r
-        self.scorers_ = make_scorers(parts.scorer, self.names_, self.copy_of_, extent.layers, extent.r)
+        self.normal_, scorer = None, check_groups(self.groups, parts.scorer)
+        self.scorers_ = make_scorers(scorer, self.names_, self.copy_of_, extent.layers, extent.r)
         plan = plan_memory(self.scorers_[0, self.r_[0]], len(images), extent, self.max_memory)
         with timed(seconds, "features"):
             self.features_ = features or self._extract(images, extent.layers, framing, plan.storage)
+        if self.groups is not None:
+            with timed(seconds, "groups"):
+                self.normal_ = find_normal(self._batch, self.groups)
+            self.scorers_ = make_scorers(self.batch_scorer, self.names_, self.copy_of_, extent.layers, extent.r)
         with timed(seconds, "scoring"):
             patch_scores = score_each(fit_score, self.scorers_, self._batch, self.backbone_, plan.scoring_bytes)
         with timed(seconds, "maps"):
@@ -212,6 +222,12 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         self.anomaly_maps_, self.map_scores_, self.image_scores_ = (expand(a, self.copy_of_) for a in arrays[1:])
         self.seconds_, self.threshold_ = seconds, threshold
         return self
+
+    @property
+    def batch_scorer(self) -> PatchScorer:
+        """The scorer for the batch: where a group of it is said to be normal, one that compares with that group."""
+        scorer = self.parts.scorer
+        return scorer if self.normal_ is None else clone(scorer).set_params(references=self.normal_.tolist())
 
     @property
     def _batch(self) -> Batch:

@@ -42,6 +42,9 @@ class MuSc(Detector):
         tile.
     pooling : "max", "mean" or float
         From a map to the image's score, see `image_scores_from_maps`.
+    groups : "largest" or int, optional
+        Where the batch holds several kinds of image (`image_groups`), score all by one of them: the largest, or another
+        by its number. None: by all. Of a kind that covers whole images `pooling="mean"` sees most.
     max_memory : int or str, optional
         Bytes, or a text such as "4GB", that the batch may take beside the program and the backbone. Where tokens in
         float32 do not fit they are kept in half precision, then on disk; scores stay within 0.002. None: no limit.
@@ -72,6 +75,8 @@ class MuSc(Detector):
         Image scores before re-scoring.
     image_scores_ : ndarray (N,)
         Image scores after re-scoring; higher is more anomalous.
+    normal_ : ndarray or None
+        With `groups`, the images that all are scored by; None: all.
     copy_of_ : ndarray (N,)
         For each image the first one with the very same bytes, itself where there is none before it. Copies are scored
         once: they have the scores of the first, and no image is compared with its own copies, or twice with another's.
@@ -109,6 +114,7 @@ class MuSc(Detector):
         window: int | None = None,
         aligned: bool = False,
         pooling: str | float = "max",
+        groups: Literal["largest"] | int | None = None,
         max_memory: int | str | None = None,
         contamination: Literal["auto"] | float = "auto",
         batch_size: int = 8,
@@ -129,6 +135,7 @@ class MuSc(Detector):
         self.window = window
         self.aligned = aligned
         self.pooling = pooling
+        self.groups = groups
         self.max_memory = max_memory
         self.contamination = contamination
         self.batch_size = batch_size
@@ -174,5 +181,5 @@ class MuSc(Detector):
     def with_scorer(self, scorer: PatchScorer) -> Detector:
         """Give an unfitted detector of these parts, but for another scorer."""
         parts = vars(self.parts) | {"scorer": scorer}
-        names = ("backbone", "layers", "max_memory", "batch_size", "device", "cache_dir")
+        names = ("backbone", "layers", "groups", "max_memory", "batch_size", "device", "cache_dir")
         return Detector(**{name: getattr(self, name) for name in names}, **parts)

@@ -50,6 +50,7 @@ def write_detector(path: str | Path, detector: "Detector") -> None:
         "names": detector.names_,
         "digests": sorted(detector._digests),
         "threshold": detector.threshold_,
+        "normal": detector.normal_,
         "copy_of": detector.copy_of_,
         "seconds": detector.seconds_,
         **_images_as_json(images, tensors),
@@ -78,7 +79,9 @@ def read_detector(cls: type["Detector"], path: str | Path, backbone: Backbone | 
         detector.r_, detector.seconds_ = tuple(about["r"]), about["seconds"]
         detector.threshold_ = about["threshold"]
         detector.copy_of_ = np.array(about.get("copy_of", range(len(detector.names_))))  # 0.1.0 knew of no copies
-        scorer, layers = detector.parts.scorer, detector.features_.layers
+        normal = about.get("normal")
+        detector.normal_ = None if normal is None else np.array(normal)
+        scorer, layers = detector.batch_scorer, detector.features_.layers
         detector.scorers_ = make_scorers(scorer, detector.names_, detector.copy_of_, layers, detector.r_)
         for (s, r), scorer in detector.scorers_.items():
             begin = f"scorer {s} {r} "

@@ -7,10 +7,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from musc_lite import extract_features, from_arrays, group_images, image_groups, planted_textures
+from musc_lite import (
+    LNAMD,
+    Detector,
+    GaussianScorer,
+    MemoryBankScorer,
+    MuSc,
+    NearestScorer,
+    SubspaceScorer,
+    View,
+    extract_features,
+    from_arrays,
+    group_images,
+    image_groups,
+    planted_textures,
+)
 from musc_lite.analysis.groups import SMALLEST, image_distances
 from musc_lite.results.group_plots import plot_group_gallery, plot_group_matrix
 from musc_lite.stages.aggregation import aggregate
+from musc_lite.stages.maps import Pooling
 
 
 def points(*clusters):
@@ -89,3 +104,55 @@ def test_pictures():
     axes = plot_group_gallery(groups, images, n_columns=4)
     assert axes.shape == (2, 4)
     assert axes[1, 0].get_title(loc="left") == "group 1: 5 images"
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """Twelve photos of brick, eight of gravel."""
+    photos = [*planted_textures("brick", 12, 0, image_size=112), *planted_textures("gravel", 8, 0, image_size=112)]
+    return from_arrays([np.asarray(photo) for photo in photos])
+
+
+SMALL = {"image_size": 112, "layers": [4, 8], "r": (1,), "windows": ()}
+
+
+def test_images_of_another_kind_stand_out_by_the_normal_group(backbone, mixed, tmp_path):
+    alone = MuSc(backbone, **SMALL, pooling="mean").fit(mixed)
+    assert alone.normal_ is None
+    with pytest.warns(UserWarning, match=r"12 and 8: .* scored by the 12 of group 0 alone"):
+        detector = MuSc(backbone, **SMALL, pooling="mean", groups="largest").fit(mixed)
+    assert detector.normal_.tolist() == list(range(12))
+    assert detector.map_scores_[12:].min() > detector.map_scores_[:12].max()
+    assert not alone.map_scores_[12:].min() > alone.map_scores_[:12].max()
+    assert "12 images of the group" in detector.describe()["groups"]
+    detector.save(tmp_path / "saved")
+    loaded = MuSc.load(tmp_path / "saved", backbone)
+    new = planted_textures("gravel", 2, 0, image_size=112, seed=1)
+    np.testing.assert_array_equal(loaded.score_images(new).image_scores, detector.score_images(new).image_scores)
+    explained = loaded.scorer_at(0, 1).explain(loaded.aggregated_tokens(0, 1), 15, 3)
+    assert explained.images.tolist() == list(range(12))
+
+
+@pytest.mark.parametrize("scorer", [SubspaceScorer(), GaussianScorer(), MemoryBankScorer()], ids=str)
+def test_any_scorer_that_takes_references_can_be_fitted_to_the_normal_group(backbone, mixed, scorer):
+    view = {"view": View(112), "layers": [8], "aggregation": LNAMD((1,)), "pooling": Pooling("mean")}
+    with pytest.warns(UserWarning, match="12 and 8"):
+        detector = Detector(backbone, **view, scorer=scorer, groups=0).fit(mixed)
+    assert detector.map_scores_[12:].min() > detector.map_scores_[:12].max()
+
+
+def test_one_kind_is_scored_as_ever(backbone):
+    brick = planted_textures("brick", 16, 3, image_size=112)
+    plain, asked = (MuSc(backbone, **SMALL, groups=groups).fit(brick) for groups in (None, "largest"))
+    np.testing.assert_array_equal(asked.image_scores_, plain.image_scores_)
+
+
+def test_what_names_no_group_is_refused(backbone, mixed):
+    with pytest.raises(ValueError, match="groups is 'largest' or the number of a group"):
+        MuSc(backbone, **SMALL, groups="smallest").fit(mixed)
+    with pytest.raises(ValueError, match="there is no group 2: the batch holds 2 kinds of image, 12 and 8"):
+        MuSc(backbone, **SMALL, groups=2).fit(mixed)
+    with pytest.raises(ValueError, match="chooses the references itself"):
+        MuSc(backbone, **SMALL, groups=0, references=5).fit(mixed)
+    with pytest.raises(ValueError, match="takes none"):
+        Detector(backbone, scorer=NearestScorer(), groups=0).fit(mixed)

@@ -28,6 +28,7 @@ __all__ = ["Groups", "group_images", "image_distances", "image_groups"]
 
 SEPARATION = 0.95  # share of pairs that must be in order before groups are believed
 SMALLEST = 4  # images: fewer that are apart are outliers, not a group
+LEAST = 12  # images: fewer can be divided by chance
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +112,7 @@ def image_distances(tokens: Tensor) -> np.ndarray:
 
 
 def group_images(distances: np.ndarray, max_groups: int = 6) -> Groups:
-    """Divide images into groups by their distances; one group where no division separates them.
+    """Divide images into groups by their distances; one group where no division separates them, or of fewer than 12.
 
     Parameters
     ----------
@@ -125,13 +126,13 @@ def group_images(distances: np.ndarray, max_groups: int = 6) -> Groups:
 
     Examples
     --------
-    >>> places = np.array([0.0, 0.1, 0.2, 0.3, 0.4, 5.0, 5.1, 5.2, 5.3])
+    >>> places = np.concatenate([np.linspace(0, 1, 8), np.linspace(5, 6, 5)])
     >>> group_images(abs(places[:, None] - places)).labels
-    array([0, 0, 0, 0, 0, 1, 1, 1, 1])
+    array([0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1])
     """
     n_images, one = len(distances), np.zeros(len(distances), dtype=int)
     pairs = distances[np.triu_indices(n_images, 1)]
-    if n_images < 2 * SMALLEST or not np.median(pairs) > 0:
+    if n_images < LEAST or not np.median(pairs) > 0:
         return Groups(one, distances, np.ones(1), 0.5)
     affinity = np.exp(-((distances / np.median(pairs)) ** 2))
     np.fill_diagonal(affinity, 0)

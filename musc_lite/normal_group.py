@@ -1,0 +1,52 @@
+"""Score all images by one group of them: where a batch holds several kinds, one is said to be the normal one."""
+
+import warnings
+from numbers import Integral
+
+import numpy as np
+
+from musc_lite.analysis.groups import image_groups
+from musc_lite.data.duplicates import originals
+from musc_lite.scorers.base import PatchScorer
+from musc_lite.scoring import Batch
+
+__all__ = ["check_groups", "find_normal"]
+
+
+def check_groups(groups: str | int | None, scorer: PatchScorer) -> PatchScorer:
+    """Give the scorer back, or refuse before the long work what names no group, and scorers that take no references."""
+    if groups is None:
+        return scorer
+    if groups != "largest" and (not isinstance(groups, Integral) or groups < 0):
+        raise ValueError(f"groups is 'largest' or the number of a group, the largest is 0; got {groups!r}")
+    if getattr(scorer, "references", "none") is not None:
+        raise ValueError(f"groups={groups!r} chooses the references itself: {scorer} has some already, or takes none")
+    return scorer
+
+
+def find_normal(batch: Batch, groups: str | int) -> np.ndarray | None:
+    """Find the images of one group of a batch; None where the batch is of one kind.
+
+    Parameters
+    ----------
+    batch : Batch
+    groups : "largest" or int
+        Which group is the normal one; 0 is the largest.
+
+    Returns
+    -------
+    ndarray (n,) or None
+        Indices among all images, of copies the first.
+    """
+    kept = originals(batch.copy_of)
+    found, k = image_groups(batch.features.subset(kept)), 0 if groups == "largest" else int(groups)
+    if len(found) == 1:
+        return None
+    if k >= len(found):
+        raise ValueError(f"there is no group {k}: the batch holds {found.in_words()}")
+    warnings.warn(
+        f"{found.in_words()}; all images are scored by the {found.sizes[k]} of group {k} alone, so that the others "
+        "stand out as a whole: look whether they are defective or another product",
+        stacklevel=4,
+    )
+    return kept[found.members(k)]
