@@ -73,7 +73,9 @@ class Fusion(PatchScorer):
         flat = scores.flatten(1)
         middle = flat.median(dim=1).values
         spread = NORMAL * (flat - middle[:, None]).abs().median(dim=1).values
-        spread = torch.where(spread > 0, spread, flat.std(dim=1).clamp(min=torch.finfo(flat.dtype).tiny))
+        noise = 100 * torch.finfo(flat.dtype).eps * flat.abs().amax(dim=1)  # of rounding
+        spread = torch.where(spread > noise, spread, flat.std(dim=1))
+        spread = torch.where(spread > noise, spread, torch.ones_like(spread))  # all the same: they keep their unit
         self._scales = torch.stack([middle, spread], dim=1).cpu()
         return self._average(scores)
 

@@ -80,6 +80,8 @@ class MemoryBankScorer(PatchScorer):
         places = (chosen[:, None] * n_patches + torch.arange(n_patches)).flatten()
         if self.share < 1:
             kept = k_center(batch[chosen].flatten(0, 1), max(2, round(self.share * len(places))))
+            if len(torch.unique(kept // n_patches)) == 1:  # an image would find none but its own patches
+                kept[-1] = n_patches  # all are of the first image: the first patch of the second
             places = places[kept].sort().values
         self._bank = places
         return self._nearest(batch, batch, context, own=True)

@@ -1,0 +1,38 @@
+"""Where the shelf's scorers and parts met batches and parameters at the edge of what there is."""
+
+import torch
+
+from musc_lite import MutualScorer, NearestScorer
+from musc_lite.scorers.base import PLAIN, PatchScorer
+from musc_lite.scorers.fusion import Fusion
+from musc_lite.scorers.memory_bank import MemoryBankScorer
+
+
+def test_no_image_is_without_a_patch_of_another_one():
+    """A small bank may hold patches of one image alone, which then had nothing to be compared with: IndexError."""
+    tokens = torch.zeros(3, 4, 2)
+    tokens[0, 2] = 9.0
+    scorer = MemoryBankScorer(share=0.2)
+    assert scorer.fit_score(tokens).isfinite().all()
+    assert scorer.state()["bank"].tolist() == [0, 4]
+
+
+def test_a_fusion_of_scores_without_spread():
+    """Scores that are all the same were divided by nearly nothing: a new image's were infinite."""
+    tokens = torch.ones(4, 3, 2)
+    fusion = Fusion([NearestScorer(), MutualScorer()])
+    assert fusion.fit_score(tokens).abs().max() == 0
+    torch.testing.assert_close(fusion.score(tokens[:1] + 3, tokens), torch.full((1, 3), 18**0.5))
+
+
+def test_a_fusion_does_not_take_rounding_for_spread():
+    class NearlyOne(PatchScorer):
+        def fit_score(self, batch, context=PLAIN):
+            return 1 + 1e-7 * batch[..., 0]
+
+        def score(self, new, batch, context=PLAIN):
+            return new[..., 0]
+
+    fusion = Fusion([NearlyOne(), NearlyOne()])
+    assert fusion.fit_score(torch.arange(12.0).reshape(4, 3, 1)).abs().max() < 1e-5
+    torch.testing.assert_close(fusion.score(torch.full((1, 3, 1), 3.0), torch.ones(4, 3, 1)), torch.full((1, 3), 2.0))
