@@ -1,5 +1,6 @@
 """Where the shelf's scorers and parts met batches and parameters at the edge of what there is."""
 
+import pytest
 import torch
 
 from musc_lite import MutualScorer, NearestScorer
@@ -36,3 +37,22 @@ def test_a_fusion_does_not_take_rounding_for_spread():
     fusion = Fusion([NearlyOne(), NearlyOne()])
     assert fusion.fit_score(torch.arange(12.0).reshape(4, 3, 1)).abs().max() < 1e-5
     torch.testing.assert_close(fusion.score(torch.full((1, 3, 1), 3.0), torch.ones(4, 3, 1)), torch.full((1, 3), 2.0))
+
+
+def test_a_fusion_follows_its_parameter():
+    """Once asked for anything it kept the scorers it had then, whatever was set later."""
+    tokens = torch.randn(4, 6, 3, generator=torch.Generator().manual_seed(0))
+    fusion, other = Fusion([MutualScorer(), NearestScorer()]), [NearestScorer(2), NearestScorer(3)]
+    fusion.check()
+    fusion.fit_score(tokens)
+    fusion.set_params(scorers=other)
+    assert "number 3" in fusion.describe()["scorer"]
+    assert torch.equal(fusion.fit_score(tokens), Fusion(other).fit_score(tokens))
+
+
+@pytest.mark.parametrize("wrong", [[], [NearestScorer()], NearestScorer(), 3, [NearestScorer(), "nearest"]], ids=repr)
+def test_a_fusion_of_fewer_than_two_scorers(wrong):
+    with pytest.raises(ValueError, match="a fusion takes two scorers or more"):
+        Fusion(wrong).check()
+    with pytest.raises(ValueError, match="k must be a whole number, 1 or more, got 0"):
+        Fusion([MutualScorer(), NearestScorer(0)]).check()

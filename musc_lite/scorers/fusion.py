@@ -40,36 +40,40 @@ class Fusion(PatchScorer):
     tensor(True)
     """
 
-    _each: list[PatchScorer] | None = None
+    _each: list[PatchScorer] | None = None  # clones, after a fit
     _scales: Tensor | None = None  # (n, 2): median and spread of each, after a fit
 
     def __init__(self, scorers: Sequence[PatchScorer] | None = None):
         self.scorers = scorers
 
     @property
+    def given(self) -> Sequence[PatchScorer]:
+        """The scorers that the parameter stands for, as they were given."""
+        return (MutualScorer(), SubspaceScorer()) if self.scorers is None else self.scorers
+
+    @property
     def each(self) -> list[PatchScorer]:
-        """The scorers that are fitted: clones, made once."""
-        if self._each is None:
-            given = (MutualScorer(), SubspaceScorer()) if self.scorers is None else self.scorers
-            self._each = [clone(scorer, safe=False) for scorer in given]
-        return self._each
+        """Clones of them: those that were fitted, if any were."""
+        return [clone(scorer) for scorer in self.given] if self._each is None else self._each
 
     def check(self) -> None:
         """Refuse fewer than two, and what each of them refuses."""
-        if len(self.each) < 2 or not all(isinstance(each, PatchScorer) for each in self.each):
+        are_scorers = isinstance(self.given, Sequence) and all(isinstance(each, PatchScorer) for each in self.given)
+        if not are_scorers or len(self.given) < 2:
             raise ValueError(f"a fusion takes two scorers or more, such as [MutualScorer(), ...], got {self.scorers!r}")
-        for scorer in self.each:
+        for scorer in self.given:
             scorer.check()
 
     def describe(self) -> dict[str, str]:
         """Name all of them."""
-        lines = ["; ".join(scorer.describe().values()) for scorer in self.each]
+        lines = ["; ".join(scorer.describe().values()) for scorer in self.given]
         return {"scorer": "mean, in units of their spread, of: " + " | ".join(lines)}
 
     def fit_score(self, batch: Tensor, context: Context = PLAIN) -> Tensor:
         """Let each score the batch and average, (N, M, C) -> (N, M)."""
         self.check()
-        scores = torch.stack([scorer.fit_score(batch, context) for scorer in self.each])  # (n, N, M)
+        self._each = [clone(scorer) for scorer in self.given]
+        scores = torch.stack([scorer.fit_score(batch, context) for scorer in self._each])  # (n, N, M)
         flat = scores.flatten(1)
         middle = flat.median(dim=1).values
         spread = NORMAL * (flat - middle[:, None]).abs().median(dim=1).values
@@ -90,7 +94,7 @@ class Fusion(PatchScorer):
     ) -> Work:
         """Add up the work of all; they run one after the other, so memory is that of the largest."""
         self.check()
-        each = [scorer.work(shape, max_memory, tiles) for scorer in self.each]
+        each = [scorer.work(shape, max_memory, tiles) for scorer in self.given]
         n_images, n_patches, n_channels = shape
         return Work(
             sum(work.n_steps for work in each),
@@ -103,7 +107,7 @@ class Fusion(PatchScorer):
 
     def for_batch(self, place: Mapping[Any, int], n_images: int) -> "Fusion":
         """Give a clone of clones for the batch."""
-        return clone(self).set_params(scorers=[scorer.for_batch(place, n_images) for scorer in self.each])
+        return clone(self).set_params(scorers=[scorer.for_batch(place, n_images) for scorer in self.given])
 
     def state(self) -> dict[str, Tensor]:
         """Give the state of all, numbered, and their scales."""
@@ -113,7 +117,8 @@ class Fusion(PatchScorer):
     def set_state(self, state: Mapping[str, Tensor]) -> None:
         """Take it back."""
         self._scales = state.get("scales")
-        for k, scorer in enumerate(self.each):
+        self._each = [clone(scorer) for scorer in self.given]
+        for k, scorer in enumerate(self._each):
             begin = f"{k} "
             scorer.set_state({key.removeprefix(begin): t for key, t in state.items() if key.startswith(begin)})
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from musc_lite.scorers.base import PLAIN, Context, Explanation, PatchScorer, Work
-from musc_lite.scorers.references import choose_references, places_of
+from musc_lite.scorers.references import choose_references, count_references, places_of
 from musc_lite.search.nearest import TILE_BYTES, precise, squared_distances
 from musc_lite.stages.aggregation import as_tokens
 from musc_lite.stages.mutual_scoring import at_least_two_images
@@ -111,7 +111,7 @@ class MemoryBankScorer(PatchScorer):
         """Say what scoring a batch takes: every image against the bank, and the choice of the bank."""
         n_images, n_patches, n_channels = shape
         self.check()
-        n_references = len(choose_references(n_images, self.references))
+        n_references = count_references(n_images, self.references)
         n_kept = self.share * n_references * n_patches
         choice = n_kept * n_references * n_patches * DIMENSIONS / n_channels if self.share < 1 else 0
         products = (n_images * n_patches * n_kept + choice) / n_patches**2
