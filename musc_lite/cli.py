@@ -4,21 +4,18 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import wraps
-from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from musc_lite.data.catalog import CATALOG, look_up, presets
-from musc_lite.parts import PARTS, part_class
+from musc_lite.options import Method, listed, parse_contamination, takes_method
 from musc_lite.support.errors import MuScError
 from musc_lite.support.files import atomic_path
-from musc_lite.support.parameters import check_contamination, check_parameters
+from musc_lite.support.parameters import check_contamination
 
 if TYPE_CHECKING:  # the command line answers before it needs torch
     from musc_lite.data.image_set import ImageSet
@@ -27,8 +24,6 @@ if TYPE_CHECKING:  # the command line answers before it needs torch
 
 START = time.perf_counter()
 LONG = 60  # seconds: what takes longer is announced
-OF_MUTUAL = ("interval", "references", "n_components", "window", "aligned")  # options that other scorers do not have
-EMPTY: dict = {}
 
 app = typer.Typer(
     name="musc-lite",
@@ -39,150 +34,6 @@ app = typer.Typer(
 )
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for results; made where it is missing.")]
-
-
-def _listed(names: Iterable[str]) -> str:
-    """Write "mvtec, visa or btad"."""
-    *others, last = names
-    return f"{', '.join(others)} or {last}" if others else last
-
-
-def _numbers(option: str, text: str | None, kind: type = int) -> tuple | None:
-    """Read "1,3,5"; an empty text gives none."""
-    try:
-        return None if text is None else tuple(kind(part) for part in text.replace(",", " ").split())
-    except ValueError as error:
-        raise ValueError(f"{option} takes numbers with commas between them, got {text!r}") from error
-
-
-def _layers(text: str | None) -> str | tuple[int, ...] | None:
-    return text if text in (None, "even", "middle") else _numbers("--layers (even, middle or block numbers)", text)
-
-
-def _sides(option: str, text: str | None) -> int | tuple[int, ...] | None:
-    """Read "448" or "336x504"."""
-    numbers = _numbers(option, None if text is None else text.replace("x", " "))
-    return numbers[0] if numbers and len(numbers) == 1 else numbers
-
-
-def _image_size(text: str | None) -> int | tuple[int, ...] | str | None:
-    if text is not None and text.startswith(("aspect", "auto")):
-        return text.replace(":", " ")
-    return _sides("--image-size (pixels, height x width, aspect or auto)", text)
-
-
-def _pooling(text: str | None) -> str | float | None:
-    return text if text in (None, "max", "mean") else (_numbers("--pooling", text, float) or ("",))[0]
-
-
-def _contamination(text: str) -> Literal["auto"] | float:
-    if text == "auto":
-        return "auto"
-    numbers = _numbers("--contamination", text, float) or ()
-    if len(numbers) != 1:
-        raise ValueError(f"--contamination takes auto or one share such as 0.1, got {text!r}")
-    return numbers[0]
-
-
-@dataclass(frozen=True)
-class Method:
-    """How to score: the options that `score` and `benchmark` share."""
-
-    backbone: Annotated[
-        str | None, typer.Option(help="dinov2_vits14 (default), dinov2_vitb14, dinov3_vitb16, ViT-L-14-336, ...")
-    ] = None
-    pretrained: Annotated[str, typer.Option(help="A weights file for the backbone, or a tag of open_clip.")] = "auto"
-    scorer: Annotated[str, typer.Option(help=f"{_listed(PARTS['scorer'])}: how patches are scored.")] = "mutual"
-    layers: Annotated[str | None, typer.Option(help="even, middle or block numbers such as 4,6,8.")] = None
-    image_size: Annotated[
-        str | None,
-        typer.Option(
-            help="Pixels a side; 336x504; aspect, aspect:448: the photos' shape; auto:60: as close as 60 s allow."
-        ),
-    ] = None
-    region: Annotated[
-        str | None, typer.Option(help="Look at this part of each photo only: left,top,right,bottom as shares; or auto.")
-    ] = None
-    tiles: Annotated[
-        str | None, typer.Option(help="Look closer: 2 or more tiles along the longer side, or 2x3 (rows x columns).")
-    ] = None
-    overlap: Annotated[float | None, typer.Option(help="Share of a tile that the next one shows again, 0 to 0.5.")] = (
-        None
-    )
-    pooling: Annotated[
-        str | None, typer.Option(help="From map to image score: max, mean, or a share of the highest pixels, 0.005.")
-    ] = None
-    r: Annotated[str | None, typer.Option("--r", help="Aggregation degrees such as 1,3,5.")] = None
-    interval: Annotated[str | None, typer.Option(help="Share of the closest images that score a patch; 0,0.3.")] = None
-    windows: Annotated[
-        str | None, typer.Option(help="Re-scoring neighborhoods, 1,2,3; an empty text turns it off.")
-    ] = None
-    references: Annotated[int | None, typer.Option(help="Score by so many of the images only: for large folders.")] = (
-        None
-    )
-    n_components: Annotated[int | None, typer.Option(help="Search among so many principal components.")] = None
-    window: Annotated[int | None, typer.Option(help="Search so many patches around, for parts that lie alike.")] = None
-    aligned: Annotated[bool, typer.Option(help="Search each tile only in the same tile of the others.")] = False
-    max_memory: Annotated[str | None, typer.Option(help="Memory for the batch, such as 4GB.")] = None
-    batch_size: Annotated[int, typer.Option(help="Images that go through the backbone at once.", min=1)] = 8
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default a GPU where there is one.")] = None
-
-    @property
-    def settings(self) -> dict:
-        """The parameters of `MuSc` that options were given for, checked as far as that takes no torch."""
-        settings: dict[str, Any] = {
-            "backbone": self.backbone,
-            "layers": _layers(self.layers),
-            "image_size": _image_size(self.image_size),
-            "region": self.region if self.region in (None, "auto") else _numbers("--region", self.region, float),
-            "tiles": _sides("--tiles", self.tiles),
-            "overlap": self.overlap,
-            "pooling": _pooling(self.pooling),
-            "r": _numbers("--r", self.r),
-            "interval": _numbers("--interval", self.interval, float),
-            "windows": _numbers("--windows", self.windows),
-            "references": self.references,
-            "n_components": self.n_components,
-            "window": self.window,
-            "aligned": self.aligned or None,
-            "max_memory": self.max_memory,
-        }
-        given = {name: value for name, value in settings.items() if value is not None}
-        if self.scorer not in PARTS["scorer"]:
-            raise ValueError(f"--scorer must be one of {', '.join(PARTS['scorer'])}, got {self.scorer!r}")
-        foreign = [name for name in OF_MUTUAL if name in given and self.scorer != "mutual"]
-        if foreign:
-            raise ValueError(f"--{foreign[0].replace('_', '-')} belongs to the scorer mutual, not to {self.scorer}")
-        check_parameters(**{name: given[name] for name in ("r", "interval", "windows", "max_memory") if name in given})
-        return given
-
-    def detector(
-        self, contamination: Literal["auto"] | float = "auto", preset: Mapping = EMPTY, cache_dir: Path | None = None
-    ) -> "Detector":
-        """Make the detector that the options describe."""
-        from musc_lite.backbones.load import EMBEDDED, load_backbone
-        from musc_lite.musc import MuSc
-
-        settings = {**preset, **self.settings}
-        backbone = load_backbone(settings.pop("backbone", EMBEDDED), self.pretrained, self.device)
-        musc = MuSc(backbone, **settings, contamination=contamination, batch_size=self.batch_size, cache_dir=cache_dir)
-        return musc if self.scorer == "mutual" else musc.with_scorer(part_class("scorer", self.scorer)())
-
-
-def takes_method(command: Callable) -> Callable:
-    """Give a command the options of `Method`, as its one argument `method`."""
-    shared, own = signature(Method, eval_str=True).parameters, signature(command, eval_str=True)
-
-    @wraps(command)
-    def run(**options):
-        method = Method(**{name: options.pop(name) for name in shared})
-        return command(**options, method=method)
-
-    parameters = [parameter for name, parameter in own.parameters.items() if name != "method"] + list(shared.values())
-    keywords = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in parameters]
-    run.__signature__ = own.replace(parameters=keywords)  # type: ignore[attr-defined]  # PEP 362, in no type of a function
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in keywords}
-    return run
 
 
 @contextmanager
@@ -296,8 +147,9 @@ def score(
         from musc_lite.data.remarks import remarks_on_sizes
 
         # What needs no torch comes first: its import takes seconds, a slip of the pen is known at once.
-        share, _ = _contamination(contamination), method.settings
+        share = parse_contamination(contamination)
         check_contamination(share)
+        method.check()
         _check_apart(output, photos)
         images = load_folder(photos if len(photos) > 1 else photos[0], on_error=on_error, labels=labels)
         print(f"{len(images)} images; {images.labeling}", flush=True)
@@ -343,13 +195,13 @@ def score(
 )
 @takes_method
 def benchmark(
-    dataset: Annotated[str, typer.Argument(help=f"{_listed(CATALOG)}.")],
+    dataset: Annotated[str, typer.Argument(help=f"{listed(CATALOG)}.")],
     output: Output,
     method: Method,
     root: Annotated[Path | None, typer.Option(help="Folder of the data set; textures need none.")] = None,
     category: Annotated[list[str] | None, typer.Option(help="Only this category (may be repeated).")] = None,
     preset: Annotated[
-        str | None, typer.Option(help=f"The paper's settings for {_listed(presets())}; other options override them.")
+        str | None, typer.Option(help=f"The paper's settings for {listed(presets())}; other options override them.")
     ] = None,
     subsets: Annotated[int, typer.Option(help="Divide each category into so many parts, scored apart.", min=1)] = 1,
     seed: Annotated[int, typer.Option(help="Another seed divides otherwise.")] = 0,
@@ -368,6 +220,7 @@ def benchmark(
         categories = category or find_categories(dataset, root)
         if preset is None and published:
             print(f"The published figures were made with --preset {dataset}: {_words(published)}.")
+        method.check()
         chosen = {} if preset is None else presets()[preset]
         print(f"Settings: {_words({**chosen, **method.settings}) or 'the defaults of dinov2_vits14'}.")
         _make_folder(output)

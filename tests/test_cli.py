@@ -107,7 +107,7 @@ def test_a_closer_look_is_offered_in_the_photos_own_pixels(folder, tmp_path):
         (["--pooling", "median"], "--pooling takes numbers"),
         (["--pooling", "2"], "share of the pixels"),
         (["--image-size", "aspect:wide"], "'aspect'"),
-        (["--aligned", "--scorer", "nearest"], "belongs to the scorer mutual"),
+        (["--aligned", "--method", "nearest"], "belongs to the method mutual"),
     ],
     ids=str,
 )
