@@ -13,6 +13,7 @@ import typer
 
 from musc_lite.data.catalog import CATALOG, look_up, presets
 from musc_lite.options import Method, listed, parse_contamination, takes_method
+from musc_lite.parts import scorer_name
 from musc_lite.support.errors import MuScError
 from musc_lite.support.files import atomic_path
 from musc_lite.support.parameters import check_contamination
@@ -175,7 +176,7 @@ def score(
         result = Result(name, scores, evidence=find_evidence(detector))
         write_scores(output / "scores.csv", scores)
         write_maps(output, scores)
-        report = write_report(output / "report.html", [result], title=f"MuSc on {result.name}")
+        report = write_report(output / "report.html", [result], title=f"{_title(method)} on {result.name}")
         seconds |= {**scores.seconds, "writing": time.perf_counter() - written}
         _print_table([result], [seconds])
         if unseen := unseen_in_words(scores):
@@ -260,6 +261,11 @@ def weights(
             print(f"{backbone} is ready: {find_weights(name)}\nSHA-256 over its weights: {backbone.weights_sha256}")
         if from_file is not None and names != [EMBEDDED]:
             print("Every tensor fits; that they are the published ones is not checked: compare the SHA-256.")
+
+
+def _title(method: Method) -> str:
+    name = scorer_name(method.method)
+    return "MuSc" if name == "mutual" else f"The method {name}"
 
 
 def _settle_view(detector: "Detector", images: "ImageSet", output: Path) -> None:

@@ -3,7 +3,7 @@
 import base64
 import io
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -99,7 +99,9 @@ def write_report(
         title=title,
         metric_names=[METRIC_TITLES[name] for name in names],
         stages=stages,
+        ideas=ideas(result.scores for result in results),
         any_closely=any(result.evidence for result in results),
+        any_likeness=any(each.compared is not None for result in results for each in result.evidence),
         any_masks=any(r.scores.known_images.has_masks for r in results),
         results=[_section(result, names, stages, max_images) for result in results],
     )
@@ -107,6 +109,11 @@ def write_report(
     with atomic_path(path) as partial:
         partial.write_text(page, encoding="utf-8")
     return path
+
+
+def ideas(scores: Iterable[Scores]) -> list[str]:
+    """Collect what makes a patch anomalous to the methods that ran, each said once."""
+    return list(dict.fromkeys(each.about["method"] for each in scores if "method" in each.about))
 
 
 def versions() -> dict[str, str]:
