@@ -3,7 +3,7 @@
 A new part is a file and a line here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # the command line reads the names before it needs any of thi
     from musc_lite.support.part import Part
     from musc_lite.views import View
 
-__all__ = ["PARTS", "Parts", "part_as_json", "part_class", "part_from_json", "scorer_name"]
+__all__ = ["PARTS", "Parts", "check_methods", "part_as_json", "part_class", "part_from_json", "scorer_name"]
 
 # Kind, name: where the class is; it is loaded when it is first used. The first of a kind is the default, the paper's.
 PARTS: "dict[str, dict[str, str | type[Part]]]" = {
@@ -107,6 +107,15 @@ def scorer_name(name: str) -> str:
     if name not in known:
         raise ValueError(f"the method must be one of {', '.join([*known, MUSC])}, got {name!r}")
     return name
+
+
+def check_methods(names: Sequence[str]) -> None:
+    """Refuse fewer than two scorers to compare, an unknown one, and the same twice."""
+    known = [scorer_name(name) for name in names]
+    if len(known) < 2:
+        raise ValueError(f"a comparison takes two methods or more, got {', '.join(names) or 'none'}")
+    if twice := [name for k, name in enumerate(known) if name in known[:k]]:
+        raise ValueError(f"the method {twice[0]} is there twice: {', '.join(names)}")
 
 
 def part_as_json(kind: str, part: "Part | None") -> dict | None:
