@@ -1,4 +1,4 @@
-"""The command line: musc-lite demo | inspect FOLDER | score FOLDER | benchmark DATASET | weights."""
+"""The command line: musc-lite demo | inspect FOLDER | score FOLDER | compare FOLDER | benchmark DATASET | weights."""
 
 import sys
 import tempfile
@@ -13,7 +13,7 @@ import typer
 
 from musc_lite.data.catalog import CATALOG, look_up, presets
 from musc_lite.options import Method, listed, parse_contamination, takes_method
-from musc_lite.parts import scorer_name
+from musc_lite.parts import PARTS, check_methods, scorer_name
 from musc_lite.support.errors import MuScError
 from musc_lite.support.files import atomic_path
 from musc_lite.support.parameters import check_contamination
@@ -21,9 +21,12 @@ from musc_lite.support.parameters import check_contamination
 if TYPE_CHECKING:  # the command line answers before it needs torch
     from musc_lite.data.image_set import ImageSet
     from musc_lite.detector import Detector
+    from musc_lite.results.comparison import Comparison
     from musc_lite.results.report import Result
+    from musc_lite.views import Framing
 
 START = time.perf_counter()
+METRICS = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}  # that are printed
 LONG = 60  # seconds: what takes longer is announced
 
 app = typer.Typer(
@@ -34,6 +37,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+Photos = Annotated[list[Path], typer.Argument(help="A folder of images in any layout; or several, or image files.")]
+Contamination = Annotated[str, typer.Option(help="auto, or the expected share of defective images.")]
+Labels = Annotated[
+    str, typer.Option(help="auto: where the layout is certain; folder: all outside of good/ is defective; none.")
+]
+OnError = Annotated[str, typer.Option(help="What to do with an unreadable image: raise or skip.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for results; made where it is missing.")]
 
 
@@ -88,7 +97,7 @@ def demo(
 
 @app.command(epilog="Examples: `musc-lite inspect photos/`; `musc-lite inspect monday/ tuesday/ -o out/photos`")
 def inspect(
-    photos: Annotated[list[Path], typer.Argument(help="A folder of images in any layout; or several, or image files.")],
+    photos: Photos,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for contact_sheet.jpg; made where it is missing.")
     ] = None,
@@ -126,14 +135,12 @@ def inspect(
 )
 @takes_method
 def score(
-    photos: Annotated[list[Path], typer.Argument(help="A folder of images in any layout; or several, or image files.")],
+    photos: Photos,
     output: Output,
     method: Method,
-    contamination: Annotated[str, typer.Option(help="auto, or the expected share of defective images.")] = "auto",
-    labels: Annotated[
-        str, typer.Option(help="auto: where the layout is certain; folder: all outside of good/ is defective; none.")
-    ] = "auto",
-    on_error: Annotated[str, typer.Option(help="What to do with an unreadable image: raise or skip.")] = "raise",
+    contamination: Contamination = "auto",
+    labels: Labels = "auto",
+    on_error: OnError = "raise",
 ) -> None:
     """Score the images of a folder by each other.
 
@@ -142,23 +149,14 @@ def score(
     Features are kept in OUTPUT/features: interrupted and started again, it goes on where it was.
     """
     with _plain_errors():
-        import numpy as np
-
-        from musc_lite.data.loaders import left_out, load_folder
-        from musc_lite.data.remarks import remarks_on_sizes
+        from musc_lite.data.loaders import left_out
 
         # What needs no torch comes first: its import takes seconds, a slip of the pen is known at once.
         share = parse_contamination(contamination)
         check_contamination(share)
         method.check()
         _check_apart(output, photos)
-        images = load_folder(photos if len(photos) > 1 else photos[0], on_error=on_error, labels=labels)
-        print(f"{len(images)} images; {images.labeling}", flush=True)
-        for path, reason in images.skipped:
-            print(f"musc-lite: left out {path}: {reason}", file=sys.stderr)
-        for remark in remarks_on_sizes(np.array([images.size(i) for i in range(len(images))]), images.names):
-            print(f"musc-lite: {remark}", file=sys.stderr)
-        images.masks(8)  # a mask that does not fit is said now, not after the long work
+        images = _load_photos(photos, labels, on_error)
         _make_folder(output)
 
         from musc_lite.evidence import find_evidence
@@ -172,8 +170,7 @@ def score(
         seconds = {"start": time.perf_counter() - START}
         scores = detector.fit(images).scores_
         written = time.perf_counter()
-        name = photos[0].resolve().name if len(photos) == 1 else f"{len(photos)} folders and files"
-        result = Result(name, scores, evidence=find_evidence(detector))
+        result = Result(_named(photos), scores, evidence=find_evidence(detector))
         write_scores(output / "scores.csv", scores)
         write_maps(output, scores)
         report = write_report(output / "report.html", [result], title=f"{_title(method)} on {result.name}")
@@ -183,6 +180,54 @@ def score(
             print(f"musc-lite: warning: {unseen}", file=sys.stderr)
         for sentence in in_words(scores.image_scores, scores.threshold, scores.names, images.labels):
             print(sentence)
+        print(f"{time.perf_counter() - START:.0f} s in all. Look at {report}")
+        if images.skipped:
+            print(f"Not seen: {left_out(images)}")
+
+
+@app.command(
+    epilog="Examples: "
+    "`musc-lite compare photos/ --methods musc,subspace,memory,gaussian -o out/compare`; "
+    "`musc-lite compare photos/ --methods memory,gaussian --set references=20 -o out/trusted`"
+)
+@takes_method
+def compare(
+    photos: Photos,
+    output: Output,
+    method: Method,
+    methods: Annotated[
+        str, typer.Option(help=f"Two or more of {listed(PARTS['scorer'])}; musc is another name of mutual.")
+    ] = "musc,subspace,memory,gaussian",
+    contamination: Contamination = "auto",
+    labels: Labels = "auto",
+    on_error: OnError = "raise",
+) -> None:
+    """Score the images of a folder by several methods, and show where these disagree.
+
+    Features are extracted once. Writes table.csv (metrics where there are labels, rank correlations, seconds, planned
+    memory) and report.html (methods side by side on the images on which they disagree most) to the output folder.
+    --set reaches each method that has such a parameter, all other options each method that they concern.
+    """
+    with _plain_errors():
+        from musc_lite.data.loaders import left_out
+
+        share, names = parse_contamination(contamination), methods.replace(",", " ").split()
+        check_contamination(share)
+        check_methods(names)
+        method.check(names)
+        _check_apart(output, photos)
+        images = _load_photos(photos, labels, on_error)
+        _make_folder(output)
+
+        from musc_lite.comparison import compare
+        from musc_lite.results.comparison_report import write_comparison
+        from musc_lite.views import what_a_patch_covers
+
+        detector, scorers = method.detector(share, cache_dir=output / "features"), method.scorers(names)
+        print(what_a_patch_covers(_settle_view(detector, images, output), images), flush=True)
+        comparison = compare(images, scorers, detector=detector)
+        report = write_comparison(output, comparison, title=f"Methods compared on {_named(photos)}")
+        _print_comparison(comparison)
         print(f"{time.perf_counter() - START:.0f} s in all. Look at {report}")
         if images.skipped:
             print(f"Not seen: {left_out(images)}")
@@ -263,12 +308,33 @@ def weights(
             print("Every tensor fits; that they are the published ones is not checked: compare the SHA-256.")
 
 
+def _load_photos(photos: list[Path], labels: str, on_error: str) -> "ImageSet":
+    """Read a batch, and say how it was understood."""
+    import numpy as np
+
+    from musc_lite.data.loaders import load_folder
+    from musc_lite.data.remarks import remarks_on_sizes
+
+    images = load_folder(photos if len(photos) > 1 else photos[0], on_error=on_error, labels=labels)
+    print(f"{len(images)} images; {images.labeling}", flush=True)
+    for path, reason in images.skipped:
+        print(f"musc-lite: left out {path}: {reason}", file=sys.stderr)
+    for remark in remarks_on_sizes(np.array([images.size(i) for i in range(len(images))]), images.names):
+        print(f"musc-lite: {remark}", file=sys.stderr)
+    images.masks(8)  # a mask that does not fit is said now, not after the long work
+    return images
+
+
+def _named(photos: Sequence[Path]) -> str:
+    return photos[0].resolve().name if len(photos) == 1 else f"{len(photos)} folders and files"
+
+
 def _title(method: Method) -> str:
     name = scorer_name(method.method)
     return "MuSc" if name == "mutual" else f"The method {name}"
 
 
-def _settle_view(detector: "Detector", images: "ImageSet", output: Path) -> None:
+def _settle_view(detector: "Detector", images: "ImageSet", output: Path) -> "Framing":
     """Find where the objects are and how closely to look, where that is asked for, and show it before the long work."""
     from musc_lite.closeness import settle_view
     from musc_lite.data.region import WHOLE
@@ -283,6 +349,7 @@ def _settle_view(detector: "Detector", images: "ImageSet", output: Path) -> None
     if seconds is not None:
         rows, columns = framing.tiles
         print(f"{seconds} s allow --tiles {rows}x{columns}, by an estimate: give that to look the same way again")
+    return framing
 
 
 def _say_cost(detector: "Detector", images: "ImageSet") -> None:
@@ -315,9 +382,8 @@ def _print_table(results: "Sequence[Result]", seconds: Sequence[Mapping[str, flo
     from rich.console import Console
     from rich.table import Table
 
-    metrics = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
-    known = [name for name in metrics if any(getattr(r.metrics, name) == getattr(r.metrics, name) for r in results)]
-    table = Table("data set", "images", *(metrics[name] for name in known), box=None, header_style="bold")
+    known = [name for name in METRICS if any(getattr(r.metrics, name) == getattr(r.metrics, name) for r in results)]
+    table = Table("data set", "images", *(METRICS[name] for name in known), box=None, header_style="bold")
     for stage in seconds[0]:
         table.add_column(f"{stage} (s)", justify="right")
     for result, stages in zip(results, seconds, strict=True):
@@ -325,6 +391,28 @@ def _print_table(results: "Sequence[Result]", seconds: Sequence[Mapping[str, flo
         numbers = [f"{value:.3f}" if value == value else "–" for value in values]
         table.add_row(result.name, str(len(result.scores)), *numbers, *(f"{s:.1f}" for s in stages.values()))
     Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def _print_comparison(comparison: "Comparison") -> None:
+    """Print a line for each method, and how they differ in words."""
+    from rich.console import Console
+    from rich.table import Table
+
+    frame = comparison.to_frame()
+    known = [name for name in METRICS if name in frame]
+    columns = {"method": "method"} | {name: METRICS[name] for name in known}
+    columns |= {
+        "outliers": "stand out",
+        "own_outliers": "by it alone",
+        "seconds": "seconds",
+        "planned_gb": "GB, planned",
+    }
+    table = Table(*columns.values(), box=None, header_style="bold")
+    for row in frame[list(columns)].to_dict("records"):
+        table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()))
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    for sentence in comparison.in_words():
+        print(sentence)
 
 
 if __name__ == "__main__":

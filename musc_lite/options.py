@@ -258,8 +258,10 @@ def _read(kind: Any, text: str) -> Any:
 
 
 def takes_method(command: Callable) -> Callable:
-    """Give a command the options of `Method`, as its one argument `method`."""
-    shared, own = signature(Method, eval_str=True).parameters, signature(command, eval_str=True)
+    """Give a command the options of `Method`, as its one argument `method`; --method not where it has --methods."""
+    own, shared = signature(command, eval_str=True), dict(signature(Method, eval_str=True).parameters)
+    if "methods" in own.parameters:
+        del shared["method"]
 
     @wraps(command)
     def run(**options):
