@@ -19,6 +19,7 @@ from musc_lite.support.files import atomic_path
 from musc_lite.support.parameters import check_contamination
 
 if TYPE_CHECKING:  # the command line answers before it needs torch
+    from musc_lite.budget import Cost
     from musc_lite.data.image_set import ImageSet
     from musc_lite.detector import Detector
     from musc_lite.results.comparison import Comparison
@@ -224,7 +225,9 @@ def compare(
         from musc_lite.views import what_a_patch_covers
 
         detector, scorers = method.detector(share, cache_dir=output / "features"), method.scorers(names)
-        print(what_a_patch_covers(_settle_view(detector, images, output), images), flush=True)
+        framing = _settle_view(detector, images, output)
+        print(what_a_patch_covers(framing, images), flush=True)
+        _say_costs([detector.with_scorer(scorer).cost_of(len(images), framing) for scorer in scorers.values()])
         comparison = compare(images, scorers, detector=detector)
         report = write_comparison(output, comparison, title=f"Methods compared on {_named(photos)}")
         _print_comparison(comparison)
@@ -360,6 +363,19 @@ def _say_cost(detector: "Detector", images: "ImageSet") -> None:
     print(how_closely(detector, images, cost), flush=True)
     if cost.seconds > LONG:
         print(f"This takes {cost}. Features that are kept from an earlier run take no time.", flush=True)
+
+
+def _say_costs(costs: "Sequence[Cost]") -> None:
+    """Say before long work by several methods how long it takes."""
+    from musc_lite.budget import duration
+
+    extraction, scoring = costs[0].extraction_seconds, sum(cost.scoring_seconds for cost in costs)
+    if extraction + scoring > LONG:
+        print(
+            f"This takes about {duration(extraction)} for features and {duration(scoring)} for scoring by "
+            f"{len(costs)} methods. Features that are kept from an earlier run take no time.",
+            flush=True,
+        )
 
 
 def _check_apart(output: Path, photos: Iterable[Path]) -> None:
