@@ -271,7 +271,7 @@ def benchmark(
             print(f"The published figures were made with --preset {dataset}: {_words(published)}.")
         method.check()
         chosen = {} if preset is None else presets()[preset]
-        print(f"Settings: {_words({**chosen, **method.settings}) or 'the defaults of dinov2_vits14'}.")
+        print(f"Settings: {_words({**chosen, **method.told}) or 'the defaults of dinov2_vits14'}.")
         _make_folder(output)
         detector = method.detector(preset=chosen)
         results = []

@@ -139,12 +139,19 @@ class Method:
         check_parameters(**{name: given[name] for name in ("r", "interval", "windows", "max_memory") if name in given})
         return given
 
+    @property
+    def told(self) -> dict:
+        """What was chosen, for people to read."""
+        name = scorer_name(self.method)
+        return ({} if name == "mutual" else {"method": name}) | self.settings | parse_assignments(self.given or [])
+
     def check(self, methods: Sequence[str] | None = None) -> None:
         """Refuse what no photos make right: options that do not fit each other or the methods, by default the one."""
         names = [scorer_name(name) for name in (methods or [self.method])]
         foreign = [name for name in OF_MUTUAL if name in self.settings and "mutual" not in names]
         if foreign:
-            raise ValueError(f"--{foreign[0].replace('_', '-')} belongs to the method mutual, not to {listed(names)}")
+            option = f"--{foreign[0].replace('_', '-')}"
+            raise ValueError(f"{option} belongs to the method mutual; what {listed(names)} takes is given by --set")
         if texts := parse_assignments(self.given or []):  # the classes know their parameters, and need torch
             twice = [name for name in texts if "mutual" in names and name in self.settings]
             if twice:

@@ -36,7 +36,6 @@ def write_comparison(folder: str | Path, comparison: Comparison, *, title: str =
         table.to_csv(partial, index=False, float_format="%.6g", encoding="utf-8", lineterminator="\r\n")
     scores = next(iter(comparison.scores.values()))
     images = scores.known_images
-    shown = comparison.disagreements(MOST_IMAGES)
     return write_page(
         folder / "report.html",
         "comparison.html.jinja",
@@ -48,7 +47,7 @@ def write_comparison(folder: str | Path, comparison: Comparison, *, title: str =
         feature_seconds=comparison.feature_seconds,
         correlations=_correlations(comparison),
         own_outliers={method: _some(names) for method, names in comparison.own_outliers.items() if names},
-        cards=[_card(comparison, int(i)) for i in shown],
+        cards=_cards(comparison),
         n_images=len(images),
         any_masks=images.has_masks,
         data_notes=[note for note in (images.labeling, left_out(images)) if note],
@@ -84,39 +83,43 @@ def _correlations(comparison: Comparison) -> dict[str, list[tuple[str, str]]]:
     }
 
 
-def _card(comparison: Comparison, i: int) -> dict:
-    """Show one photo, and what each method makes of it."""
+def _cards(comparison: Comparison) -> list[dict]:
+    """Show the photos on which the methods disagree most, and what each method makes of them."""
     first = next(iter(comparison.scores.values()))
-    images, masks, ranks = first.known_images, first.masks(), comparison.ranks[:, i]
-    photo = _thumbnail(first, i)
-    return {
-        "name": images.names[i],
-        "label": None if images.labels is None else ("normal", "defective")[images.labels[i]],
-        "ranks": f"{ranks.min():g} to {ranks.max():g}",
-        "photo": data_uri(photo if masks is None else outlined(photo, masks[i])),
-        "maps": [
+    images, masks = first.known_images, first.masks()
+    scales = {method: color_range(scores.anomaly_maps) for method, scores in comparison.scores.items()}
+    cards = []
+    for i in comparison.disagreements(MOST_IMAGES).tolist():
+        photo, ranks = _thumbnail(first, i), comparison.ranks[:, i]
+        maps = [
             {
                 "method": method,
-                "rank": f"{ranks[k]:g}",
+                "rank": f"{rank:g}",
                 "score": scores.image_scores[i],
                 "is_outlier": scores.is_outlier[i],
-                "overlay": data_uri(_overlay(scores, i)),
+                "overlay": data_uri(
+                    Image.fromarray(overlay(_thumbnail(scores, i), scores.anomaly_maps[i], *scales[method]))
+                ),
             }
-            for k, (method, scores) in enumerate(comparison.scores.items())
-        ],
-    }
+            for (method, scores), rank in zip(comparison.scores.items(), ranks, strict=True)
+        ]
+        cards.append(
+            {
+                "name": images.names[i],
+                "label": None if images.labels is None else ("normal", "defective")[images.labels[i]],
+                "ranks": f"{ranks.min():g} to {ranks.max():g}",
+                "photo": data_uri(photo if masks is None else outlined(photo, masks[i])),
+                "maps": maps,
+            }
+        )
+    return cards
 
 
 def _thumbnail(scores: Scores, i: int) -> Image.Image:
+    """Take what the method looked at of the i-th photo."""
     image = crop(scores.known_images[i], scores.region)
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     return image
-
-
-def _overlay(scores: Scores, i: int) -> Image.Image:
-    """Lay the map over the photo, on the scale of all maps of the method."""
-    low, high = color_range(scores.anomaly_maps)
-    return Image.fromarray(overlay(_thumbnail(scores, i), scores.anomaly_maps[i], low, high))
 
 
 def _parameters(comparison: Comparison) -> dict[str, str]:
