@@ -224,7 +224,7 @@ def compare(
         from musc_lite.results.comparison_report import write_comparison
         from musc_lite.views import what_a_patch_covers
 
-        detector, scorers = method.detector(share, cache_dir=output / "features"), method.scorers(names)
+        detector, scorers = method.musc(share, cache_dir=output / "features"), method.scorers(names)
         framing = _settle_view(detector, images, output)
         print(what_a_patch_covers(framing, images), flush=True)
         _say_costs([detector.with_scorer(scorer).cost_of(len(images), framing) for scorer in scorers.values()])

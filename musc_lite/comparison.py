@@ -91,6 +91,8 @@ def _scorers(methods: Sequence[str] | Mapping[str, PatchScorer], own: PatchScore
     if isinstance(methods, Mapping):
         if wrong := [name for name, scorer in methods.items() if not isinstance(scorer, PatchScorer)]:
             raise ValueError(f"methods are names, or scorers under names of your own; {wrong[0]} is no scorer")
+        if len(methods) < 2:
+            raise ValueError(f"a comparison takes two methods or more, got {', '.join(methods) or 'none'}")
         return dict(methods)
     check_methods(methods)
     classes = {name: part_class("scorer", scorer_name(name)) for name in methods}

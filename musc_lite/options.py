@@ -16,6 +16,7 @@ from musc_lite.support.parameters import check_parameters
 
 if TYPE_CHECKING:  # the command line answers before it needs torch
     from musc_lite.detector import Detector
+    from musc_lite.musc import MuSc
     from musc_lite.scorers.base import PatchScorer
 
 __all__ = ["Method", "listed", "parse_contamination", "takes_method"]
@@ -174,16 +175,23 @@ class Method:
         self, contamination: Literal["auto"] | float = "auto", preset: Mapping = EMPTY, cache_dir: Path | None = None
     ) -> "Detector":
         """Make the detector that the options describe."""
+        musc = self.musc(contamination, preset, cache_dir)
+        (scorer,) = self.scorers([self.method], preset).values()
+        if scorer_name(self.method) == "mutual":
+            return musc.set_params(**scorer.get_params(deep=False))
+        return musc.with_scorer(scorer)
+
+    def musc(
+        self, contamination: Literal["auto"] | float = "auto", preset: Mapping = EMPTY, cache_dir: Path | None = None
+    ) -> "MuSc":
+        """Make the detector that they describe but for the method, which is the paper's."""
         from musc_lite.backbones.load import EMBEDDED, load_backbone
         from musc_lite.musc import MuSc
 
         settings = {**preset, **self.settings}
         backbone = load_backbone(settings.pop("backbone", EMBEDDED), self.pretrained, self.device)
-        musc = MuSc(backbone, **settings, contamination=contamination, batch_size=self.batch_size, cache_dir=cache_dir)
-        (scorer,) = self.scorers([self.method], preset).values()
-        if scorer_name(self.method) == "mutual":
-            return musc.set_params(**scorer.get_params(deep=False))
-        return musc.with_scorer(scorer)
+        settings |= {"contamination": contamination, "batch_size": self.batch_size, "cache_dir": cache_dir}
+        return MuSc(backbone, **settings)
 
 
 def parse_assignments(texts: Sequence[str]) -> dict[str, str]:
