@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from musc_lite import MemoryBankScorer, MuSc, MutualScorer, planted_textures
 from musc_lite.budget import Cost
 from musc_lite.cli import app
-from musc_lite.options import parse_assignments, scorers_by_name
+from musc_lite.options import Method, parse_assignments, scorers_by_name
 
 FAST = ["--image-size", "112", "--r", "1", "--layers", "5,8"]
 
@@ -143,6 +143,12 @@ def test_the_signature_says_what_a_text_stands_for(method, text, value):
     found = scorer.get_params()[text.split("=")[0]]
     assert found == value
     assert type(found) is type(value)
+
+
+def test_what_is_set_goes_before_a_preset():
+    preset = {"interval": (0.0, 0.3), "references": 9, "r": (1,)}
+    (scorer,) = Method(given=["interval=0.2,0.8"]).scorers(["mutual"], preset).values()
+    assert (scorer.interval, scorer.references) == ((0.2, 0.8), 9)
 
 
 def test_a_fusion_takes_scorers_by_name():

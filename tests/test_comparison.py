@@ -53,6 +53,9 @@ def test_ranks_begin_with_the_most_anomalous(three):
     assert three.spread.tolist() == [3, 2, 1, 3]
     assert three.disagreements().tolist() == [0, 3, 1, 2]  # of equal spreads, both with a rank 1, the first
     assert three.disagreements(1).tolist() == [0]
+    even = Comparison({"a": scores_of([1, 2, 3, 4]), "b": scores_of([2, 1, 4, 3])})
+    assert even.spread.tolist() == [1, 1, 1, 1]
+    assert even.disagreements().tolist() == [2, 3, 0, 1]  # of equal spreads the more anomalous first
 
 
 def test_rank_correlations_have_their_closed_forms(three):
@@ -191,9 +194,10 @@ def test_the_detector_stays_as_it_was(images, backbone):
         (["musc", "subspce"], "must be one of mutual, .*, musc, got 'subspce'"),
         ({"a": SubspaceScorer(), "b": "subspace"}, "b is no scorer"),
         ({"a": SubspaceScorer(variance=2), "b": SubspaceScorer()}, "variance is the share"),
+        ({"a": SubspaceScorer(), "b": MutualScorer((0.5, 0.1))}, "interval needs two shares"),
         ({"a": SubspaceScorer()}, "two methods or more, got a"),
     ],
-    ids=["one", "twice", "unknown", "no scorer", "a wrong parameter", "one of my own"],
+    ids=["one", "twice", "unknown", "no scorer", "a wrong parameter", "a wrong interval", "one of my own"],
 )
 def test_methods_are_checked_before_the_work(images, detector, methods, message, monkeypatch):
     monkeypatch.setattr("musc_lite.comparison.extract_features", lambda *a, **k: pytest.fail("it began to work"))
