@@ -17,6 +17,7 @@ from musc_lite import (
     MemoryBankScorer,
     MuSc,
     MutualScorer,
+    PatchScorer,
     Scores,
     SubspaceScorer,
     View,
@@ -186,6 +187,11 @@ def test_the_detector_stays_as_it_was(images, backbone):
     assert repr(view) == repr(View("auto 600"))
 
 
+class Refused(PatchScorer):
+    def check(self):
+        raise ValueError("no batch makes this right")
+
+
 @pytest.mark.parametrize(
     ("methods", "message"),
     [
@@ -194,10 +200,10 @@ def test_the_detector_stays_as_it_was(images, backbone):
         (["musc", "subspce"], "must be one of mutual, .*, musc, got 'subspce'"),
         ({"a": SubspaceScorer(), "b": "subspace"}, "b is no scorer"),
         ({"a": SubspaceScorer(variance=2), "b": SubspaceScorer()}, "variance is the share"),
-        ({"a": SubspaceScorer(), "b": MutualScorer((0.5, 0.1))}, "interval needs two shares"),
+        ({"a": SubspaceScorer(), "b": Refused()}, "no batch makes this right"),
         ({"a": SubspaceScorer()}, "two methods or more, got a"),
     ],
-    ids=["one", "twice", "unknown", "no scorer", "a wrong parameter", "a wrong interval", "one of my own"],
+    ids=["one", "twice", "unknown", "no scorer", "a wrong parameter", "refused by itself", "one of my own"],
 )
 def test_methods_are_checked_before_the_work(images, detector, methods, message, monkeypatch):
     monkeypatch.setattr("musc_lite.comparison.extract_features", lambda *a, **k: pytest.fail("it began to work"))
