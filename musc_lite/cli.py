@@ -222,6 +222,7 @@ def compare(
 
         from musc_lite.comparison import compare
         from musc_lite.results.comparison_report import write_comparison
+        from musc_lite.results.report import unseen_in_words
         from musc_lite.views import what_a_patch_covers
 
         detector, scorers = method.musc(share, cache_dir=output / "features"), method.scorers(names)
@@ -231,6 +232,8 @@ def compare(
         comparison = compare(images, scorers, detector=detector)
         report = write_comparison(output, comparison, title=f"Methods compared on {_named(photos)}")
         _print_comparison(comparison)
+        if unseen := unseen_in_words(next(iter(comparison.scores.values()))):
+            print(f"musc-lite: warning: {unseen}", file=sys.stderr)
         print(f"{time.perf_counter() - START:.0f} s in all. Look at {report}")
         if images.skipped:
             print(f"Not seen: {left_out(images)}")

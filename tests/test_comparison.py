@@ -227,6 +227,7 @@ def test_the_report_shows_the_largest_disagreement_first(comparison, tmp_path):
     assert f"rank {comparison.ranks[1, first]:g}, score {comparison.scores['subspace'].image_scores[first]:.3f}" in page
     assert "<strong>subspace</strong>: A few directions hold most" in page
     assert "Memory was not measured" in page
+    assert "A patch covers 14 x 14 pixels" in page
     assert "blue outlines" in page.lower()
     table = pandas.read_csv(tmp_path / "new" / "table.csv").set_index("method")
     assert table.image_auroc["memory"] == pytest.approx(comparison.metrics["memory"]["image_auroc"], abs=1e-5)

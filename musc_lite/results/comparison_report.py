@@ -5,12 +5,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from musc_lite.data.loaders import left_out
 from musc_lite.data.region import crop
 from musc_lite.results.comparison import Comparison
 from musc_lite.results.page import THUMBNAIL, data_uri, write_page
 from musc_lite.results.plots import color_range, outlined, overlay
-from musc_lite.results.report import METRIC_TITLES, parameters
+from musc_lite.results.report import METRIC_TITLES, data_notes, parameters
 from musc_lite.results.scores import Scores
 from musc_lite.support.files import atomic_path
 
@@ -50,7 +49,7 @@ def write_comparison(folder: str | Path, comparison: Comparison, *, title: str =
         cards=_cards(comparison),
         n_images=len(images),
         any_masks=images.has_masks,
-        data_notes=[note for note in (images.labeling, left_out(images)) if note],
+        data_notes=data_notes(scores),
         parameters=_parameters(comparison),
     )
 

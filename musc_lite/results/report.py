@@ -153,9 +153,7 @@ def _section(result: Result, metric_names: Sequence[str], stages: Sequence[str],
         "name": result.name,
         "n_images": len(images),
         "n_compared": None if scores.batch is None else len(scores.batch),
-        "data_notes": [
-            note for note in (images.labeling, _covered(scores), unseen_in_words(scores), left_out(images)) if note
-        ],
+        "data_notes": data_notes(scores),
         "sentences": in_words(scores.image_scores, scores.threshold, images.names, labels, n_fitted=scores.n_fitted),
         "metrics_row": ["–" if np.isnan(value) else f"{value:.3f}" for value in metrics],
         "seconds_row": [f"{scores.seconds[s]:.1f}" if s in scores.seconds else "–" for s in stages],
@@ -164,6 +162,12 @@ def _section(result: Result, metric_names: Sequence[str], stages: Sequence[str],
         "skipped": images.skipped,
         "parameters": parameters(scores),
     }
+
+
+def data_notes(scores: Scores) -> list[str]:
+    """Say what was looked at, and what was not."""
+    images = scores.known_images
+    return [note for note in (images.labeling, _covered(scores), unseen_in_words(scores), left_out(images)) if note]
 
 
 def unseen_in_words(scores: Scores) -> str | None:
