@@ -16,7 +16,7 @@ from musc_lite.options import Method, listed, parse_contamination, takes_method
 from musc_lite.parts import PARTS, check_methods, scorer_name
 from musc_lite.support.errors import MuScError
 from musc_lite.support.files import atomic_path
-from musc_lite.support.parameters import check_contamination
+from musc_lite.support.parameters import check_compared, check_contamination
 
 if TYPE_CHECKING:  # the command line answers before it needs torch
     from musc_lite.budget import Cost
@@ -218,6 +218,7 @@ def compare(
         method.check(names)
         _check_apart(output, photos)
         images = _load_photos(photos, labels, on_error)
+        check_compared(len(images))
         _make_folder(output)
 
         from musc_lite.comparison import compare

@@ -12,9 +12,10 @@ from musc_lite.detector import Detector
 from musc_lite.musc import MuSc
 from musc_lite.normal_group import check_groups
 from musc_lite.parts import check_methods, part_class, scorer_name
-from musc_lite.results.comparison import LEAST_IMAGES, Comparison
+from musc_lite.results.comparison import Comparison
 from musc_lite.scorers.base import PatchScorer
 from musc_lite.stages.features import Features, extract_features
+from musc_lite.support.parameters import check_compared
 from musc_lite.support.progress import timed
 
 __all__ = ["compare"]
@@ -61,10 +62,7 @@ def compare(
     shared = MuSc() if detector is None else detector
     scorers = _scorers(methods, shared.parts.scorer)
     images = as_image_set(images)
-    if len(images) < LEAST_IMAGES:
-        raise ValueError(
-            f"methods are compared by how they rank images: give at least {LEAST_IMAGES}, got {len(images)}"
-        )
+    check_compared(len(images))
     backbone, seconds = shared.load_backbone(), dict[str, float]()
     each = {name: clone(shared.with_scorer(scorer)).set_params(backbone=backbone) for name, scorer in scorers.items()}
     for one in each.values():

@@ -293,3 +293,6 @@ def test_compare_on_the_command_line(backbone, tmp_path):
         assert refused.exit_code == 1, wrong
         assert message in refused.stderr
     assert run("--method", "musc").exit_code == 2
+    for i in range(2, 6):
+        (folder / f"{i}.png").unlink()
+    assert "give at least 3, got 2" in run("--methods", "musc,memory").stderr

@@ -11,13 +11,12 @@ from scipy.stats import kendalltau, rankdata, spearmanr
 
 from musc_lite.results.metrics import evaluate_scores
 from musc_lite.results.scores import Scores
+from musc_lite.support.parameters import check_compared
 
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["LEAST_IMAGES", "Comparison"]
-
-LEAST_IMAGES = 3  # of two, all methods agree or all disagree
+__all__ = ["Comparison"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -51,10 +50,7 @@ class Comparison:
         for method, other in others:
             if other != names:
                 raise ValueError(f"{first} and {method} scored different images: give scores of the same images")
-        if len(names) < LEAST_IMAGES:
-            raise ValueError(
-                f"methods are compared by how they rank images: give at least {LEAST_IMAGES}, got {len(names)}"
-            )
+        check_compared(len(names))
 
     def __repr__(self) -> str:
         return f"Comparison({', '.join(self.scores)} on {len(self.names)} images)"
