@@ -8,6 +8,9 @@ gets its own, half way between what is usual in it and its highest score:
 That an image should choose the threshold of its main element is the idea of main element binarization (AnomalyNCD,
 Huang et al., CVPR 2025, arXiv 2410.14379), which looks for the threshold at which the number of regions stays the same
 for longest. Half way is simpler, and met the true defects at least as well (`benchmarks/classes.py`).
+
+A region's border is half surroundings. Its vector is therefore the mean over its core, the patches that lie at least
+0.8 of the way from what is usual in the image to the region's own highest score.
 """
 
 from collections.abc import Iterable
@@ -17,13 +20,14 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from scipy.ndimage import find_objects, label
-from torch import Tensor
 
 from musc_lite.stages.aggregation import aggregate
 from musc_lite.stages.features import Features
 
 __all__ = ["Regions", "find_regions", "region_vectors"]
 
+HALF = 0.5  # of the way from an image's median score to its highest: there a region ends
+CORE = 0.8  # of the way to the region's highest score: there its core ends
 TOUCHING = np.ones((3, 3))  # patches that meet at a corner belong together: a scratch runs aslant
 
 
@@ -39,6 +43,8 @@ class Regions:
         The image that each lies in.
     patches : tuple of K arrays of int
         The patches of each, row by row of the grid.
+    cores : tuple of K arrays of int
+        Those of them that make its vector.
     boxes : ndarray (K, 4)
         The first row and column of each, and those past its last ones: top, left, bottom, right, in patches.
     means, peaks : ndarray (K,)
@@ -48,6 +54,7 @@ class Regions:
     grid: tuple[int, int]
     images: np.ndarray
     patches: tuple[np.ndarray, ...]
+    cores: tuple[np.ndarray, ...]
     boxes: np.ndarray
     means: np.ndarray
     peaks: np.ndarray
@@ -110,30 +117,34 @@ def find_regions(patch_scores: ArrayLike, grid: tuple[int, int], which: Iterable
     scores = mean_patch_scores(patch_scores, grid)
     found: list[tuple] = []
     for i in range(len(scores)) if which is None else sorted(which):
-        threshold = (np.median(scores[i]) + scores[i].max()) / 2
+        usual = np.median(scores[i])
+        threshold = usual + HALF * (scores[i].max() - usual)
         marked, _ = label((scores[i] > threshold).reshape(grid), TOUCHING)
         for k, (rows, columns) in enumerate(find_objects(marked), start=1):
             patches = np.flatnonzero(marked == k)
             inside = scores[i][patches]
             box = rows.start, columns.start, rows.stop, columns.stop
-            found.append((i, patches, box, inside.mean(), inside.max()))
-    images, patches, boxes, means, peaks = zip(*found, strict=True) if found else [()] * 5
+            core = patches[inside - usual >= CORE * (inside.max() - usual)]
+            found.append((i, patches, core, box, inside.mean(), inside.max()))
+    images, patches, cores, boxes, means, peaks = zip(*found, strict=True) if found else [()] * 6
     return Regions(
         grid,
         np.array(images, dtype=int),
         tuple(patches),
+        tuple(cores),
         np.array(boxes, dtype=int).reshape(-1, 4),
         np.array(means, dtype=float),
         np.array(peaks, dtype=float),
     )
 
 
-def region_vectors(regions: Regions, features: Features, *, r: int = 1) -> Tensor:
-    """Describe each region by the mean of its aggregated patch tokens, at unit length, the layers side by side.
+def region_vectors(regions: Regions, features: Features, *, r: int = 1) -> tuple[np.ndarray, float]:
+    """Describe each region by the mean of its core's aggregated patch tokens, at unit length, the layers side by side.
 
     Parameters
     ----------
     regions : Regions
+        At least one.
     features : Features
         Of the same images.
     r : int
@@ -141,7 +152,10 @@ def region_vectors(regions: Regions, features: Features, *, r: int = 1) -> Tenso
 
     Returns
     -------
-    Tensor (K, S * C)
+    vectors : ndarray (K, S * C)
+    spread : float
+        How far all patches of these images lie from their mean, root mean square: a unit for distances of vectors,
+        which depend on the backbone and the layers.
 
     Raises
     ------
@@ -151,12 +165,14 @@ def region_vectors(regions: Regions, features: Features, *, r: int = 1) -> Tenso
     check_fit(regions, features)
     used = np.unique(regions.images)
     place = {int(i): k for k, i in enumerate(used)}
-    layers = []
+    layers, variances = [], []
     for s in range(len(features.layers)):
-        tokens = aggregate(features.patch_tokens[used, s], features.grid, r)
-        means = [tokens[place[int(i)], p].mean(dim=0) for i, p in zip(regions.images, regions.patches, strict=True)]
+        tokens = aggregate(features.patch_tokens[used, s], features.grid, r)  # (used images, M, C), unit vectors
+        means = [tokens[place[int(i)], core].mean(dim=0) for i, core in zip(regions.images, regions.cores, strict=True)]
         layers.append(torch.nn.functional.normalize(torch.stack(means), dim=-1))
-    return torch.cat(layers, dim=1) / np.sqrt(len(layers))
+        variances.append(1 - tokens.mean(dim=(0, 1)).square().sum().item())
+    vectors = torch.cat(layers, dim=1) / np.sqrt(len(layers))
+    return vectors.numpy(), float(np.sqrt(np.mean(variances)))
 
 
 def mean_patch_scores(patch_scores: ArrayLike, grid: tuple[int, int]) -> np.ndarray:
