@@ -1,13 +1,13 @@
-"""Kinds of defect: how well are the images that stand out sorted, without a label?
+"""Kinds of defect: how well the images that stand out are sorted, without a label.
 
     python benchmarks/classes.py SET ...
 
-Sets: `tiles=FOLDER` (the magnetic tiles, five kinds), `brick=SEED`, `grass=SEED`, `gravel=SEED` (80 planted textures, 30
-of them defective, five kinds). Default settings, 224 pixels. Printed for each set: NMI (normalized mutual information),
-ARI (adjusted Rand index) and F1 after Hungarian matching (micro average: the share of images in the matching class),
+Sets: `tiles=FOLDER` (the magnetic tiles, five kinds), `brick=SEED`, `grass=SEED`, `gravel=SEED` (80 planted textures,
+30 of them defective, five kinds). Default settings, 224 pixels. Printed for each set: NMI (normalized mutual
+information), ARI (adjusted Rand index) and F1 after Hungarian matching (micro average: the share of images in the matching class),
 
-- with the true set of defective images and the number of kinds given, beside two baselines, class tokens and the mean of
-  all patches, clustered in the same way;
+- with the true set of defective images and the number of kinds given, beside two baselines, class tokens and the mean
+  of all patches, clustered in the same way;
 - the same where the number of kinds is looked for, with the number found;
 - over all images, normal ones being one more class, with the images that the detector calls.
 

@@ -1,4 +1,4 @@
-"""Does severity follow how bad a planted defect is? Rank agreement (Spearman) beside the image score.
+"""Severity beside how bad a planted defect is: rank agreement (Spearman) beside the image score.
 
     python benchmarks/severity.py [--seeds 0 1]
 
