@@ -4,7 +4,8 @@
 
 Sets: `tiles=FOLDER` (the magnetic tiles, five kinds), `brick=SEED`, `grass=SEED`, `gravel=SEED` (80 planted textures,
 30 of them defective, five kinds). Default settings, 224 pixels. Printed for each set: NMI (normalized mutual
-information), ARI (adjusted Rand index) and F1 after Hungarian matching (micro average: the share of images in the matching class),
+information), ARI (adjusted Rand index) and F1 after Hungarian matching (micro average: the share of images in the
+matching class)
 
 - with the true set of defective images and the number of kinds given, beside two baselines, class tokens and the mean
   of all patches, clustered in the same way;

@@ -1,4 +1,4 @@
-"""Severity beside how bad a planted defect is: rank agreement (Spearman) beside the image score.
+"""Does severity follow how bad a planted defect is: its rank agreement (Spearman) beside that of the image score.
 
     python benchmarks/severity.py [--seeds 0 1]
 

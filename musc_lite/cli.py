@@ -21,6 +21,7 @@ from musc_lite.support.files import atomic_path
 from musc_lite.support.parameters import check_contamination, check_parameters
 
 if TYPE_CHECKING:  # the command line answers before it needs torch
+    from musc_lite.analysis.classes import DefectClasses
     from musc_lite.data.image_set import ImageSet
     from musc_lite.detector import Detector
     from musc_lite.results.report import Result
@@ -81,6 +82,15 @@ def _contamination(text: str) -> Literal["auto"] | float:
     numbers = _numbers("--contamination", text, float) or ()
     if len(numbers) != 1:
         raise ValueError(f"--contamination takes auto or one share such as 0.1, got {text!r}")
+    return numbers[0]
+
+
+def _n_classes(text: str | None) -> int | None:
+    if text in (None, "auto"):
+        return None
+    numbers = _numbers("--classes", text) or ()
+    if len(numbers) != 1 or numbers[0] < 1:
+        raise ValueError(f"--classes takes auto or one number of kinds such as 3, got {text!r}")
     return numbers[0]
 
 
@@ -282,11 +292,14 @@ def score(
         str, typer.Option(help="auto: where the layout is certain; folder: all outside of good/ is defective; none.")
     ] = "auto",
     on_error: Annotated[str, typer.Option(help="What to do with an unreadable image: raise or skip.")] = "raise",
+    classes: Annotated[
+        str | None, typer.Option(help="Sort what stands out into so many kinds of defect, or auto: find how many.")
+    ] = None,
 ) -> None:
     """Score the images of a folder by each other.
 
-    Writes scores.csv, report.html, maps/ (each image with its anomaly map) and maps.npz to the output folder. Several
-    folders and files are one batch.
+    Writes scores.csv, report.html, maps/ (each image with its anomaly map) and maps.npz to the output folder, and with
+    --classes also kinds.csv. Several folders and files are one batch.
     Features are kept in OUTPUT/features: interrupted and started again, it goes on where it was.
     """
     with _plain_errors():
@@ -296,7 +309,7 @@ def score(
         from musc_lite.data.remarks import remarks_on_sizes
 
         # What needs no torch comes first: its import takes seconds, a slip of the pen is known at once.
-        share, _ = _contamination(contamination), method.settings
+        share, _, n_classes = _contamination(contamination), method.settings, _n_classes(classes)
         check_contamination(share)
         _check_apart(output, photos)
         images = load_folder(photos if len(photos) > 1 else photos[0], on_error=on_error, labels=labels)
@@ -320,7 +333,8 @@ def score(
         scores = detector.fit(images).scores_
         written = time.perf_counter()
         name = photos[0].resolve().name if len(photos) == 1 else f"{len(photos)} folders and files"
-        result = Result(name, scores, evidence=find_evidence(detector))
+        kinds = None if classes is None else _write_kinds(output / "kinds.csv", detector, n_classes)
+        result = Result(name, scores, evidence=find_evidence(detector), classes=kinds)
         write_scores(output / "scores.csv", scores)
         write_maps(output, scores)
         report = write_report(output / "report.html", [result], title=f"MuSc on {result.name}")
@@ -330,6 +344,8 @@ def score(
             print(f"musc-lite: warning: {unseen}", file=sys.stderr)
         for sentence in in_words(scores.image_scores, scores.threshold, scores.names, images.labels):
             print(sentence)
+        if kinds is not None:
+            print(" ".join(kinds.in_words()))
         print(f"{time.perf_counter() - START:.0f} s in all. Look at {report}")
         if images.skipped:
             print(f"Not seen: {left_out(images)}")
@@ -434,6 +450,19 @@ def _say_cost(detector: "Detector", images: "ImageSet") -> None:
     print(how_closely(detector, images, cost), flush=True)
     if cost.seconds > LONG:
         print(f"This takes {cost}. Features that are kept from an earlier run take no time.", flush=True)
+
+
+def _write_kinds(path: Path, detector: "Detector", n_classes: int | None) -> "DefectClasses":
+    """Sort what stands out by the kind of its defect, and write a table of the regions, the most severe first."""
+    from musc_lite.analysis.classes import defect_classes
+    from musc_lite.analysis.severity import severity
+
+    scores, patch_scores = detector.scores_, detector.patch_scores_
+    kinds = defect_classes(detector.features_, patch_scores, scores.is_outlier, n_classes)
+    table = kinds.to_frame(scores.names, severity(kinds.regions, patch_scores, scores.is_outlier))
+    with atomic_path(path) as partial:
+        table.to_csv(partial, index=False, float_format="%.6f", encoding="utf-8", lineterminator="\r\n")
+    return kinds
 
 
 def _check_apart(output: Path, photos: Iterable[Path]) -> None:

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 from sklearn.cluster import AgglomerativeClustering
 
 from musc_lite.analysis.regions import Regions, find_regions, region_vectors
+from musc_lite.analysis.severity import Severity
 from musc_lite.stages.features import Features
 
 if TYPE_CHECKING:
@@ -89,33 +90,36 @@ class DefectClasses:
             sentences.append(f"With fewer than {FEW} images that stand out, kinds are a guess.")
         return sentences
 
-    def to_frame(self, names: Sequence[str]) -> "pandas.DataFrame":
-        """Give a table of the regions, each image's strongest first.
+    def to_frame(self, names: Sequence[str], severities: Severity) -> "pandas.DataFrame":
+        """Give a table of the regions, the most severe first.
 
         Parameters
         ----------
         names : N strings
             Of the images.
+        severities : Severity
+            Of the regions, see `severity`.
 
         Returns
         -------
         DataFrame
-            Columns image, kind, strongest (0 or 1), patches, mean, peak, and the box: top, left, bottom, right in
-            shares of what was looked at.
+            Columns image, kind, strongest (of its image: 0 or 1), severity, area (share of the patches), depth, peak,
+            and the box: top, left, bottom, right in shares of what was looked at.
         """
         import pandas
 
-        order = np.lexsort((-self.regions.peaks, self.regions.images))
         boxes = self.regions.boxes / np.tile(self.regions.grid, 2)
         columns = {
             "image": [names[i] for i in self.regions.images],
             "kind": self.region_labels,
             "strongest": np.isin(np.arange(len(self.regions)), self.regions.strongest).astype(int),
-            "patches": self.regions.areas,
-            "mean": self.regions.means,
+            "severity": severities.values,
+            "area": severities.areas,
+            "depth": severities.depths,
             "peak": self.regions.peaks,
             **dict(zip(("top", "left", "bottom", "right"), boxes.T, strict=True)),
         }
+        order = np.argsort(-severities.values, kind="stable")
         return pandas.DataFrame(columns).iloc[order].reset_index(drop=True)
 
 
