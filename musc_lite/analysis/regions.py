@@ -7,7 +7,7 @@ gets its own, half way between what is usual in it and its highest score:
 
 That an image should choose the threshold of its main element is the idea of main element binarization (AnomalyNCD,
 Huang et al., CVPR 2025, arXiv 2410.14379), which looks for the threshold at which the number of regions stays the same
-for longest. Half way is simpler, and met the true defects at least as well (`benchmarks/classes.py`).
+for longest. Half way is simpler, and met the true defects about as well (`benchmarks/classes.py`).
 
 A region's border is half surroundings. Its vector is therefore the mean over its core, the patches that lie at least
 0.8 of the way from what is usual in the image to the region's own highest score.

@@ -15,7 +15,6 @@ from musc_lite.results.scores import Scores
 __all__ = ["plot_class_gallery", "plot_region"]
 
 SIDE = 224  # pixels of a picture, at most
-LARGEST = 8  # classes that are drawn
 
 
 def plot_region(image: Image.Image, classes: DefectClasses, k: int, ax: Axes | None = None) -> Axes:
@@ -64,14 +63,14 @@ def plot_class_gallery(
     Returns
     -------
     (kinds, n_columns) array of matplotlib Axes
-        Of the largest 8 kinds; without rows where no image stands out.
+        Without rows where no image stands out.
 
     Raises
     ------
     ValueError
         If the scores are those of other images.
     """
-    images, n_rows = scores.known_images, min(len(classes), LARGEST)
+    images, n_rows = scores.known_images, len(classes)
     if len(images) != len(classes.labels):
         raise ValueError(f"the classes are those of {len(classes.labels)} images, the scores of {len(images)}")
     if not n_rows:
