@@ -49,6 +49,12 @@ def test_regions_end_half_way_between_usual_and_highest_and_touch_at_corners():
     assert len(find_regions(picture("11111", "19711", "11151", "11117"), GRID)) == 2  # 5 is not above 5
 
 
+def test_half_way_is_from_the_median_not_the_mean():
+    scores = np.zeros((1, 20))
+    scores[0, [3, 4, 10]] = 10, 5.1, 4.9
+    assert [p.tolist() for p in find_regions(scores, GRID).patches] == [[3, 4]]
+
+
 def test_each_image_has_its_own_threshold():
     faint, strong = picture("1" * 19, "2"), picture("1" * 18, "49")
     found = find_regions(np.concatenate([faint, strong]), GRID)
