@@ -1,7 +1,5 @@
 """Kinds of defect: regions by a threshold of their image's own, classes by what they look like, severity by size."""
 
-import warnings
-
 import numpy as np
 import pytest
 import torch
@@ -277,17 +275,3 @@ def test_the_command_line_sorts_what_stands_out(tmp_path):
     refused = CliRunner().invoke(app, [*command, "many", *common])
     assert refused.exit_code == 1
     assert "--classes takes" in refused.output
-
-
-def test_magnetic_tiles_are_sorted_better_than_by_class_tokens(backbone, magnetic_tiles):
-    kinds = np.array([name.split("/")[0] for name in magnetic_tiles.names])
-    chosen = np.concatenate([np.flatnonzero(kinds == kind)[:8] for kind in sorted(set(kinds))])
-    with warnings.catch_warnings(action="ignore"):
-        detector = MuSc(backbone, windows=()).fit(magnetic_tiles.subset(chosen))
-    kinds, defective = kinds[chosen], kinds[chosen] != "MT_Free"
-    classes = defect_classes(detector.features_, detector.patch_scores_, defective, 5)
-    plain = cluster_vectors(detector.features_.class_tokens[defective], 5)
-    found, baseline = (
-        normalized_mutual_info_score(kinds[defective], labels) for labels in (classes.labels[defective], plain)
-    )
-    assert found > baseline

@@ -85,7 +85,7 @@ class DefectClasses:
         kinds = "One kind" if len(self) == 1 else f"{len(self)} kinds"
         sentences = [f"{kinds} of defect in the {n_images} images that stand out: {sizes} images."]
         if self.is_found:
-            sentences.append("The number of kinds is found, not given: where the pictures show more or fewer, give theirs.")
+            sentences.append("The number of kinds is found, not given: where the pictures show another, give it.")
         if n_images < FEW:
             sentences.append(f"With fewer than {FEW} images that stand out, kinds are a guess.")
         return sentences
