@@ -199,6 +199,7 @@ def test_what_does_not_fit_is_refused():
 def test_severity_is_area_times_depth_over_what_is_usual():
     normal = np.arange(20.0) / 19  # its 90th percentile is 0.9
     scores = np.stack([normal, np.where(np.arange(20) < 4, 6.0, 0.5), np.where(np.arange(20) < 8, 3.4, 0.5)])
+    scores[1, :4] += -1, 0, 0, 1  # the mean counts
     stand_out = np.array([False, True, True])
     found = severity(find_regions(scores, GRID, [1, 2]), scores, stand_out)
     assert found.usual == pytest.approx(0.9)
