@@ -2,9 +2,17 @@
 
 from . import results as results
 from . import widgets as widgets
+from .analysis.classes import DefectClasses as DefectClasses
+from .analysis.classes import cluster_vectors as cluster_vectors
+from .analysis.classes import defect_classes as defect_classes
 from .analysis.groups import Groups as Groups
 from .analysis.groups import group_images as group_images
 from .analysis.groups import image_groups as image_groups
+from .analysis.regions import Regions as Regions
+from .analysis.regions import find_regions as find_regions
+from .analysis.regions import region_vectors as region_vectors
+from .analysis.severity import Severity as Severity
+from .analysis.severity import severity as severity
 from .backbones.backbone import Backbone as Backbone
 from .backbones.load import load_backbone as load_backbone
 from .comparison import compare as compare

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from musc_lite.data.catalog import CATALOG, look_up, presets
-from musc_lite.options import Method, listed, parse_contamination, takes_method
+from musc_lite.options import Method, listed, parse_classes, parse_contamination, takes_method
 from musc_lite.parts import PARTS, check_methods, scorer_name
 from musc_lite.support.errors import MuScError
 from musc_lite.support.files import atomic_path
 from musc_lite.support.parameters import check_compared, check_contamination
 
 if TYPE_CHECKING:  # the command line answers before it needs torch
+    from musc_lite.analysis.classes import DefectClasses
     from musc_lite.budget import Cost
     from musc_lite.data.image_set import ImageSet
     from musc_lite.detector import Detector
@@ -142,18 +143,21 @@ def score(
     contamination: Contamination = "auto",
     labels: Labels = "auto",
     on_error: OnError = "raise",
+    classes: Annotated[
+        str | None, typer.Option(help="Sort what stands out into so many kinds of defect, or auto: find how many.")
+    ] = None,
 ) -> None:
     """Score the images of a folder by each other.
 
-    Writes scores.csv, report.html, maps/ (each image with its anomaly map) and maps.npz to the output folder. Several
-    folders and files are one batch.
+    Writes scores.csv, report.html, maps/ (each image with its anomaly map) and maps.npz to the output folder, and with
+    --classes also kinds.csv. Several folders and files are one batch.
     Features are kept in OUTPUT/features: interrupted and started again, it goes on where it was.
     """
     with _plain_errors():
         from musc_lite.data.loaders import left_out
 
         # What needs no torch comes first: its import takes seconds, a slip of the pen is known at once.
-        share = parse_contamination(contamination)
+        share, n_classes = parse_contamination(contamination), parse_classes(classes)
         check_contamination(share)
         method.check()
         _check_apart(output, photos)
@@ -171,7 +175,8 @@ def score(
         seconds = {"start": time.perf_counter() - START}
         scores = detector.fit(images).scores_
         written = time.perf_counter()
-        result = Result(_named(photos), scores, evidence=find_evidence(detector))
+        kinds = None if classes is None else _write_kinds(output / "kinds.csv", detector, n_classes)
+        result = Result(_named(photos), scores, evidence=find_evidence(detector), classes=kinds)
         write_scores(output / "scores.csv", scores)
         write_maps(output, scores)
         report = write_report(output / "report.html", [result], title=f"{_title(method)} on {result.name}")
@@ -181,6 +186,8 @@ def score(
             print(f"musc-lite: warning: {unseen}", file=sys.stderr)
         for sentence in in_words(scores.image_scores, scores.threshold, scores.names, images.labels):
             print(sentence)
+        if kinds is not None:
+            print(" ".join(kinds.in_words()))
         print(f"{time.perf_counter() - START:.0f} s in all. Look at {report}")
         if images.skipped:
             print(f"Not seen: {left_out(images)}")
@@ -380,6 +387,19 @@ def _say_costs(costs: "Sequence[Cost]") -> None:
             f"{len(costs)} methods. Features that are kept from an earlier run take no time.",
             flush=True,
         )
+
+
+def _write_kinds(path: Path, detector: "Detector", n_classes: int | None) -> "DefectClasses":
+    """Sort what stands out by the kind of its defect, and write a table of the regions, the most severe first."""
+    from musc_lite.analysis.classes import defect_classes
+    from musc_lite.analysis.severity import severity
+
+    scores, patch_scores = detector.scores_, detector.patch_scores_
+    kinds = defect_classes(detector.features_, patch_scores, scores.is_outlier, n_classes)
+    table = kinds.to_frame(scores.names, severity(kinds.regions, patch_scores, scores.is_outlier))
+    with atomic_path(path) as partial:
+        table.to_csv(partial, index=False, float_format="%.6f", encoding="utf-8", lineterminator="\r\n")
+    return kinds
 
 
 def _check_apart(output: Path, photos: Iterable[Path]) -> None:

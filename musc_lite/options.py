@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # the command line answers before it needs torch
     from musc_lite.musc import MuSc
     from musc_lite.scorers.base import PatchScorer
 
-__all__ = ["Method", "listed", "parse_contamination", "takes_method"]
+__all__ = ["Method", "listed", "parse_classes", "parse_contamination", "takes_method"]
 
 OF_MUTUAL = ("interval", "references", "n_components", "window", "aligned")  # options that other scorers do not have
 EMPTY: dict = {}
@@ -66,6 +66,16 @@ def parse_contamination(text: str) -> Literal["auto"] | float:
     numbers = _numbers("--contamination", text, float) or ()
     if len(numbers) != 1:
         raise ValueError(f"--contamination takes auto or one share such as 0.1, got {text!r}")
+    return numbers[0]
+
+
+def parse_classes(text: str | None) -> int | None:
+    """Read "auto", which is None, or a number of kinds."""
+    if text in (None, "auto"):
+        return None
+    numbers = _numbers("--classes", text) or ()
+    if len(numbers) != 1 or numbers[0] < 1:
+        raise ValueError(f"--classes takes auto or one number of kinds such as 3, got {text!r}")
     return numbers[0]
 
 

@@ -12,9 +12,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from musc_lite.analysis.classes import DefectClasses
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.loaders import left_out
 from musc_lite.data.region import crop
+from musc_lite.results.class_plots import plot_class_gallery
 from musc_lite.results.evidence import Evidence, draw_evidence
 from musc_lite.results.metrics import Metrics, evaluate_scores
 from musc_lite.results.page import THUMBNAIL, data_uri, write_page
@@ -50,6 +52,8 @@ class Result:
         By default those that the images' labels and masks allow.
     evidence : sequence of Evidence
         What is shown closely, see `find_evidence`.
+    classes : DefectClasses, optional
+        Kinds of defect, see `defect_classes`.
 
     Raises
     ------
@@ -61,6 +65,7 @@ class Result:
     scores: Scores
     metrics: Metrics | None = None
     evidence: Sequence[Evidence] = ()
+    classes: DefectClasses | None = None
 
     def __post_init__(self):
         if not isinstance(self.scores, Scores):
@@ -146,6 +151,7 @@ def _section(result: Result, metric_names: Sequence[str], stages: Sequence[str],
                 "overlay": data_uri(Image.fromarray(overlay(image, maps[i], low, high))),
                 "gap_after": following - rank - 1,
                 "closely": _closely(shown_closely[i], scores) if i in shown_closely else None,
+                "kind": _kind(result.classes, i),
             }
         )
     metrics = [getattr(result.metrics, name) for name in metric_names]
@@ -158,6 +164,7 @@ def _section(result: Result, metric_names: Sequence[str], stages: Sequence[str],
         "metrics_row": ["–" if np.isnan(value) else f"{value:.3f}" for value in metrics],
         "seconds_row": [f"{scores.seconds[s]:.1f}" if s in scores.seconds else "–" for s in stages],
         "ranking": _ranking(scores.image_scores, scores.threshold, labels),
+        "kinds": _kinds(result),
         "cards": cards,
         "skipped": images.skipped,
         "parameters": parameters(scores),
@@ -197,6 +204,20 @@ def _closely(evidence: Evidence, scores: Scores) -> dict:
     }
 
 
+def _kind(classes: DefectClasses | None, i: int) -> int | None:
+    """Give the kind of an image's defect, where there are kinds and it stands out."""
+    return None if classes is None or classes.labels[i] < 0 else int(classes.labels[i])
+
+
+def _kinds(result: Result) -> dict | None:
+    """Say and show which kinds of defect there are, where that was asked for."""
+    if result.classes is None:
+        return None
+    figure = Figure(dpi=120, layout="constrained")
+    axes = plot_class_gallery(result.classes, result.scores, figure=figure)
+    return {"sentences": result.classes.in_words(), "picture": _figure_uri(figure) if len(axes) else None}
+
+
 def parameters(scores: Scores) -> dict[str, str]:
     """Name everything that shaped the numbers."""
     lines = {"data": _data(scores.known_images), **scores.about}
@@ -212,6 +233,10 @@ def _data(images: ImageSet) -> str:
 def _ranking(scores: np.ndarray, threshold: float, labels: np.ndarray | None) -> str:
     figure = Figure(figsize=(8, 3.25), dpi=120, layout="constrained")  # no pyplot: no window, no global state
     plot_ranking(scores, threshold, labels, ax=figure.subplots())
+    return _figure_uri(figure)
+
+
+def _figure_uri(figure: Figure) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
