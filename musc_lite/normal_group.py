@@ -5,7 +5,7 @@ from numbers import Integral
 
 import numpy as np
 
-from musc_lite.analysis.groups import image_groups
+from musc_lite.analysis.groups import Groups, image_groups
 from musc_lite.data.duplicates import originals
 from musc_lite.scorers.base import PatchScorer
 from musc_lite.scoring import Batch
@@ -24,8 +24,8 @@ def check_groups(groups: str | int | None, scorer: PatchScorer) -> PatchScorer:
     return scorer
 
 
-def find_normal(batch: Batch, groups: str | int) -> np.ndarray | None:
-    """Find the images of one group of a batch; None where the batch is of one kind.
+def find_normal(batch: Batch, groups: str | int) -> tuple[Groups, np.ndarray | None]:
+    """Find the groups of a batch, and the images of the normal one.
 
     Parameters
     ----------
@@ -35,13 +35,15 @@ def find_normal(batch: Batch, groups: str | int) -> np.ndarray | None:
 
     Returns
     -------
-    ndarray (n,) or None
-        Indices among all images, of copies the first.
+    groups : Groups
+        Of the images without copies.
+    normal : ndarray (n,) or None
+        Indices among all images, of copies the first; None where the batch is of one kind.
     """
     kept = originals(batch.copy_of)
     found, k = image_groups(batch.features.subset(kept)), 0 if groups == "largest" else int(groups)
     if len(found) == 1:
-        return None
+        return found, None
     if k >= len(found):
         raise ValueError(f"there is no group {k}: the batch holds {found.in_words()}")
     warnings.warn(
@@ -49,4 +51,4 @@ def find_normal(batch: Batch, groups: str | int) -> np.ndarray | None:
         "stand out as a whole: look whether they are defective or another product",
         stacklevel=4,
     )
-    return kept[found.members(k)]
+    return found, kept[found.members(k)]
