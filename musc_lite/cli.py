@@ -21,6 +21,7 @@ from musc_lite.support.files import atomic_path
 from musc_lite.support.parameters import check_contamination, check_parameters
 
 if TYPE_CHECKING:  # the command line answers before it needs torch
+    from musc_lite.analysis.groups import Groups
     from musc_lite.data.image_set import ImageSet
     from musc_lite.detector import Detector
     from musc_lite.results.report import Result
@@ -28,6 +29,7 @@ if TYPE_CHECKING:  # the command line answers before it needs torch
 START = time.perf_counter()
 LONG = 60  # seconds: what takes longer is announced
 OF_MUTUAL = ("interval", "references", "n_components", "window", "aligned")  # options that other scorers do not have
+GROUPS = "groups.jpg"
 EMPTY: dict = {}
 
 app = typer.Typer(
@@ -73,6 +75,14 @@ def _image_size(text: str | None) -> int | tuple[int, ...] | str | None:
 
 def _pooling(text: str | None) -> str | float | None:
     return text if text in (None, "max", "mean") else (_numbers("--pooling", text, float) or ("",))[0]
+
+
+def _groups(text: str | None) -> str | int | None:
+    if text is None or text == "largest":
+        return text
+    if not text.isdecimal():
+        raise ValueError(f"--groups takes largest, or the number of a group such as 1, got {text!r}")
+    return int(text)
 
 
 def _contamination(text: str) -> Literal["auto"] | float:
@@ -282,11 +292,14 @@ def score(
         str, typer.Option(help="auto: where the layout is certain; folder: all outside of good/ is defective; none.")
     ] = "auto",
     on_error: Annotated[str, typer.Option(help="What to do with an unreadable image: raise or skip.")] = "raise",
+    groups: Annotated[
+        str | None, typer.Option(help="Of several kinds of image, score all by one: largest, or a group's number.")
+    ] = None,
 ) -> None:
     """Score the images of a folder by each other.
 
-    Writes scores.csv, report.html, maps/ (each image with its anomaly map) and maps.npz to the output folder. Several
-    folders and files are one batch.
+    Writes scores.csv, report.html, maps/ (each image with its anomaly map) and maps.npz to the output folder, and
+    groups.jpg where the images are of several kinds. Several folders and files are one batch.
     Features are kept in OUTPUT/features: interrupted and started again, it goes on where it was.
     """
     with _plain_errors():
@@ -298,6 +311,7 @@ def score(
         # What needs no torch comes first: its import takes seconds, a slip of the pen is known at once.
         share, _ = _contamination(contamination), method.settings
         check_contamination(share)
+        normal = _groups(groups)
         _check_apart(output, photos)
         images = load_folder(photos if len(photos) > 1 else photos[0], on_error=on_error, labels=labels)
         print(f"{len(images)} images; {images.labeling}", flush=True)
@@ -310,17 +324,18 @@ def score(
 
         from musc_lite.evidence import find_evidence
         from musc_lite.results.exports import write_maps, write_scores
+        from musc_lite.results.group_report import group_sentences
         from musc_lite.results.report import Result, unseen_in_words, write_report
         from musc_lite.stages.thresholds import in_words
 
-        detector = method.detector(share, cache_dir=output / "features")
+        detector = method.detector(share, cache_dir=output / "features").set_params(groups=normal)
         _settle_view(detector, images, output)
         _say_cost(detector, images)
         seconds = {"start": time.perf_counter() - START}
         scores = detector.fit(images).scores_
         written = time.perf_counter()
         name = photos[0].resolve().name if len(photos) == 1 else f"{len(photos)} folders and files"
-        result = Result(name, scores, evidence=find_evidence(detector))
+        result = Result(name, scores, evidence=find_evidence(detector), groups=_write_groups(detector, output))
         write_scores(output / "scores.csv", scores)
         write_maps(output, scores)
         report = write_report(output / "report.html", [result], title=f"MuSc on {result.name}")
@@ -330,6 +345,8 @@ def score(
             print(f"musc-lite: warning: {unseen}", file=sys.stderr)
         for sentence in in_words(scores.image_scores, scores.threshold, scores.names, images.labels):
             print(sentence)
+        if result.groups is not None:
+            print(*group_sentences(result.groups, scores), f"See {output / GROUPS}")
         print(f"{time.perf_counter() - START:.0f} s in all. Look at {report}")
         if images.skipped:
             print(f"Not seen: {left_out(images)}")
@@ -424,6 +441,19 @@ def _settle_view(detector: "Detector", images: "ImageSet", output: Path) -> None
     if seconds is not None:
         rows, columns = framing.tiles
         print(f"{seconds} s allow --tiles {rows}x{columns}, by an estimate: give that to look the same way again")
+
+
+def _write_groups(detector: "Detector", output: Path) -> "Groups | None":
+    """Draw which kinds of image there are, where that was asked for or there are several; else remove the picture."""
+    from musc_lite.normal_group import groups_to_show
+    from musc_lite.results.group_report import write_groups
+
+    groups = groups_to_show(detector)
+    if groups is None:
+        (output / GROUPS).unlink(missing_ok=True)  # of an earlier run
+    else:
+        write_groups(output / GROUPS, groups, detector.scores_)
+    return groups
 
 
 def _say_cost(detector: "Detector", images: "ImageSet") -> None:

@@ -2,6 +2,7 @@
 
 import warnings
 from numbers import Integral
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,7 +11,12 @@ from musc_lite.data.duplicates import originals
 from musc_lite.scorers.base import PatchScorer
 from musc_lite.scoring import Batch
 
-__all__ = ["check_groups", "find_normal"]
+if TYPE_CHECKING:
+    from musc_lite.detector import Detector
+
+__all__ = ["check_groups", "find_normal", "groups_to_show"]
+
+EVERY = 2  # patches: a look that nobody asked for takes a sixteenth of the time
 
 
 def check_groups(groups: str | int | None, scorer: PatchScorer) -> PatchScorer:
@@ -52,3 +58,22 @@ def find_normal(batch: Batch, groups: str | int) -> tuple[Groups, np.ndarray | N
         stacklevel=4,
     )
     return found, kept[found.members(k)]
+
+
+def groups_to_show(detector: "Detector") -> Groups | None:
+    """Give the groups that a report shows: where they were asked for, or where a quick look finds several kinds.
+
+    Parameters
+    ----------
+    detector : Detector
+        Fitted.
+
+    Returns
+    -------
+    Groups or None
+        Of the images without copies.
+    """
+    if detector.groups_ is not None:
+        return detector.groups_
+    found = image_groups(detector.features_.subset(originals(detector.copy_of_)), every=EVERY)
+    return found if len(found) > 1 else None

@@ -13,10 +13,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from musc_lite.analysis.groups import Groups
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.loaders import left_out
 from musc_lite.data.region import crop
 from musc_lite.results.evidence import Evidence, draw_evidence
+from musc_lite.results.group_report import group_picture, group_rows, group_sentences
 from musc_lite.results.metrics import Metrics, evaluate_scores
 from musc_lite.results.plots import color_range, outlined, overlay, plot_ranking
 from musc_lite.results.scores import Scores
@@ -52,6 +54,8 @@ class Result:
         By default those that the images' labels and masks allow.
     evidence : sequence of Evidence
         What is shown closely, see `find_evidence`.
+    groups : Groups, optional
+        Kinds of image that are to be shown, such as ``detector.groups_`` or of `image_groups`; without copies.
 
     Raises
     ------
@@ -63,6 +67,7 @@ class Result:
     scores: Scores
     metrics: Metrics | None = None
     evidence: Sequence[Evidence] = ()
+    groups: Groups | None = None
 
     def __post_init__(self):
         if not isinstance(self.scores, Scores):
@@ -159,6 +164,7 @@ def _section(result: Result, metric_names: Sequence[str], stages: Sequence[str],
         "metrics_row": ["–" if np.isnan(value) else f"{value:.3f}" for value in metrics],
         "seconds_row": [f"{scores.seconds[s]:.1f}" if s in scores.seconds else "–" for s in stages],
         "ranking": _ranking(scores.image_scores, scores.threshold, labels),
+        "groups": _groups(result.groups, scores),
         "cards": cards,
         "skipped": images.skipped,
         "parameters": _parameters(scores),
@@ -190,6 +196,14 @@ def _closely(evidence: Evidence, scores: Scores) -> dict:
         "compared": None if evidence.compared is None else images.names[evidence.compared],
         "distance": evidence.distance,
     }
+
+
+def _groups(groups: Groups | None, scores: Scores) -> dict | None:
+    """Say and show which kinds of image there are, where that was looked for."""
+    if groups is None:
+        return None
+    picture = "data:image/jpeg;base64," + base64.b64encode(group_picture(groups, scores)).decode()
+    return {"sentences": group_sentences(groups, scores), "rows": group_rows(groups, scores), "picture": picture}
 
 
 def _parameters(scores: Scores) -> dict[str, str]:
