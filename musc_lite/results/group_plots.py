@@ -93,7 +93,7 @@ def draw_groups(groups: Groups, images: ImageSet) -> Figure:
     matplotlib Figure
     """
     figure = Figure(figsize=(WIDTH, MATRIX + ROW * len(groups)), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(MATRIX, ROW * len(groups)))
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(MATRIX, ROW * len(groups))).flat
     plot_group_matrix(groups, above.subplots())
     plot_group_gallery(groups, images, figure=below)
     return figure

@@ -34,8 +34,8 @@ def group_sentences(groups: Groups, scores: Scores) -> list[str]:
         found,
         "All images were scored by all of them, so each kind passes for normal, whether it is or not: several images "
         "with the same defect all over, another product, another camera.",
-        'If one kind is the normal one, score by it: --groups largest, or groups="largest" in Python; for a defect '
-        "that covers whole images with --pooling mean.",
+        'If one kind is the normal one, score by it: --groups largest, groups="largest" in Python, "score by" in the '
+        'app; where a defect covers whole images also with --pooling mean, pooling="mean" in Python.',
     ]
 
 

@@ -156,7 +156,7 @@ class App(ipywidgets.VBox):
         if groups is None:
             return []
         self.groups.value = group_picture(groups, fitted.scores_)
-        return group_sentences(groups, fitted.scores_)
+        return group_sentences(groups, fitted.scores_) if fitted.normal_ is None else []  # else it was warned of
 
     def _make_detector(self) -> MuSc:
         settings = self.choices.settings
