@@ -20,6 +20,7 @@ from musc_lite import (
     from_arrays,
     group_images,
     image_groups,
+    normal_group,
     planted_textures,
 )
 from musc_lite.analysis.groups import SMALLEST, image_distances
@@ -195,6 +196,13 @@ def test_what_names_no_group_is_refused(backbone, mixed):
         Detector(backbone, scorer=NearestScorer(), groups=0).fit(mixed)
 
 
+@pytest.fixture
+def enough(monkeypatch):
+    """Let a batch of 16 be enough for a look that nobody asked for."""
+    monkeypatch.setattr(normal_group, "ENOUGH", 16)
+
+
+@pytest.mark.usefixtures("enough")
 def test_the_report_shows_kinds_that_nobody_asked_for_and_what_they_mean(backbone, mixed, tmp_path):
     detector = MuSc(backbone, **SMALL).fit(mixed)
     groups = groups_to_show(detector)
@@ -214,14 +222,20 @@ def test_kinds_that_were_asked_for_are_shown_as_scored(backbone, mixed):
     assert "scored by the 12 images of the group" in group_sentences(detector.groups_, detector.scores_)[1]
 
 
+def test_few_images_are_not_looked_at_unasked(backbone, mixed):
+    assert groups_to_show(MuSc(backbone, **SMALL).fit(mixed)) is None
+
+
+@pytest.mark.usefixtures("enough")
 def test_one_kind_is_shown_only_where_it_was_asked_for(backbone):
-    brick = planted_textures("brick", 12, 2, image_size=112)
+    brick = planted_textures("brick", 16, 3, image_size=112)
     assert groups_to_show(MuSc(backbone, **SMALL).fit(brick)) is None
     asked = MuSc(backbone, **SMALL, groups="largest").fit(brick)
     assert len(groups_to_show(asked)) == 1
     assert "all images were scored by all" in group_sentences(asked.groups_, asked.scores_)[1]
 
 
+@pytest.mark.usefixtures("enough")
 def test_copies_are_left_out_of_groups_and_rows_name_the_right_images(backbone, mixed, tmp_path):
     again = mixed.subset([0, *range(20)])
     again.names = ["again", *mixed.names]
