@@ -7,6 +7,7 @@ from .analysis.groups import group_images as group_images
 from .analysis.groups import image_groups as image_groups
 from .backbones.backbone import Backbone as Backbone
 from .backbones.load import load_backbone as load_backbone
+from .comparison import compare as compare
 from .data.arrays import from_arrays as from_arrays
 from .data.duplicates import near_duplicates as near_duplicates
 from .data.image_set import ImageSet as ImageSet
@@ -22,6 +23,8 @@ from .data.textures import planted_textures as planted_textures
 from .detector import Detector as Detector
 from .evidence import find_evidence as find_evidence
 from .musc import MuSc as MuSc
+from .results.comparison import Comparison as Comparison
+from .results.comparison_report import write_comparison as write_comparison
 from .results.contact_sheet import contact_sheet as contact_sheet
 from .results.evidence import Evidence as Evidence
 from .results.evidence import draw_evidence as draw_evidence

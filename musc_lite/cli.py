@@ -1,36 +1,36 @@
-"""The command line: musc-lite demo | inspect FOLDER | score FOLDER | benchmark DATASET | weights."""
+"""The command line: musc-lite demo | inspect FOLDER | score FOLDER | compare FOLDER | benchmark DATASET | weights."""
 
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import wraps
-from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from musc_lite.data.catalog import CATALOG, look_up, presets
-from musc_lite.parts import PARTS, part_class
+from musc_lite.options import Method, listed, parse_contamination, takes_method
+from musc_lite.parts import PARTS, check_methods, scorer_name
 from musc_lite.support.errors import MuScError
 from musc_lite.support.files import atomic_path
-from musc_lite.support.parameters import check_contamination, check_parameters
+from musc_lite.support.parameters import check_compared, check_contamination
 
 if TYPE_CHECKING:  # the command line answers before it needs torch
     from musc_lite.analysis.groups import Groups
+    from musc_lite.budget import Cost
     from musc_lite.data.image_set import ImageSet
     from musc_lite.detector import Detector
+    from musc_lite.results.comparison import Comparison
     from musc_lite.results.report import Result
+    from musc_lite.views import Framing
 
 START = time.perf_counter()
+METRICS = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}  # that are printed
 LONG = 60  # seconds: what takes longer is announced
-OF_MUTUAL = ("interval", "references", "n_components", "window", "aligned")  # options that other scorers do not have
 GROUPS = "groups.jpg"
-EMPTY: dict = {}
 
 app = typer.Typer(
     name="musc-lite",
@@ -40,159 +40,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+Photos = Annotated[list[Path], typer.Argument(help="A folder of images in any layout; or several, or image files.")]
+Contamination = Annotated[str, typer.Option(help="auto, or the expected share of defective images.")]
+Labels = Annotated[
+    str, typer.Option(help="auto: where the layout is certain; folder: all outside of good/ is defective; none.")
+]
+OnError = Annotated[str, typer.Option(help="What to do with an unreadable image: raise or skip.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for results; made where it is missing.")]
-
-
-def _listed(names: Iterable[str]) -> str:
-    """Write "mvtec, visa or btad"."""
-    *others, last = names
-    return f"{', '.join(others)} or {last}" if others else last
-
-
-def _numbers(option: str, text: str | None, kind: type = int) -> tuple | None:
-    """Read "1,3,5"; an empty text gives none."""
-    try:
-        return None if text is None else tuple(kind(part) for part in text.replace(",", " ").split())
-    except ValueError as error:
-        raise ValueError(f"{option} takes numbers with commas between them, got {text!r}") from error
-
-
-def _layers(text: str | None) -> str | tuple[int, ...] | None:
-    return text if text in (None, "even", "middle") else _numbers("--layers (even, middle or block numbers)", text)
-
-
-def _sides(option: str, text: str | None) -> int | tuple[int, ...] | None:
-    """Read "448" or "336x504"."""
-    numbers = _numbers(option, None if text is None else text.replace("x", " "))
-    return numbers[0] if numbers and len(numbers) == 1 else numbers
-
-
-def _image_size(text: str | None) -> int | tuple[int, ...] | str | None:
-    if text is not None and text.startswith(("aspect", "auto")):
-        return text.replace(":", " ")
-    return _sides("--image-size (pixels, height x width, aspect or auto)", text)
-
-
-def _pooling(text: str | None) -> str | float | None:
-    return text if text in (None, "max", "mean") else (_numbers("--pooling", text, float) or ("",))[0]
-
-
-def _groups(text: str | None) -> str | int | None:
-    if text is None or text == "largest":
-        return text
-    if not text.isdecimal():
-        raise ValueError(f"--groups takes largest, or the number of a group such as 1, got {text!r}")
-    return int(text)
-
-
-def _contamination(text: str) -> Literal["auto"] | float:
-    if text == "auto":
-        return "auto"
-    numbers = _numbers("--contamination", text, float) or ()
-    if len(numbers) != 1:
-        raise ValueError(f"--contamination takes auto or one share such as 0.1, got {text!r}")
-    return numbers[0]
-
-
-@dataclass(frozen=True)
-class Method:
-    """How to score: the options that `score` and `benchmark` share."""
-
-    backbone: Annotated[
-        str | None, typer.Option(help="dinov2_vits14 (default), dinov2_vitb14, dinov3_vitb16, ViT-L-14-336, ...")
-    ] = None
-    pretrained: Annotated[str, typer.Option(help="A weights file for the backbone, or a tag of open_clip.")] = "auto"
-    scorer: Annotated[str, typer.Option(help=f"{_listed(PARTS['scorer'])}: how patches are scored.")] = "mutual"
-    layers: Annotated[str | None, typer.Option(help="even, middle or block numbers such as 4,6,8.")] = None
-    image_size: Annotated[
-        str | None,
-        typer.Option(
-            help="Pixels a side; 336x504; aspect, aspect:448: the photos' shape; auto:60: as close as 60 s allow."
-        ),
-    ] = None
-    region: Annotated[
-        str | None, typer.Option(help="Look at this part of each photo only: left,top,right,bottom as shares; or auto.")
-    ] = None
-    tiles: Annotated[
-        str | None, typer.Option(help="Look closer: 2 or more tiles along the longer side, or 2x3 (rows x columns).")
-    ] = None
-    overlap: Annotated[float | None, typer.Option(help="Share of a tile that the next one shows again, 0 to 0.5.")] = (
-        None
-    )
-    pooling: Annotated[
-        str | None, typer.Option(help="From map to image score: max, mean, or a share of the highest pixels, 0.005.")
-    ] = None
-    r: Annotated[str | None, typer.Option("--r", help="Aggregation degrees such as 1,3,5.")] = None
-    interval: Annotated[str | None, typer.Option(help="Share of the closest images that score a patch; 0,0.3.")] = None
-    windows: Annotated[
-        str | None, typer.Option(help="Re-scoring neighborhoods, 1,2,3; an empty text turns it off.")
-    ] = None
-    references: Annotated[int | None, typer.Option(help="Score by so many of the images only: for large folders.")] = (
-        None
-    )
-    n_components: Annotated[int | None, typer.Option(help="Search among so many principal components.")] = None
-    window: Annotated[int | None, typer.Option(help="Search so many patches around, for parts that lie alike.")] = None
-    aligned: Annotated[bool, typer.Option(help="Search each tile only in the same tile of the others.")] = False
-    max_memory: Annotated[str | None, typer.Option(help="Memory for the batch, such as 4GB.")] = None
-    batch_size: Annotated[int, typer.Option(help="Images that go through the backbone at once.", min=1)] = 8
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default a GPU where there is one.")] = None
-
-    @property
-    def settings(self) -> dict:
-        """The parameters of `MuSc` that options were given for, checked as far as that takes no torch."""
-        settings: dict[str, Any] = {
-            "backbone": self.backbone,
-            "layers": _layers(self.layers),
-            "image_size": _image_size(self.image_size),
-            "region": self.region if self.region in (None, "auto") else _numbers("--region", self.region, float),
-            "tiles": _sides("--tiles", self.tiles),
-            "overlap": self.overlap,
-            "pooling": _pooling(self.pooling),
-            "r": _numbers("--r", self.r),
-            "interval": _numbers("--interval", self.interval, float),
-            "windows": _numbers("--windows", self.windows),
-            "references": self.references,
-            "n_components": self.n_components,
-            "window": self.window,
-            "aligned": self.aligned or None,
-            "max_memory": self.max_memory,
-        }
-        given = {name: value for name, value in settings.items() if value is not None}
-        if self.scorer not in PARTS["scorer"]:
-            raise ValueError(f"--scorer must be one of {', '.join(PARTS['scorer'])}, got {self.scorer!r}")
-        foreign = [name for name in OF_MUTUAL if name in given and self.scorer != "mutual"]
-        if foreign:
-            raise ValueError(f"--{foreign[0].replace('_', '-')} belongs to the scorer mutual, not to {self.scorer}")
-        check_parameters(**{name: given[name] for name in ("r", "interval", "windows", "max_memory") if name in given})
-        return given
-
-    def detector(
-        self, contamination: Literal["auto"] | float = "auto", preset: Mapping = EMPTY, cache_dir: Path | None = None
-    ) -> "Detector":
-        """Make the detector that the options describe."""
-        from musc_lite.backbones.load import EMBEDDED, load_backbone
-        from musc_lite.musc import MuSc
-
-        settings = {**preset, **self.settings}
-        backbone = load_backbone(settings.pop("backbone", EMBEDDED), self.pretrained, self.device)
-        musc = MuSc(backbone, **settings, contamination=contamination, batch_size=self.batch_size, cache_dir=cache_dir)
-        return musc if self.scorer == "mutual" else musc.with_scorer(part_class("scorer", self.scorer)())
-
-
-def takes_method(command: Callable) -> Callable:
-    """Give a command the options of `Method`, as its one argument `method`."""
-    shared, own = signature(Method, eval_str=True).parameters, signature(command, eval_str=True)
-
-    @wraps(command)
-    def run(**options):
-        method = Method(**{name: options.pop(name) for name in shared})
-        return command(**options, method=method)
-
-    parameters = [parameter for name, parameter in own.parameters.items() if name != "method"] + list(shared.values())
-    keywords = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in parameters]
-    run.__signature__ = own.replace(parameters=keywords)  # type: ignore[attr-defined]  # PEP 362, in no type of a function
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in keywords}
-    return run
 
 
 @contextmanager
@@ -246,7 +100,7 @@ def demo(
 
 @app.command(epilog="Examples: `musc-lite inspect photos/`; `musc-lite inspect monday/ tuesday/ -o out/photos`")
 def inspect(
-    photos: Annotated[list[Path], typer.Argument(help="A folder of images in any layout; or several, or image files.")],
+    photos: Photos,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for contact_sheet.jpg; made where it is missing.")
     ] = None,
@@ -284,14 +138,12 @@ def inspect(
 )
 @takes_method
 def score(
-    photos: Annotated[list[Path], typer.Argument(help="A folder of images in any layout; or several, or image files.")],
+    photos: Photos,
     output: Output,
     method: Method,
-    contamination: Annotated[str, typer.Option(help="auto, or the expected share of defective images.")] = "auto",
-    labels: Annotated[
-        str, typer.Option(help="auto: where the layout is certain; folder: all outside of good/ is defective; none.")
-    ] = "auto",
-    on_error: Annotated[str, typer.Option(help="What to do with an unreadable image: raise or skip.")] = "raise",
+    contamination: Contamination = "auto",
+    labels: Labels = "auto",
+    on_error: OnError = "raise",
     groups: Annotated[
         str | None, typer.Option(help="Of several kinds of image, score all by one: largest, or a group's number.")
     ] = None,
@@ -303,23 +155,14 @@ def score(
     Features are kept in OUTPUT/features: interrupted and started again, it goes on where it was.
     """
     with _plain_errors():
-        import numpy as np
-
-        from musc_lite.data.loaders import left_out, load_folder
-        from musc_lite.data.remarks import remarks_on_sizes
+        from musc_lite.data.loaders import left_out
 
         # What needs no torch comes first: its import takes seconds, a slip of the pen is known at once.
-        share, _ = _contamination(contamination), method.settings
+        share, normal = parse_contamination(contamination), _groups(groups)
         check_contamination(share)
-        normal = _groups(groups)
+        method.check()
         _check_apart(output, photos)
-        images = load_folder(photos if len(photos) > 1 else photos[0], on_error=on_error, labels=labels)
-        print(f"{len(images)} images; {images.labeling}", flush=True)
-        for path, reason in images.skipped:
-            print(f"musc-lite: left out {path}: {reason}", file=sys.stderr)
-        for remark in remarks_on_sizes(np.array([images.size(i) for i in range(len(images))]), images.names):
-            print(f"musc-lite: {remark}", file=sys.stderr)
-        images.masks(8)  # a mask that does not fit is said now, not after the long work
+        images = _load_photos(photos, labels, on_error)
         _make_folder(output)
 
         from musc_lite.evidence import find_evidence
@@ -334,19 +177,74 @@ def score(
         seconds = {"start": time.perf_counter() - START}
         scores = detector.fit(images).scores_
         written = time.perf_counter()
-        name = photos[0].resolve().name if len(photos) == 1 else f"{len(photos)} folders and files"
-        result = Result(name, scores, evidence=find_evidence(detector), groups=_write_groups(detector, output))
+        result = Result(
+            _named(photos), scores, evidence=find_evidence(detector), groups=_write_groups(detector, output)
+        )
         write_scores(output / "scores.csv", scores)
         write_maps(output, scores)
-        report = write_report(output / "report.html", [result], title=f"MuSc on {result.name}")
+        report = write_report(output / "report.html", [result], title=f"{_title(method)} on {result.name}")
         seconds |= {**scores.seconds, "writing": time.perf_counter() - written}
         _print_table([result], [seconds])
         if unseen := unseen_in_words(scores):
             print(f"musc-lite: warning: {unseen}", file=sys.stderr)
         for sentence in in_words(scores.image_scores, scores.threshold, scores.names, images.labels):
             print(sentence)
-        if result.groups is not None:
-            print(*group_sentences(result.groups, scores), f"See {output / GROUPS}")
+        if kinds is not None:
+            print(*group_sentences(kinds, scores), f"See {output / GROUPS}")
+        print(f"{time.perf_counter() - START:.0f} s in all. Look at {report}")
+        if images.skipped:
+            print(f"Not seen: {left_out(images)}")
+
+
+@app.command(
+    epilog="Examples: "
+    "`musc-lite compare photos/ --methods musc,subspace,memory,gaussian -o out/compare`; "
+    "`musc-lite compare photos/ --methods memory,gaussian --set references=20 -o out/trusted`"
+)
+@takes_method
+def compare(
+    photos: Photos,
+    output: Output,
+    method: Method,
+    methods: Annotated[
+        str, typer.Option(help=f"Two or more of {listed(PARTS['scorer'])}; musc is another name of mutual.")
+    ] = "musc,subspace,memory,gaussian",
+    contamination: Contamination = "auto",
+    labels: Labels = "auto",
+    on_error: OnError = "raise",
+) -> None:
+    """Score the images of a folder by several methods, and show where these disagree.
+
+    Features are extracted once. Writes table.csv (metrics where there are labels, rank correlations, seconds, planned
+    memory) and report.html (methods side by side on the images on which they disagree most) to the output folder.
+    --set reaches each method that has such a parameter, all other options each method that they concern.
+    """
+    with _plain_errors():
+        from musc_lite.data.loaders import left_out
+
+        share, names = parse_contamination(contamination), methods.replace(",", " ").split()
+        check_contamination(share)
+        check_methods(names)
+        method.check(names)
+        _check_apart(output, photos)
+        images = _load_photos(photos, labels, on_error)
+        check_compared(len(images))
+        _make_folder(output)
+
+        from musc_lite.comparison import compare
+        from musc_lite.results.comparison_report import write_comparison
+        from musc_lite.results.report import unseen_in_words
+        from musc_lite.views import what_a_patch_covers
+
+        detector, scorers = method.musc(share, cache_dir=output / "features"), method.scorers(names)
+        framing = _settle_view(detector, images, output)
+        print(what_a_patch_covers(framing, images), flush=True)
+        _say_costs([detector.with_scorer(scorer).cost_of(len(images), framing) for scorer in scorers.values()])
+        comparison = compare(images, scorers, detector=detector)
+        report = write_comparison(output, comparison, title=f"Methods compared on {_named(photos)}")
+        _print_comparison(comparison)
+        if unseen := unseen_in_words(next(iter(comparison.scores.values()))):
+            print(f"musc-lite: warning: {unseen}", file=sys.stderr)
         print(f"{time.perf_counter() - START:.0f} s in all. Look at {report}")
         if images.skipped:
             print(f"Not seen: {left_out(images)}")
@@ -360,13 +258,13 @@ def score(
 )
 @takes_method
 def benchmark(
-    dataset: Annotated[str, typer.Argument(help=f"{_listed(CATALOG)}.")],
+    dataset: Annotated[str, typer.Argument(help=f"{listed(CATALOG)}.")],
     output: Output,
     method: Method,
     root: Annotated[Path | None, typer.Option(help="Folder of the data set; textures need none.")] = None,
     category: Annotated[list[str] | None, typer.Option(help="Only this category (may be repeated).")] = None,
     preset: Annotated[
-        str | None, typer.Option(help=f"The paper's settings for {_listed(presets())}; other options override them.")
+        str | None, typer.Option(help=f"The paper's settings for {listed(presets())}; other options override them.")
     ] = None,
     subsets: Annotated[int, typer.Option(help="Divide each category into so many parts, scored apart.", min=1)] = 1,
     seed: Annotated[int, typer.Option(help="Another seed divides otherwise.")] = 0,
@@ -385,8 +283,9 @@ def benchmark(
         categories = category or find_categories(dataset, root)
         if preset is None and published:
             print(f"The published figures were made with --preset {dataset}: {_words(published)}.")
+        method.check()
         chosen = {} if preset is None else presets()[preset]
-        print(f"Settings: {_words({**chosen, **method.settings}) or 'the defaults of dinov2_vits14'}.")
+        print(f"Settings: {_words({**chosen, **method.told}) or 'the defaults of dinov2_vits14'}.")
         _make_folder(output)
         detector = method.detector(preset=chosen)
         results = []
@@ -426,7 +325,33 @@ def weights(
             print("Every tensor fits; that they are the published ones is not checked: compare the SHA-256.")
 
 
-def _settle_view(detector: "Detector", images: "ImageSet", output: Path) -> None:
+def _load_photos(photos: list[Path], labels: str, on_error: str) -> "ImageSet":
+    """Read a batch, and say how it was understood."""
+    import numpy as np
+
+    from musc_lite.data.loaders import load_folder
+    from musc_lite.data.remarks import remarks_on_sizes
+
+    images = load_folder(photos if len(photos) > 1 else photos[0], on_error=on_error, labels=labels)
+    print(f"{len(images)} images; {images.labeling}", flush=True)
+    for path, reason in images.skipped:
+        print(f"musc-lite: left out {path}: {reason}", file=sys.stderr)
+    for remark in remarks_on_sizes(np.array([images.size(i) for i in range(len(images))]), images.names):
+        print(f"musc-lite: {remark}", file=sys.stderr)
+    images.masks(8)  # a mask that does not fit is said now, not after the long work
+    return images
+
+
+def _named(photos: Sequence[Path]) -> str:
+    return photos[0].resolve().name if len(photos) == 1 else f"{len(photos)} folders and files"
+
+
+def _title(method: Method) -> str:
+    name = scorer_name(method.method)
+    return "MuSc" if name == "mutual" else f"The method {name}"
+
+
+def _settle_view(detector: "Detector", images: "ImageSet", output: Path) -> "Framing":
     """Find where the objects are and how closely to look, where that is asked for, and show it before the long work."""
     from musc_lite.closeness import settle_view
     from musc_lite.data.region import WHOLE
@@ -441,6 +366,38 @@ def _settle_view(detector: "Detector", images: "ImageSet", output: Path) -> None
     if seconds is not None:
         rows, columns = framing.tiles
         print(f"{seconds} s allow --tiles {rows}x{columns}, by an estimate: give that to look the same way again")
+    return framing
+
+
+def _say_cost(detector: "Detector", images: "ImageSet") -> None:
+    """Say how closely the photos are looked at, and before long work how long it takes."""
+    from musc_lite.closeness import how_closely
+
+    cost = detector.cost(len(images), images)
+    print(how_closely(detector, images, cost), flush=True)
+    if cost.seconds > LONG:
+        print(f"This takes {cost}. Features that are kept from an earlier run take no time.", flush=True)
+
+
+def _say_costs(costs: "Sequence[Cost]") -> None:
+    """Say before long work by several methods how long it takes."""
+    from musc_lite.budget import duration
+
+    extraction, scoring = costs[0].extraction_seconds, sum(cost.scoring_seconds for cost in costs)
+    if extraction + scoring > LONG:
+        print(
+            f"This takes about {duration(extraction)} for features and {duration(scoring)} for scoring by "
+            f"{len(costs)} methods. Features that are kept from an earlier run take no time.",
+            flush=True,
+        )
+
+
+def _groups(text: str | None) -> str | int | None:
+    if text is None or text == "largest":
+        return text
+    if not text.isdecimal():
+        raise ValueError(f"--groups takes largest, or the number of a group such as 1, got {text!r}")
+    return int(text)
 
 
 def _write_groups(detector: "Detector", output: Path) -> "Groups | None":
@@ -454,16 +411,6 @@ def _write_groups(detector: "Detector", output: Path) -> "Groups | None":
     else:
         write_groups(output / GROUPS, groups, detector.scores_)
     return groups
-
-
-def _say_cost(detector: "Detector", images: "ImageSet") -> None:
-    """Say how closely the photos are looked at, and before long work how long it takes."""
-    from musc_lite.closeness import how_closely
-
-    cost = detector.cost(len(images), images)
-    print(how_closely(detector, images, cost), flush=True)
-    if cost.seconds > LONG:
-        print(f"This takes {cost}. Features that are kept from an earlier run take no time.", flush=True)
 
 
 def _check_apart(output: Path, photos: Iterable[Path]) -> None:
@@ -486,9 +433,8 @@ def _print_table(results: "Sequence[Result]", seconds: Sequence[Mapping[str, flo
     from rich.console import Console
     from rich.table import Table
 
-    metrics = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
-    known = [name for name in metrics if any(getattr(r.metrics, name) == getattr(r.metrics, name) for r in results)]
-    table = Table("data set", "images", *(metrics[name] for name in known), box=None, header_style="bold")
+    known = [name for name in METRICS if any(getattr(r.metrics, name) == getattr(r.metrics, name) for r in results)]
+    table = Table("data set", "images", *(METRICS[name] for name in known), box=None, header_style="bold")
     for stage in seconds[0]:
         table.add_column(f"{stage} (s)", justify="right")
     for result, stages in zip(results, seconds, strict=True):
@@ -496,6 +442,28 @@ def _print_table(results: "Sequence[Result]", seconds: Sequence[Mapping[str, flo
         numbers = [f"{value:.3f}" if value == value else "–" for value in values]
         table.add_row(result.name, str(len(result.scores)), *numbers, *(f"{s:.1f}" for s in stages.values()))
     Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def _print_comparison(comparison: "Comparison") -> None:
+    """Print a line for each method, and how they differ in words."""
+    from rich.console import Console
+    from rich.table import Table
+
+    frame = comparison.to_frame()
+    known = [name for name in METRICS if name in frame]
+    columns = {"method": "method"} | {name: METRICS[name] for name in known}
+    columns |= {
+        "outliers": "stand out",
+        "own_outliers": "by it alone",
+        "seconds": "seconds",
+        "planned_gb": "GB, planned",
+    }
+    table = Table(*columns.values(), box=None, header_style="bold")
+    for row in frame[list(columns)].to_dict("records"):
+        table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()))
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    for sentence in comparison.in_words():
+        print(sentence)
 
 
 if __name__ == "__main__":

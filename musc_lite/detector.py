@@ -149,10 +149,10 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         """Name everything that shaped the numbers, title: value."""
         check_is_fitted(self)
         backbone, features = self.backbone_, self.features_
-        lines = self.parts.describe()
+        lines, idea = self.parts.describe(), self.parts.scorer.idea
         if self.normal_ is not None:
             lines["groups"] = f"scored by the {len(self.normal_)} images of the group that is said to be normal"
-        return {
+        return ({"method": idea} if idea else {}) | {
             "backbone": f"{backbone.name}, weights {backbone.pretrained!r}, SHA-256 {backbone.weights_sha256}",
             **features.framing.describe(),
             "blocks (0-based)": ", ".join(map(str, features.layers)),
@@ -180,6 +180,12 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         """Give the scorer of the s-th layer at degree r: the fitted one, or one with its settings where r is new."""
         check_is_fitted(self)
         return self.scorers_[s, r] if (s, r) in self.scorers_ else clone(self.scorers_[s, self.r_[0]])
+
+    def with_scorer(self, scorer: PatchScorer) -> "Detector":
+        """Give an unfitted detector of these parts, but for another scorer."""
+        parts = vars(self.parts) | {"scorer": scorer}
+        names = ("backbone", "layers", "groups", "max_memory", "batch_size", "device", "cache_dir")
+        return Detector(**{name: getattr(self, name) for name in names}, **parts)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "threshold_")  # set last: a fit that failed makes no fitted detector

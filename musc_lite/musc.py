@@ -7,7 +7,6 @@ from typing import Any, Literal
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.detector import Detector
 from musc_lite.parts import Parts
-from musc_lite.scorers.base import PatchScorer
 from musc_lite.scorers.mutual import MutualScorer
 from musc_lite.stages.aggregation import LNAMD
 from musc_lite.stages.maps import Pooling
@@ -179,9 +178,3 @@ class MuSc(Detector):
             rescoring=RsCIN(self.windows),
             threshold=Contamination(self.contamination),
         )
-
-    def with_scorer(self, scorer: PatchScorer) -> Detector:
-        """Give an unfitted detector of these parts, but for another scorer."""
-        parts = vars(self.parts) | {"scorer": scorer}
-        names = ("backbone", "layers", "groups", "max_memory", "batch_size", "device", "cache_dir")
-        return Detector(**{name: getattr(self, name) for name in names}, **parts)

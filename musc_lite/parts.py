@@ -3,7 +3,7 @@
 A new part is a file and a line here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # the command line reads the names before it needs any of thi
     from musc_lite.support.part import Part
     from musc_lite.views import View
 
-__all__ = ["PARTS", "Parts", "part_as_json", "part_class", "part_from_json"]
+__all__ = ["PARTS", "Parts", "check_methods", "part_as_json", "part_class", "part_from_json", "scorer_name"]
 
 # Kind, name: where the class is; it is loaded when it is first used. The first of a kind is the default, the paper's.
 PARTS: "dict[str, dict[str, str | type[Part]]]" = {
@@ -38,6 +38,7 @@ PARTS: "dict[str, dict[str, str | type[Part]]]" = {
     "rescoring": {"rscin": "musc_lite.stages.rescoring:RsCIN", "rscon": "musc_lite.stages.rescoring:RsCon"},
     "threshold": {"contamination": "musc_lite.stages.thresholds:Contamination"},
 }
+MUSC = "musc"  # what people call the default scorer
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,35 @@ def part_class(kind: str, name: str) -> "type[Part]":
         raise ValueError(f"the {kind} must be one of {', '.join(PARTS[kind])}, got {name!r}")
     found = PARTS[kind][name]
     return resolve_name(found) if isinstance(found, str) else found
+
+
+def scorer_name(name: str) -> str:
+    """Give the registered name of a scorer; "musc" is another one of the default.
+
+    Raises
+    ------
+    ValueError
+        If there is no such scorer.
+
+    Examples
+    --------
+    >>> scorer_name("musc"), scorer_name("subspace")
+    ('mutual', 'subspace')
+    """
+    known = PARTS["scorer"]
+    name = next(iter(known)) if name == MUSC and MUSC not in known else name
+    if name not in known:
+        raise ValueError(f"the method must be one of {', '.join([*known, MUSC])}, got {name!r}")
+    return name
+
+
+def check_methods(names: Sequence[str]) -> None:
+    """Refuse fewer than two scorers to compare, an unknown one, and the same twice."""
+    known = [scorer_name(name) for name in names]
+    if len(known) < 2:
+        raise ValueError(f"a comparison takes two methods or more, got {', '.join(names) or 'none'}")
+    if twice := [name for k, name in enumerate(known) if name in known[:k]]:
+        raise ValueError(f"the method {twice[0]} is there twice: {', '.join(names)}")
 
 
 def part_as_json(kind: str, part: "Part | None") -> dict | None:

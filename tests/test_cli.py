@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from musc_lite import MuSc, planted_textures
+from musc_lite import MemoryBankScorer, MuSc, MutualScorer, planted_textures
 from musc_lite.budget import Cost
 from musc_lite.cli import app
+from musc_lite.options import Method, parse_assignments, scorers_by_name
 
 FAST = ["--image-size", "112", "--r", "1", "--layers", "5,8"]
 
@@ -107,7 +108,12 @@ def test_a_closer_look_is_offered_in_the_photos_own_pixels(folder, tmp_path):
         (["--pooling", "median"], "--pooling takes numbers"),
         (["--pooling", "2"], "share of the pixels"),
         (["--image-size", "aspect:wide"], "'aspect'"),
-        (["--aligned", "--scorer", "nearest"], "belongs to the scorer mutual"),
+        (["--aligned", "--method", "nearest"], "belongs to the method mutual"),
+        (["--method", "memory", "--set", "share=2"], "share is the part of the patches"),
+        (["--method", "memory", "--set", "share=much"], "--set share takes float, got 'much'"),
+        (["--method", "memory", "--set", "variance=0.9"], "memory has references or share"),
+        (["--set", "interval=0,1", "--interval", "0,0.5"], "interval is given twice"),
+        (["--set", "window=1", "--set", "window=2"], "--set window: there are two of it"),
     ],
     ids=str,
 )
@@ -115,6 +121,57 @@ def test_what_is_no_view_is_refused(folder, tmp_path, options, message):
     done = run("score", folder, "-o", tmp_path / "out", *options)
     assert done.exit_code == 1
     assert message in done.output
+
+
+@pytest.mark.parametrize(
+    ("method", "text", "value"),
+    [
+        ("memory", "share=0.2", 0.2),
+        ("memory", "references=5", 5),
+        ("memory", "references=3, 7", (3, 7)),
+        ("memory", "references=a.png,7", ("a.png", 7)),
+        ("memory", "references=none", None),
+        ("gaussian", "each_place=true", True),
+        ("subspace", "n_components=4", 4),
+        ("subspace", "n_components=", None),
+        ("musc", "interval=0.1,0.5", (0.1, 0.5)),
+        ("nearest", "k=3", 3),
+    ],
+)
+def test_the_signature_says_what_a_text_stands_for(method, text, value):
+    (scorer,) = scorers_by_name([method], parse_assignments([text])).values()
+    found = scorer.get_params()[text.split("=")[0]]
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_what_is_set_goes_before_a_preset():
+    preset = {"interval": (0.0, 0.3), "references": 9, "r": (1,)}
+    (scorer,) = Method(given=["interval=0.2,0.8"]).scorers(["mutual"], preset).values()
+    assert (scorer.interval, scorer.references) == ((0.2, 0.8), 9)
+
+
+def test_a_fusion_takes_scorers_by_name():
+    (fusion,) = scorers_by_name(["fusion"], {"scorers": "musc,gaussian"}).values()
+    assert repr(fusion.scorers) == "(MutualScorer(), GaussianScorer())"
+
+
+def test_what_is_set_reaches_the_method(folder, tmp_path):
+    names = ["0.png", "1.png", "2.png"]
+    for method, option, scorer in [
+        ("memory", "references=0.png,1.png,2.png", MemoryBankScorer(names)),
+        ("musc", "interval=0.1,0.9", MutualScorer((0.1, 0.9))),
+    ]:
+        out = tmp_path / method
+        done = run("score", folder, "-o", out, *FAST, "--method", method, "--set", option)
+        assert done.exit_code == 0, done.output
+        expected = MuSc(image_size=112, r=(1,), layers=(5, 8)).with_scorer(scorer).fit(folder)
+        with open(out / "scores.csv", newline="") as file:
+            scores = {row["image"]: float(row["score"]) for row in csv.DictReader(file)}
+        assert scores == pytest.approx(dict(zip(expected.names_, expected.image_scores_, strict=True)), abs=1e-5)
+        page = (out / "report.html").read_text()
+        assert f"<h1>{'MuSc' if method == 'musc' else 'The method memory'} on photos</h1>" in page
+        assert ("by each other" in page) == (method == "musc")
 
 
 def test_cheaper_scoring_is_told_to_the_detector(folder, tmp_path):
@@ -322,6 +379,8 @@ def test_copies_are_named(folder, tmp_path):
         (["photos", "--max-memory", "much"], "a memory budget is"),
         (["photos", "-o", "photos/out"], "lies inside of"),
         (["photos", "--groups", "all"], "--groups takes largest, or the number of a group"),
+        (["photos", "--method", "mutal"], "the method must be one of mutual"),
+        (["photos", "--method", "memory", "--set", "share"], "--set takes NAME=value"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -4,7 +4,8 @@ from importlib.metadata import version
 
 import pytest
 
-from musc_lite import ImageSet, MuSc, find_evidence, planted_textures
+from musc_lite import ImageSet, MuSc, SubspaceScorer, find_evidence, planted_textures
+from musc_lite.parts import PARTS, part_class
 from musc_lite.results.report import Result, write_report
 
 
@@ -65,6 +66,28 @@ def test_the_report_says_how_patches_were_searched(backbone, tmp_path):
     detector = MuSc(backbone, image_size=56, r=(1,), references=3, window=1).fit(images)
     page = write_report(tmp_path / "report.html", [Result("gravel", detector.scores_)]).read_text()
     assert "references=3, window=1" in page
+
+
+def test_the_report_begins_with_the_idea_of_the_method_that_ran(detector, result, backbone, tmp_path):
+    def introduction(*results):
+        return write_report(tmp_path / "report.html", results).read_text().split('<p class="soft">')[1].split("</p>")[0]
+
+    assert "a batch of unlabeled images by each other" in introduction(result)
+    images = planted_textures("gravel", n_images=4, n_defective=1, image_size=56)
+    other = MuSc(backbone, image_size=56).with_scorer(SubspaceScorer()).fit(images)
+    alone = introduction(Result("gravel", other.scores_, evidence=find_evidence(other)))
+    assert alone.startswith("A few directions hold most")
+    assert "MuSc" not in alone
+    assert "likeness" not in alone  # a subspace names no image that was compared
+    new = other.score_images(planted_textures("gravel", n_images=1, n_defective=0, image_size=56, seed=3))
+    both = introduction(result, Result("gravel", other.scores_), Result("new", new))
+    assert both.count("by each other") == both.count("A few directions") == 1
+
+
+def test_every_method_tells_its_idea():
+    ideas = [part_class("scorer", name).idea for name in PARTS["scorer"]]
+    assert len(set(ideas)) == len(ideas)
+    assert all(idea.endswith(".") and idea.count(".") == 1 for idea in ideas)
 
 
 def test_the_gallery_is_ranked(result, tmp_path):

@@ -94,7 +94,7 @@ class TestAScorerOfTenLines:
         folder.mkdir()
         for i, image in enumerate(musc_lite.planted_textures("gravel", 5, 1, image_size=56)):
             image.save(folder / f"{i}.png")
-        arguments = ["score", folder, "-o", tmp_path / "out", "--scorer", "far", "--image-size", 56, "--layers", "5,8"]
+        arguments = ["score", folder, "-o", tmp_path / "out", "--method", "far", "--image-size", 56, "--layers", "5,8"]
         done = CliRunner().invoke(app, [str(a) for a in arguments])
         assert done.exit_code == 0, done.output
         with open(tmp_path / "out" / "scores.csv", newline="") as file:
@@ -103,7 +103,7 @@ class TestAScorerOfTenLines:
         assert scores == pytest.approx(dict(zip(expected.names, expected.image_scores, strict=True)), abs=1e-5)
         refused = CliRunner().invoke(app, [*map(str, arguments), "--interval", "0,0.5"])
         assert refused.exit_code == 1
-        refused = CliRunner().invoke(app, [*map(str, arguments[:4]), "--scorer", "mutal"])
+        refused = CliRunner().invoke(app, [*map(str, arguments[:4]), "--method", "mutal"])
         assert refused.exit_code == 1
 
     def test_is_benchmarked(self, backbone, tmp_path, monkeypatch):

@@ -3,12 +3,11 @@
 import base64
 import io
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import jinja2
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
@@ -20,15 +19,14 @@ from musc_lite.data.region import crop
 from musc_lite.results.evidence import Evidence, draw_evidence
 from musc_lite.results.group_report import group_picture, group_rows, group_sentences
 from musc_lite.results.metrics import Metrics, evaluate_scores
+from musc_lite.results.page import THUMBNAIL, data_uri, write_page
 from musc_lite.results.plots import color_range, outlined, overlay, plot_ranking
 from musc_lite.results.scores import Scores
 from musc_lite.stages.thresholds import in_words
-from musc_lite.support.files import atomic_path
 from musc_lite.views import what_a_patch_covers
 
 __all__ = ["Result", "versions", "write_report"]
 
-THUMBNAIL = 224  # pixels
 METRIC_TITLES = {
     "image_auroc": "image AUROC",
     "image_f1_max": "image F1-max",
@@ -96,22 +94,25 @@ def write_report(
     -------
     Path
     """
-    path = Path(path)
     stages = list(dict.fromkeys(stage for result in results for stage in result.scores.seconds))
     names = [n for n in METRIC_TITLES if any(np.isfinite(getattr(r.metrics, n)) for r in results)]
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("musc_lite.results", "."), autoescape=True)
-    page = environment.get_template("report.html.jinja").render(
+    return write_page(
+        path,
+        "report.html.jinja",
         title=title,
         metric_names=[METRIC_TITLES[name] for name in names],
         stages=stages,
+        ideas=ideas(result.scores for result in results),
         any_closely=any(result.evidence for result in results),
+        any_likeness=any(each.compared is not None for result in results for each in result.evidence),
         any_masks=any(r.scores.known_images.has_masks for r in results),
         results=[_section(result, names, stages, max_images) for result in results],
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as partial:
-        partial.write_text(page, encoding="utf-8")
-    return path
+
+
+def ideas(scores: Iterable[Scores]) -> list[str]:
+    """Collect what makes a patch anomalous to the methods that ran, each said once."""
+    return list(dict.fromkeys(each.about["method"] for each in scores if "method" in each.about))
 
 
 def versions() -> dict[str, str]:
@@ -146,8 +147,8 @@ def _section(result: Result, metric_names: Sequence[str], stages: Sequence[str],
                 "is_outlier": scores.is_outlier[i],
                 "copy_of": copies[i],
                 "label": None if labels is None else ("normal", "defective")[labels[i]],
-                "image": _data_uri(image if masks is None else outlined(image, masks[i])),
-                "overlay": _data_uri(Image.fromarray(overlay(image, maps[i], low, high))),
+                "image": data_uri(image if masks is None else outlined(image, masks[i])),
+                "overlay": data_uri(Image.fromarray(overlay(image, maps[i], low, high))),
                 "gap_after": following - rank - 1,
                 "closely": _closely(shown_closely[i], scores) if i in shown_closely else None,
             }
@@ -157,9 +158,7 @@ def _section(result: Result, metric_names: Sequence[str], stages: Sequence[str],
         "name": result.name,
         "n_images": len(images),
         "n_compared": None if scores.batch is None else len(scores.batch),
-        "data_notes": [
-            note for note in (images.labeling, _covered(scores), unseen_in_words(scores), left_out(images)) if note
-        ],
+        "data_notes": data_notes(scores),
         "sentences": in_words(scores.image_scores, scores.threshold, images.names, labels, n_fitted=scores.n_fitted),
         "metrics_row": ["–" if np.isnan(value) else f"{value:.3f}" for value in metrics],
         "seconds_row": [f"{scores.seconds[s]:.1f}" if s in scores.seconds else "–" for s in stages],
@@ -167,8 +166,14 @@ def _section(result: Result, metric_names: Sequence[str], stages: Sequence[str],
         "groups": _groups(result.groups, scores),
         "cards": cards,
         "skipped": images.skipped,
-        "parameters": _parameters(scores),
+        "parameters": parameters(scores),
     }
+
+
+def data_notes(scores: Scores) -> list[str]:
+    """Say what was looked at, and what was not."""
+    images = scores.known_images
+    return [note for note in (images.labeling, _covered(scores), unseen_in_words(scores), left_out(images)) if note]
 
 
 def unseen_in_words(scores: Scores) -> str | None:
@@ -192,7 +197,7 @@ def _closely(evidence: Evidence, scores: Scores) -> dict:
     images, framing = scores.known_images, scores.framing
     pictures = [] if framing is None else draw_evidence(evidence, images, framing)
     return {
-        "pictures": [_data_uri(picture) for picture in pictures],
+        "pictures": [data_uri(picture) for picture in pictures],
         "compared": None if evidence.compared is None else images.names[evidence.compared],
         "distance": evidence.distance,
     }
@@ -206,7 +211,7 @@ def _groups(groups: Groups | None, scores: Scores) -> dict | None:
     return {"sentences": group_sentences(groups, scores), "rows": group_rows(groups, scores), "picture": picture}
 
 
-def _parameters(scores: Scores) -> dict[str, str]:
+def parameters(scores: Scores) -> dict[str, str]:
     """Name everything that shaped the numbers."""
     lines = {"data": _data(scores.known_images), **scores.about}
     if scores.batch is not None and scores.batch.images is not None:
@@ -224,9 +229,3 @@ def _ranking(scores: np.ndarray, threshold: float, labels: np.ndarray | None) ->
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _data_uri(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, format="JPEG", quality=82)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

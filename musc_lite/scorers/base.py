@@ -97,7 +97,15 @@ class PatchScorer(Part):
     `fit_score` and `score` are what a scorer must have. One that also has ``explain(batch, i, m, context)``, which
     gives an `Explanation`, and ``nearest(batch, context)``, sorted distances (N, M, J), infinite at the end where
     there are fewer, is shown by more explorers.
+
+    Attributes
+    ----------
+    idea : str
+        What makes a patch anomalous, in one sentence for a reader who knows none of the methods: the report begins
+        with it.
     """
+
+    idea = ""
 
     def fit_score(self, batch: Tensor, context: Context = PLAIN) -> Tensor:
         """Score a batch by itself.

@@ -40,6 +40,11 @@ class Fusion(PatchScorer):
     tensor(True)
     """
 
+    idea = (
+        "Several methods score each patch, each in units of its own spread: a patch that is odd on their average is "
+        "anomalous."
+    )
+
     _each: list[PatchScorer] | None = None  # clones, after a fit
     _scales: Tensor | None = None  # (n, 2): median and spread of each, after a fit
 

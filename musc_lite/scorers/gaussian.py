@@ -53,6 +53,11 @@ class GaussianScorer(PatchScorer):
             [1.9400, 0.4700]])
     """
 
+    idea = (
+        "A normal distribution describes how the batch's patches, or those of trusted images, scatter: a patch that "
+        "lies far out in it is anomalous."
+    )
+
     _mean: Tensor | None = None  # (C,), after a fit for all places
     _whitening: Tensor | None = None  # (C, C): x - mu times it has the identity as covariance
 

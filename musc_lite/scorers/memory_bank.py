@@ -53,6 +53,11 @@ class MemoryBankScorer(PatchScorer):
             [0., 0.]])
     """
 
+    idea = (
+        "A memory bank keeps patches of the batch, or of images that are trusted to be normal: a patch that lies far "
+        "from all that are kept of other images is anomalous."
+    )
+
     _bank: Tensor | None = None  # (K,) places among the N M patches of the batch, after a fit
 
     def __init__(self, references: int | Sequence[int | str] | None = None, share: float = 0.1):

@@ -68,6 +68,11 @@ class MutualScorer(PatchScorer):
             [0., 0.]], dtype=torch.float64)
     """
 
+    idea = (
+        "MuSc scores a batch of unlabeled images by each other: a patch that finds no similar patch in the other "
+        "images is anomalous."
+    )
+
     _axes: Tensor | None = None  # (C, n_components), after a fit
 
     def __init__(

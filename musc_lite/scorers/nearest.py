@@ -36,6 +36,8 @@ class NearestScorer(PatchScorer):
             [0., 0.]])
     """
 
+    idea = "A patch is anomalous that lies far from the nearest patches of all other images of the batch."
+
     def __init__(self, k: int = 1):
         self.k = k
 

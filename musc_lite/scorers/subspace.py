@@ -54,6 +54,11 @@ class SubspaceScorer(PatchScorer):
             [0.0400, 0.0300]])
     """
 
+    idea = (
+        "A few directions hold most of what the batch's patches, or those of trusted images, have in common: a patch "
+        "is anomalous as far as it points out of them."
+    )
+
     _mean: Tensor | None = None  # (C,), after a fit
     _axes: Tensor | None = None  # (C, n), orthonormal
 

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 __all__ = [
+    "check_compared",
     "check_contamination",
     "check_count",
     "check_degrees",
@@ -64,6 +65,12 @@ def check_interval(interval: tuple[float, float]) -> None:
     """Refuse what is no share of the closest images."""
     if np.shape(interval) != (2,) or not 0 <= interval[0] < interval[1] <= 1:
         raise ValueError(f"the interval needs two shares, 0 <= begin < end <= 1, got {interval}")
+
+
+def check_compared(n_images: int) -> None:
+    """Refuse so few images that their order says nothing: of two, methods agree wholly or not at all."""
+    if n_images < 3:
+        raise ValueError(f"methods are compared by how they rank images: give at least 3, got {n_images}")
 
 
 def check_contamination(contamination: Literal["auto"] | float) -> None:

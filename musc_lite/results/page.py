@@ -1,0 +1,33 @@
+"""What the HTML files have in common: a template, pictures inside of the file, complete or not there."""
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from PIL import Image
+
+from musc_lite.support.files import atomic_path
+
+__all__ = ["THUMBNAIL", "data_uri", "write_page"]
+
+THUMBNAIL = 224  # pixels
+
+
+def write_page(path: str | Path, template: str, **content: Any) -> Path:
+    """Fill in a template of this folder and write it."""
+    path = Path(path)
+    environment = jinja2.Environment(loader=jinja2.PackageLoader("musc_lite.results", "."), autoescape=True)
+    page = environment.get_template(template).render(**content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as partial:
+        partial.write_text(page, encoding="utf-8")
+    return path
+
+
+def data_uri(image: Image.Image) -> str:
+    """Write a picture as an address that holds it."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="JPEG", quality=82)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
