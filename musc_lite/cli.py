@@ -177,9 +177,8 @@ def score(
         seconds = {"start": time.perf_counter() - START}
         scores = detector.fit(images).scores_
         written = time.perf_counter()
-        result = Result(
-            _named(photos), scores, evidence=find_evidence(detector), groups=_write_groups(detector, output)
-        )
+        lots = _write_groups(detector, output)
+        result = Result(_named(photos), scores, evidence=find_evidence(detector), groups=lots)
         write_scores(output / "scores.csv", scores)
         write_maps(output, scores)
         report = write_report(output / "report.html", [result], title=f"{_title(method)} on {result.name}")
@@ -189,8 +188,8 @@ def score(
             print(f"musc-lite: warning: {unseen}", file=sys.stderr)
         for sentence in in_words(scores.image_scores, scores.threshold, scores.names, images.labels):
             print(sentence)
-        if kinds is not None:
-            print(*group_sentences(kinds, scores), f"See {output / GROUPS}")
+        if lots is not None:
+            print(*group_sentences(lots, scores), f"See {output / GROUPS}")
         print(f"{time.perf_counter() - START:.0f} s in all. Look at {report}")
         if images.skipped:
             print(f"Not seen: {left_out(images)}")

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_groups", "find_normal", "groups_to_show"]
 
-EVERY = 2  # patches: a look that nobody asked for takes a twentieth of a run, where all patches take a third
-ENOUGH = 30  # images: of batches of 16 bricks a quarter falls apart by chance, of 30 one in thirty
+EVERY = 2  # patches: a look that nobody asked for takes 6 % of a run, where all patches take a third
+ENOUGH = 30  # images: of batches of 16 bricks a quarter fell apart by chance, of 30 hardly any
 
 
 def check_groups(groups: str | int | None, scorer: PatchScorer) -> PatchScorer:
