@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from musc_lite.data.catalog import CATALOG, look_up, presets
-from musc_lite.options import Method, listed, parse_classes, parse_contamination, takes_method
+from musc_lite.options import Method, listed, parse_classes, parse_contamination, parse_groups, takes_method
 from musc_lite.parts import PARTS, check_methods, scorer_name
 from musc_lite.support.errors import MuScError
 from musc_lite.support.files import atomic_path
@@ -20,6 +20,7 @@ from musc_lite.support.parameters import check_compared, check_contamination
 
 if TYPE_CHECKING:  # the command line answers before it needs torch
     from musc_lite.analysis.classes import DefectClasses
+    from musc_lite.analysis.groups import Groups
     from musc_lite.budget import Cost
     from musc_lite.data.image_set import ImageSet
     from musc_lite.detector import Detector
@@ -30,6 +31,7 @@ if TYPE_CHECKING:  # the command line answers before it needs torch
 START = time.perf_counter()
 METRICS = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}  # that are printed
 LONG = 60  # seconds: what takes longer is announced
+GROUPS = "groups.jpg"
 
 app = typer.Typer(
     name="musc-lite",
@@ -143,21 +145,25 @@ def score(
     contamination: Contamination = "auto",
     labels: Labels = "auto",
     on_error: OnError = "raise",
+    groups: Annotated[
+        str | None, typer.Option(help="Of several kinds of image, score all by one: largest, or a group's number.")
+    ] = None,
     classes: Annotated[
         str | None, typer.Option(help="Sort what stands out into so many kinds of defect, or auto: find how many.")
     ] = None,
 ) -> None:
     """Score the images of a folder by each other.
 
-    Writes scores.csv, report.html, maps/ (each image with its anomaly map) and maps.npz to the output folder, and with
-    --classes also kinds.csv. Several folders and files are one batch.
+    Writes scores.csv, report.html, maps/ (each image with its anomaly map) and maps.npz to the output folder; groups.jpg
+    where the images are of several kinds, kinds.csv with --classes. Several folders and files are one batch.
     Features are kept in OUTPUT/features: interrupted and started again, it goes on where it was.
     """
     with _plain_errors():
         from musc_lite.data.loaders import left_out
 
         # What needs no torch comes first: its import takes seconds, a slip of the pen is known at once.
-        share, n_classes = parse_contamination(contamination), parse_classes(classes)
+        share, normal = parse_contamination(contamination), parse_groups(groups)
+        n_classes = parse_classes(classes)
         check_contamination(share)
         method.check()
         _check_apart(output, photos)
@@ -166,17 +172,19 @@ def score(
 
         from musc_lite.evidence import find_evidence
         from musc_lite.results.exports import write_maps, write_scores
+        from musc_lite.results.group_report import group_sentences
         from musc_lite.results.report import Result, unseen_in_words, write_report
         from musc_lite.stages.thresholds import in_words
 
-        detector = method.detector(share, cache_dir=output / "features")
+        detector = method.detector(share, cache_dir=output / "features").set_params(groups=normal)
         _settle_view(detector, images, output)
         _say_cost(detector, images)
         seconds = {"start": time.perf_counter() - START}
         scores = detector.fit(images).scores_
         written = time.perf_counter()
+        lots = _write_groups(detector, output)
         kinds = None if classes is None else _write_kinds(output / "kinds.csv", detector, n_classes)
-        result = Result(_named(photos), scores, evidence=find_evidence(detector), classes=kinds)
+        result = Result(_named(photos), scores, evidence=find_evidence(detector), groups=lots, classes=kinds)
         write_scores(output / "scores.csv", scores)
         write_maps(output, scores)
         report = write_report(output / "report.html", [result], title=f"{_title(method)} on {result.name}")
@@ -186,6 +194,8 @@ def score(
             print(f"musc-lite: warning: {unseen}", file=sys.stderr)
         for sentence in in_words(scores.image_scores, scores.threshold, scores.names, images.labels):
             print(sentence)
+        if lots is not None:
+            print(*group_sentences(lots, scores), f"See {output / GROUPS}")
         if kinds is not None:
             print(" ".join(kinds.in_words()))
         print(f"{time.perf_counter() - START:.0f} s in all. Look at {report}")
@@ -400,6 +410,19 @@ def _write_kinds(path: Path, detector: "Detector", n_classes: int | None) -> "De
     with atomic_path(path) as partial:
         table.to_csv(partial, index=False, float_format="%.6f", encoding="utf-8", lineterminator="\r\n")
     return kinds
+
+
+def _write_groups(detector: "Detector", output: Path) -> "Groups | None":
+    """Draw which kinds of image there are, where that was asked for or there are several; else remove the picture."""
+    from musc_lite.normal_group import groups_to_show
+    from musc_lite.results.group_report import write_groups
+
+    groups = groups_to_show(detector)
+    if groups is None:
+        (output / GROUPS).unlink(missing_ok=True)  # of an earlier run
+    else:
+        write_groups(output / GROUPS, groups, detector.scores_)
+    return groups
 
 
 def _check_apart(output: Path, photos: Iterable[Path]) -> None:

@@ -205,14 +205,14 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         if features:
             features.check(len(images), extent.layers, framing, self.backbone_.width)
         self.r_ = extent.r
-        self.normal_, scorer = None, check_groups(self.groups, parts.scorer)
+        self.groups_, self.normal_, scorer = None, None, check_groups(self.groups, parts.scorer)
         self.scorers_ = make_scorers(scorer, self.names_, self.copy_of_, extent.layers, extent.r)
         plan = plan_memory(self.scorers_[0, self.r_[0]], len(images), extent, self.max_memory)
         with timed(seconds, "features"):
             self.features_ = features or self._extract(images, extent.layers, framing, plan.storage)
         if self.groups is not None:
             with timed(seconds, "groups"):
-                self.normal_ = find_normal(self._batch, self.groups)
+                self.groups_, self.normal_ = find_normal(self._batch, self.groups)
             self.scorers_ = make_scorers(self.batch_scorer, self.names_, self.copy_of_, extent.layers, extent.r)
         with timed(seconds, "scoring"):
             patch_scores = score_each(fit_score, self.scorers_, self._batch, self.backbone_, plan.scoring_bytes)

@@ -74,6 +74,8 @@ class MuSc(Detector):
         Image scores before re-scoring.
     image_scores_ : ndarray (N,)
         Image scores after re-scoring; higher is more anomalous.
+    groups_ : Groups or None
+        With `groups`, what kinds of image there are, without copies; not saved.
     normal_ : ndarray or None
         With `groups`, the images that all are scored by; None: all.
     copy_of_ : ndarray (N,)

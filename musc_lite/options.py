@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # the command line answers before it needs torch
     from musc_lite.musc import MuSc
     from musc_lite.scorers.base import PatchScorer
 
-__all__ = ["Method", "listed", "parse_classes", "parse_contamination", "takes_method"]
+__all__ = ["Method", "listed", "parse_classes", "parse_contamination", "parse_groups", "takes_method"]
 
 OF_MUTUAL = ("interval", "references", "n_components", "window", "aligned")  # options that other scorers do not have
 EMPTY: dict = {}
@@ -67,6 +67,15 @@ def parse_contamination(text: str) -> Literal["auto"] | float:
     if len(numbers) != 1:
         raise ValueError(f"--contamination takes auto or one share such as 0.1, got {text!r}")
     return numbers[0]
+
+
+def parse_groups(text: str | None) -> str | int | None:
+    """Read "largest" or the number of a group."""
+    if text is None or text == "largest":
+        return text
+    if not text.isdecimal():
+        raise ValueError(f"--groups takes largest, or the number of a group such as 1, got {text!r}")
+    return int(text)
 
 
 def parse_classes(text: str | None) -> int | None:

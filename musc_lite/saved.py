@@ -80,7 +80,7 @@ def read_detector(cls: type["Detector"], path: str | Path, backbone: Backbone | 
         detector.threshold_ = about["threshold"]
         detector.copy_of_ = np.array(about.get("copy_of", range(len(detector.names_))))  # 0.1.0 knew of no copies
         normal = about.get("normal")
-        detector.normal_ = None if normal is None else np.array(normal)
+        detector.groups_, detector.normal_ = None, None if normal is None else np.array(normal)
         scorer, layers = detector.batch_scorer, detector.features_.layers
         detector.scorers_ = make_scorers(scorer, detector.names_, detector.copy_of_, layers, detector.r_)
         for (s, r), scorer in detector.scorers_.items():

@@ -14,6 +14,7 @@ import musc_lite
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 STEMS = sorted(path.stem for path in NOTEBOOKS.glob("0*.ipynb"))
+BESIDE = ["maps_of_another_method"]  # the course
 
 pytest.importorskip("myst_nb", reason="needs the extra 'book'")
 
@@ -49,7 +50,7 @@ def pages(book):
     return [*book.glob("*.html"), *book.glob("reference/*.html")]
 
 
-@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("stem", [*STEMS, *BESIDE])
 def test_page_shows_every_figure(book, stem):
     notebook = json.loads((NOTEBOOKS / f"{stem}.ipynb").read_text(encoding="utf-8"))
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
@@ -62,6 +63,7 @@ def test_page_shows_every_figure(book, stem):
 def test_front_page_leads_to_every_notebook_in_order(book):
     links = dict.fromkeys(Addresses(book / "index.html").links)  # in order, each once
     assert [link for link in links if re.match(r"0[^#]*$", link)] == [f"{stem}.html" for stem in STEMS]
+    assert {f"{stem}.html" for stem in BESIDE} <= set(links)
 
 
 def test_pages_load_nothing_from_the_network(book):

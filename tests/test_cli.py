@@ -378,6 +378,7 @@ def test_copies_are_named(folder, tmp_path):
         (["photos", "--r", "2"], "odd"),
         (["photos", "--max-memory", "much"], "a memory budget is"),
         (["photos", "-o", "photos/out"], "lies inside of"),
+        (["photos", "--groups", "all"], "--groups takes largest, or the number of a group"),
         (["photos", "--method", "mutal"], "the method must be one of mutual"),
         (["photos", "--method", "memory", "--set", "share"], "--set takes NAME=value"),
     ],
@@ -391,6 +392,37 @@ def test_a_slip_of_the_pen_is_reported_before_torch_is_imported(folder, wrong, m
     done = subprocess.run(arguments, cwd=folder.parent, capture_output=True, text=True, timeout=60)
     assert message in done.stderr
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_kinds_of_image_are_hinted_at_and_one_of_them_scores_all(tmp_path):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    for name, n_images in (("brick", 20), ("gravel", 10)):
+        for i, image in enumerate(planted_textures(name, n_images, n_defective=0, image_size=56)):
+            image.save(photos / f"{name}_{i:02}.png")
+    tiny = ["--image-size", "56", "--r", "1", "--layers", "5,8"]
+    done = run("score", photos, "-o", out, *tiny)
+    assert done.exit_code == 0, done.output
+    assert "2 kinds of image, 20 and 10" in done.output
+    assert f"See {out / 'groups.jpg'}" in done.output
+    assert "<h3>Kinds of image</h3>" in (out / "report.html").read_text()
+    for which, others in (("largest", "gravel"), ("1", "brick")):
+        done = run("score", photos, "-o", out, *tiny, "--pooling", "mean", "--groups", which)
+        assert done.exit_code == 0, done.output
+        with open(out / "scores.csv", newline="") as file:
+            ranked = [row["image"] for row in csv.DictReader(file)]
+        n = sum(name.startswith(others) for name in ranked)
+        assert all(name.startswith(others) for name in ranked[:n])
+        assert "of the group that is said to be normal" in done.output
+    with Image.open(out / "groups.jpg") as picture:
+        assert picture.width > 600
+    done = run("score", photos, "-o", out, *tiny, "--groups", "2")
+    assert done.exit_code == 1
+    assert "there is no group 2" in done.stderr
+    for file in photos.glob("gravel*"):
+        file.unlink()
+    assert run("score", photos, "-o", out, *tiny).exit_code == 0
+    assert not (out / "groups.jpg").exists()
 
 
 def test_long_work_is_announced(folder, tmp_path, monkeypatch):

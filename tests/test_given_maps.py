@@ -1,5 +1,8 @@
 """Maps of any other method come into the same scores, reports and metrics."""
 
+import io
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -100,3 +103,76 @@ def test_class_tokens_and_pooling_are_used():
     scores = Scores.from_maps(images, maps, tokens, pooling="mean", windows=(2,))
     np.testing.assert_allclose(scores.map_scores, maps.mean(axis=(1, 2)), atol=1e-6)
     np.testing.assert_allclose(scores.image_scores, rescore(scores.map_scores, tokens, (2,)), atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def given_scores():
+    """Maps that nobody's method made, of brick with labels and masks."""
+    images = planted_textures("brick", n_images=6, n_defective=2, image_size=56)
+    maps = np.random.default_rng(0).random((6, 48, 96)).astype(np.float32)
+    maps[2, :24, :48] += 1  # the upper left quarter
+    return Scores.from_maps(images, maps, about={"method": "a network of ours"})
+
+
+class TestExplorersOfScores:
+    """Explorers that need no more than scores."""
+
+    @pytest.fixture(autouse=True)
+    def _widgets(self):
+        pytest.importorskip("anywidget", reason="needs the extra 'lab'")
+
+    def test_threshold(self, given_scores):
+        from musc_lite.widgets import ThresholdExplorer
+
+        explorer = ThresholdExplorer(given_scores)
+        assert explorer.threshold == pytest.approx(given_scores.threshold)
+        assert explorer.grid == (16, 32)
+        explorer.threshold, explorer.pixel_threshold = float(np.median(given_scores.image_scores)), 0.9995
+        assert explorer.called.sum() == explorer.confusion["images"][:, 1].sum() == 3
+        over = given_scores.anomaly_maps > 0.9995
+        assert explorer.confusion["pixels"][:, 1].sum() == over.sum()
+        for tile in explorer._tiles.tiles:  # a cell is colored where one of its pixels is called
+            cells = over[tile["picture"]].reshape(16, 3, 32, 3).any(axis=(1, 3))
+            layer = np.frombuffer(tile["layer"] or bytes(16 * 32 * 4), np.uint8).reshape(16, 32, 4)
+            np.testing.assert_array_equal(layer[..., 3] > 0, cells)
+        explorer.image = 2
+        text, pictures = explorer._closely.children
+        assert given_scores.names[2] in text.value
+        image, with_map = (np.asarray(Image.open(io.BytesIO(p.value))).astype(int) for p in pictures.children)
+        assert image.shape == with_map.shape
+        assert abs(image - with_map)[:28, :28].mean() > 30 > 5 > abs(image - with_map)[28:, 28:].mean()
+        assert explorer.static_png().startswith(b"\x89PNG")
+
+    def test_threshold_where_there_is_none(self, given_scores):
+        from musc_lite.widgets import ThresholdExplorer
+
+        explorer = ThresholdExplorer(replace(given_scores, threshold=np.inf))
+        assert not explorer.called.any()
+
+    def test_threshold_of_new_images(self, backbone):
+        from musc_lite.widgets import ThresholdExplorer
+
+        images = planted_textures("brick", n_images=6, n_defective=2, image_size=56)
+        detector = MuSc(backbone, image_size=56, layers=[5], r=(1,)).fit(images.subset(range(4)))
+        explorer = ThresholdExplorer(detector.score_images(images.subset([4, 5])))
+        assert explorer.grid == (4, 4)
+        assert len(explorer._tiles.tiles) == 2
+
+    def test_rescoring(self, given_scores):
+        from musc_lite.widgets import RescoringExplorer
+
+        tokens = np.random.default_rng(1).normal(size=(6, 8))
+        explorer = RescoringExplorer(given_scores, tokens)
+        explorer.windows = (1, 3)
+        np.testing.assert_allclose(explorer.rescored, rescore(given_scores.map_scores, tokens, (1, 3)), atol=1e-6)
+        for wrong in (None, tokens[:5]):
+            with pytest.raises(ValueError, match="one vector for each of the 6 images"):
+                RescoringExplorer(given_scores, wrong)
+
+    def test_others_ask_for_a_detector(self, given_scores):
+        from musc_lite.widgets import PatchExplorer, ThresholdExplorer
+
+        with pytest.raises(ValueError, match=r"PatchExplorer shows how a detector scores.*give a fitted detector"):
+            PatchExplorer(given_scores)
+        with pytest.raises(ValueError, match="do not know theirs"):
+            ThresholdExplorer(replace(given_scores, images=None))

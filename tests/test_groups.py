@@ -20,10 +20,14 @@ from musc_lite import (
     from_arrays,
     group_images,
     image_groups,
+    normal_group,
     planted_textures,
 )
 from musc_lite.analysis.groups import SMALLEST, image_distances
-from musc_lite.results.group_plots import plot_group_gallery, plot_group_matrix
+from musc_lite.normal_group import groups_to_show
+from musc_lite.results.group_plots import draw_groups, plot_group_gallery, plot_group_matrix
+from musc_lite.results.group_report import group_rows, group_sentences
+from musc_lite.results.report import Result, write_report
 from musc_lite.stages.aggregation import aggregate
 from musc_lite.stages.maps import Pooling
 
@@ -96,6 +100,38 @@ def test_layers_are_averaged(backbone):
     np.testing.assert_allclose(image_groups(features).distances, np.mean(each, axis=0), atol=1e-6)
 
 
+def test_scores_against_a_group_are_those_of_a_plain_loop():
+    groups = group_images(points((0.0, 11), (12.0, 7)))
+    for k in range(2):
+        found = groups.scores_against(k)
+        for i in range(18):
+            others = sorted(groups.distances[i, j] for j in groups.members(k) if j != i)
+            assert found[i] == pytest.approx(np.mean(others[: int(0.3 * len(others))]))
+
+
+def test_the_table_says_what_a_group_scores_inside_and_against_the_largest():
+    groups = group_images(points((0.0, 11), (12.0, 7), (24.0, 5)))
+    table = groups.to_frame([f"image {i}" for i in range(23)])
+    assert table["group"].tolist() == [0, 1, 2]
+    assert table["images"].tolist() == [11, 7, 5]
+    assert table["medoid"].tolist() == [f"image {m}" for m in groups.medoids]
+    for k in range(3):
+        members = groups.members(k)
+        assert table["inside"][k] == pytest.approx(groups.scores_against(k)[members].mean())
+        assert table["against_largest"][k] == pytest.approx(groups.scores_against(0)[members].mean())
+    assert table["inside"].max() < 5 < 30 < table["against_largest"][1] < table["against_largest"][2]
+    assert groups.to_frame()["medoid"].tolist() == groups.medoids.tolist()
+
+
+def test_patches_that_are_left_out_are_every_second_of_rows_and_columns(backbone):
+    images = planted_textures("brick", 5, 1, image_size=70)
+    features = extract_features(images, backbone, layers=[8], image_size=70, progress=False)
+    tokens = aggregate(features.patch_tokens[:, 0], features.grid, 3).unflatten(1, (5, 5))[:, ::2, ::2].flatten(1, 2)
+    np.testing.assert_allclose(image_groups(features, every=2).distances, image_distances(tokens), atol=1e-6)
+    with pytest.raises(ValueError, match="every is a whole number, 1 for all patches, got 0"):
+        image_groups(features, every=0)
+
+
 def test_pictures():
     groups = group_images(points((0.0, 9), (12.0, 5)))
     ax = plot_group_matrix(groups, Figure(layout="constrained").subplots())
@@ -104,6 +140,8 @@ def test_pictures():
     axes = plot_group_gallery(groups, images, n_columns=4)
     assert axes.shape == (2, 4)
     assert axes[1, 0].get_title(loc="left") == "group 1: 5 images"
+    figure = draw_groups(groups, images)
+    assert len(figure.axes) == 2 + 2 * 6  # the matrix, its colors, two rows of the gallery
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +194,56 @@ def test_what_names_no_group_is_refused(backbone, mixed):
         MuSc(backbone, **SMALL, groups=0, references=5).fit(mixed)
     with pytest.raises(ValueError, match="takes none"):
         Detector(backbone, scorer=NearestScorer(), groups=0).fit(mixed)
+
+
+@pytest.fixture
+def enough(monkeypatch):
+    """Let a batch of 16 be enough for a look that nobody asked for."""
+    monkeypatch.setattr(normal_group, "ENOUGH", 16)
+
+
+@pytest.mark.usefixtures("enough")
+def test_the_report_shows_kinds_that_nobody_asked_for_and_what_they_mean(backbone, mixed, tmp_path):
+    detector = MuSc(backbone, **SMALL).fit(mixed)
+    groups = groups_to_show(detector)
+    assert groups.sizes.tolist() == [12, 8]
+    page = write_report(tmp_path / "report.html", [Result("mixed", detector.scores_, groups=groups)]).read_text()
+    assert "<h3>Kinds of image</h3>" in page
+    assert "2 kinds of image, 12 and 8" in page
+    assert "All images were scored by all of them" in page
+    assert f"{groups.to_frame()['against_largest'][1]:.3f}" in page
+    assert "Kinds of image" not in write_report(tmp_path / "report.html", [Result("m", detector.scores_)]).read_text()
+
+
+def test_kinds_that_were_asked_for_are_shown_as_scored(backbone, mixed):
+    with pytest.warns(UserWarning, match="12 and 8"):
+        detector = MuSc(backbone, **SMALL, groups="largest").fit(mixed)
+    assert groups_to_show(detector) is detector.groups_
+    assert "scored by the 12 images of the group" in group_sentences(detector.groups_, detector.scores_)[1]
+
+
+def test_few_images_are_not_looked_at_unasked(backbone, mixed):
+    assert groups_to_show(MuSc(backbone, **SMALL).fit(mixed)) is None
+
+
+@pytest.mark.usefixtures("enough")
+def test_one_kind_is_shown_only_where_it_was_asked_for(backbone):
+    brick = planted_textures("brick", 16, 3, image_size=112)
+    assert groups_to_show(MuSc(backbone, **SMALL).fit(brick)) is None
+    asked = MuSc(backbone, **SMALL, groups="largest").fit(brick)
+    assert len(groups_to_show(asked)) == 1
+    assert "all images were scored by all" in group_sentences(asked.groups_, asked.scores_)[1]
+
+
+@pytest.mark.usefixtures("enough")
+def test_copies_are_left_out_of_groups_and_rows_name_the_right_images(backbone, mixed, tmp_path):
+    again = mixed.subset([0, *range(20)])
+    again.names = ["again", *mixed.names]
+    with pytest.warns(UserWarning, match="copies"):
+        detector = MuSc(backbone, **SMALL).fit(again)
+    groups = groups_to_show(detector)
+    assert groups.sizes.tolist() == [12, 8]
+    rows = group_rows(groups, detector.scores_)
+    assert again.names.index(rows[1]["medoid"]) > 12
+    page = write_report(tmp_path / "report.html", [Result("again", detector.scores_, groups=groups)]).read_text()
+    assert rows[1]["medoid"] in page

@@ -627,6 +627,28 @@ class TestApp:
         app.run.click()
         assert "1 images are copies of others, byte for byte: again.png (of 0.png)" in app.summary.value
 
+    def test_shows_kinds_of_image_and_scores_by_the_largest(self, app, tmp_path, monkeypatch):
+        monkeypatch.setattr("musc_lite.normal_group.ENOUGH", 14)
+        for name, n_images in (("brick", 9), ("gravel", 5)):
+            for i, image in enumerate(musc_lite.planted_textures(name, n_images, n_defective=0, image_size=112)):
+                image.save(tmp_path / f"{name}_{i}.png")
+        self.choose(app, tmp_path)
+        app.run.click()
+        assert "2 kinds of image, 9 and 5" in app.summary.value
+        assert "All images were scored by all of them" in app.summary.value
+        assert self.is_shown(app.groups)
+        assert Image.open(io.BytesIO(app.groups.value)).format == "JPEG"
+        self.choose(app, tmp_path, groups="largest")
+        app.run.click()
+        assert "scored by the 9 of group 0 alone" in app.summary.value
+        assert app.summary.value.count("2 kinds of image") == 1
+        assert set(app.detector.scores_.ranking[:5]) == set(range(9, 14))
+        for i in range(5):
+            (tmp_path / f"gravel_{i}.png").unlink()
+        app.run.click()
+        assert "One kind of image" in app.summary.value
+        assert app.detector.normal_ is None
+
     def test_escapes_what_a_folder_is_called(self, app):
         self.choose(app, "/tmp/<script>alert(1)</script>")
         for button in (app.run, app.check):

@@ -4,12 +4,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
 
 from musc_lite.analysis.groups import Groups
 from musc_lite.data.image_set import ImageSet
 from musc_lite.results.plots import HEAT, LINE_COLORS, plot_image
 
-__all__ = ["plot_group_gallery", "plot_group_matrix"]
+__all__ = ["draw_groups", "plot_group_gallery", "plot_group_matrix"]
+
+WIDTH, MATRIX, ROW = 7.5, 3.6, 1.45  # inches: the figure, its matrix, a row of its gallery
 
 
 def plot_group_matrix(groups: Groups, ax: Axes | None = None) -> Axes:
@@ -40,7 +43,9 @@ def plot_group_matrix(groups: Groups, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_group_gallery(groups: Groups, images: ImageSet, n_columns: int = 6) -> np.ndarray:
+def plot_group_gallery(
+    groups: Groups, images: ImageSet, n_columns: int = 6, figure: Figure | SubFigure | None = None
+) -> np.ndarray:
     """Draw some images of each group, a row a group: its medoid, then others spread evenly from near it to far.
 
     Parameters
@@ -50,15 +55,16 @@ def plot_group_gallery(groups: Groups, images: ImageSet, n_columns: int = 6) -> 
         The batch.
     n_columns : int
         Images of a group, at most.
+    figure : matplotlib Figure or SubFigure, optional
+        An empty one; by default a new one.
 
     Returns
     -------
     (groups, n_columns) array of matplotlib Axes
-        Of a new figure.
     """
-    _, axes = plt.subplots(
-        len(groups), n_columns, figsize=(1.3 * n_columns, 1.5 * len(groups)), squeeze=False, layout="constrained"
-    )
+    if figure is None:
+        figure = plt.figure(figsize=(1.3 * n_columns, 1.5 * len(groups)), layout="constrained")
+    axes = figure.subplots(len(groups), n_columns, squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
     for k, row in enumerate(axes):
@@ -71,3 +77,23 @@ def plot_group_gallery(groups: Groups, images: ImageSet, n_columns: int = 6) -> 
             plot_image(image, ax=ax)
         row[0].set_title(f"group {k}: {len(members)} images", fontsize=9, loc="left")
     return axes
+
+
+def draw_groups(groups: Groups, images: ImageSet) -> Figure:
+    """Draw the matrix of `plot_group_matrix` above the gallery of `plot_group_gallery`, as one figure without pyplot.
+
+    Parameters
+    ----------
+    groups : Groups
+    images : ImageSet
+        The batch.
+
+    Returns
+    -------
+    matplotlib Figure
+    """
+    figure = Figure(figsize=(WIDTH, MATRIX + ROW * len(groups)), layout="constrained")
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(MATRIX, ROW * len(groups))).flat
+    plot_group_matrix(groups, above.subplots())
+    plot_group_gallery(groups, images, figure=below)
+    return figure

@@ -13,11 +13,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from musc_lite.analysis.classes import DefectClasses
+from musc_lite.analysis.groups import Groups
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.loaders import left_out
 from musc_lite.data.region import crop
 from musc_lite.results.class_plots import plot_class_gallery
 from musc_lite.results.evidence import Evidence, draw_evidence
+from musc_lite.results.group_report import group_picture, group_rows, group_sentences
 from musc_lite.results.metrics import Metrics, evaluate_scores
 from musc_lite.results.page import THUMBNAIL, data_uri, write_page
 from musc_lite.results.plots import color_range, outlined, overlay, plot_ranking
@@ -54,6 +56,8 @@ class Result:
         What is shown closely, see `find_evidence`.
     classes : DefectClasses, optional
         Kinds of defect, see `defect_classes`.
+    groups : Groups, optional
+        Kinds of image that are to be shown, such as ``detector.groups_`` or of `image_groups`; without copies.
 
     Raises
     ------
@@ -66,6 +70,7 @@ class Result:
     metrics: Metrics | None = None
     evidence: Sequence[Evidence] = ()
     classes: DefectClasses | None = None
+    groups: Groups | None = None
 
     def __post_init__(self):
         if not isinstance(self.scores, Scores):
@@ -165,6 +170,7 @@ def _section(result: Result, metric_names: Sequence[str], stages: Sequence[str],
         "seconds_row": [f"{scores.seconds[s]:.1f}" if s in scores.seconds else "–" for s in stages],
         "ranking": _ranking(scores.image_scores, scores.threshold, labels),
         "kinds": _kinds(result),
+        "groups": _groups(result.groups, scores),
         "cards": cards,
         "skipped": images.skipped,
         "parameters": parameters(scores),
@@ -216,6 +222,14 @@ def _kinds(result: Result) -> dict | None:
     figure = Figure(dpi=120, layout="constrained")
     axes = plot_class_gallery(result.classes, result.scores, figure=figure)
     return {"sentences": result.classes.in_words(), "picture": _figure_uri(figure) if len(axes) else None}
+
+
+def _groups(groups: Groups | None, scores: Scores) -> dict | None:
+    """Say and show which kinds of image there are, where that was looked for."""
+    if groups is None:
+        return None
+    picture = "data:image/jpeg;base64," + base64.b64encode(group_picture(groups, scores)).decode()
+    return {"sentences": group_sentences(groups, scores), "rows": group_rows(groups, scores), "picture": picture}
 
 
 def parameters(scores: Scores) -> dict[str, str]:

@@ -17,7 +17,9 @@ from musc_lite.data.region import WHOLE, Region
 from musc_lite.data.remarks import remarks_on_sizes
 from musc_lite.detector import Detector
 from musc_lite.musc import MuSc
+from musc_lite.normal_group import groups_to_show
 from musc_lite.results.exports import draw_region
+from musc_lite.results.group_report import group_picture, group_sentences
 from musc_lite.stages.thresholds import in_words
 from musc_lite.widgets.choices import TROUBLE, Choices, told, trouble
 from musc_lite.widgets.explorer import Explorer, row
@@ -64,6 +66,8 @@ class App(ipywidgets.VBox):
         Three photos with the region, where it is not the whole photo.
     summary : ipywidgets.HTML
         What was found.
+    groups : ipywidgets.Image
+        Which kinds of image there are, where there are several or they were asked for.
     explorers : ipywidgets.Tab
         One tab an explorer; each is made when its tab is first opened.
     detector : Detector or None
@@ -82,8 +86,9 @@ class App(ipywidgets.VBox):
         self.message, self.summary, self._bars = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.Output()
         fits = {"align_self": "flex-start", "max_width": "calc(100% - 4px)"}  # its margins are 2 pixels each
         self.picture = ipywidgets.Image(format="jpeg", layout={"display": "none", **fits})
+        self.groups = ipywidgets.Image(format="jpeg", layout={"display": "none", **fits})
         self.explorers = ipywidgets.Tab()
-        self._results = ipywidgets.VBox([self.summary, self.explorers], layout={"display": "none"})
+        self._results = ipywidgets.VBox([self.summary, self.explorers, self.groups], layout={"display": "none"})
         self.check.on_click(lambda _: self._press(self._look))
         self.run.on_click(lambda _: self._press(self._run))
         self.explorers.observe(lambda _: self._open_tab(), "selected_index")
@@ -135,13 +140,23 @@ class App(ipywidgets.VBox):
         detector, images, seen = self._look(caught, "Working. The bars show how far it is; keep this page open.")
         self.detector = fitted = detector.fit(images)
         found = in_words(fitted.image_scores_, fitted.threshold_, fitted.names_, images.labels)
-        self.summary.value = told(" ".join([*found, *seen, *_sentences(_notes(images, caught))]))
+        notes = _sentences(_notes(images, caught))
+        self.summary.value = told(" ".join([*found, *seen, *notes, *self._show_groups(fitted)]))
         self._offered = {name: each for name, each in EXPLORERS.items() if each.suits(fitted)}
         self.explorers.children = [ipywidgets.VBox() for _ in self._offered]
         self.explorers.titles, self.explorers.selected_index = list(self._offered), 0
         self._forget()
         self._results.layout.display = None
         self._open_tab()
+
+    def _show_groups(self, fitted: Detector) -> list[str]:
+        """Draw the kinds of image, where there is something to show, and say what they mean."""
+        groups = groups_to_show(fitted)
+        self.groups.layout.display = "none" if groups is None else None
+        if groups is None:
+            return []
+        self.groups.value = group_picture(groups, fitted.scores_)
+        return group_sentences(groups, fitted.scores_) if fitted.normal_ is None else []  # else it was warned of
 
     def _make_detector(self) -> MuSc:
         settings = self.choices.settings

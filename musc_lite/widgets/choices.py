@@ -22,6 +22,7 @@ SIZES |= {"as 224, in the photos' shape": "aspect", "as close as 5 minutes allow
 PARTS = {"the whole photo": "whole", "where the objects are": "auto", "a part that I draw": "drawn"}
 TILES = {"1: the whole at once": 1, "2 along the longer side": 2, "3 along the longer side": 3}
 TILES |= {"4 along the longer side": 4}
+GROUPS = {"all images": None, "the largest group": "largest"}
 TROUBLE = (MuScError, ValueError, OSError)  # what the user can mend
 
 
@@ -35,8 +36,9 @@ class Choices(ipywidgets.VBox):
 
     Attributes
     ----------
-    source, folder, part, size, tiles : ipywidgets widgets
-        A texture or a folder, its path, which part of the photos, the image size, tiles along the longer side.
+    source, folder, part, size, tiles, groups : ipywidgets widgets
+        A texture or a folder, its path, which part of the photos, the image size, tiles along the longer side, whether
+        images of several kinds are scored by all or by the largest kind.
     drawing : ipywidgets.VBox
         Holds the picker, or says why there is none.
     picker : RegionPicker or None
@@ -53,6 +55,7 @@ class Choices(ipywidgets.VBox):
         self.part = ipywidgets.Dropdown(options=PARTS.items(), description="look at", **wide)
         self.size = ipywidgets.Dropdown(options=SIZES.items(), description="image size", **wide)
         self.tiles = ipywidgets.Dropdown(options=TILES.items(), description="tiles", **wide)
+        self.groups = ipywidgets.Dropdown(options=GROUPS.items(), description="score by", **wide)
         self.drawing = ipywidgets.VBox()
         self._choose_source()
         self._list_subfolders()
@@ -61,9 +64,10 @@ class Choices(ipywidgets.VBox):
         self.folder.observe(lambda _: self._list_subfolders(), "value")
         self.part.observe(lambda _: self._choose_part(), "value")
         self.size.observe(lambda change: self.tiles.set_trait("disabled", change.new == "auto"), "value")
-        for control in (self.source, self.folder, self.part, self.size, self.tiles):
+        for control in (self.source, self.folder, self.part, self.size, self.tiles, self.groups):
             control.observe(lambda _: changed(), "value")
-        super().__init__([row(self.source, self.folder), row(self.part, self.size, self.tiles), self.drawing])
+        above, below = row(self.source, self.folder), row(self.part, self.size, self.tiles, self.groups)
+        super().__init__([above, below, self.drawing])
 
     def images(self) -> ImageSet:
         """Read the images that are chosen."""
@@ -77,7 +81,8 @@ class Choices(ipywidgets.VBox):
     def settings(self) -> dict[str, Any]:
         """The parameters of `MuSc` that are chosen."""
         tiles = None if self.tiles.disabled else self.tiles.value
-        return {"image_size": self.size.value, "region": self._region(), "tiles": tiles}
+        look = {"image_size": self.size.value, "region": self._region(), "tiles": tiles}
+        return look | {"groups": self.groups.value}
 
     def _region(self) -> Region | str | None:
         if self.part.value != "drawn":

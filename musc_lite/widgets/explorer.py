@@ -1,4 +1,4 @@
-"""What all explorers share: a fitted detector, its pictures, a menu of features."""
+"""What all explorers share: a fitted detector or scores of any method, pictures, a menu of features."""
 
 from copy import copy
 from functools import cached_property
@@ -16,6 +16,7 @@ from musc_lite.data.image_set import ImageSet
 from musc_lite.data.region import crop
 from musc_lite.detector import Detector
 from musc_lite.results.plots import COLORS, KINDS, outlined
+from musc_lite.results.scores import Scores
 from musc_lite.scorers.base import Context
 from musc_lite.stages.maps import patch_shares
 from musc_lite.support.parameters import parse_bytes
@@ -28,6 +29,7 @@ __all__ = ["Explorer", "FeatureExplorer", "row"]
 
 THUMBNAIL = 96  # pixels
 PICTURE = 240
+LONGEST_GRID = 32  # cells along the longer side of maps whose patches are not known
 LARGEST_CACHE = 1_000_000_000  # bytes of tokens and distances that an explorer keeps
 
 
@@ -36,19 +38,46 @@ class Explorer(Shown, ipywidgets.VBox):
 
     Parameters
     ----------
-    detector : Detector
-        Fitted; the explorer shows its batch, of copies the first.
+    detector : Detector or Scores
+        Fitted; the explorer shows its batch, of copies the first. Some explorers need no more than `Scores`.
 
     Attributes
     ----------
     detector : Detector
+        There only where a detector was given.
+    shown : Scores
+        Its own, or those that were given.
     images : ImageSet
         The batch, with labels and masks where they exist: they outline true defects and split histograms.
     """
 
     NEEDS: tuple[str, ...] = ()  # what the detector's scorer must have
+    OF_SCORES = False  # whether scores alone are enough
 
-    def __init__(self, detector: Detector):
+    def __init__(self, detector: Detector | Scores):
+        if isinstance(detector, Scores):
+            if not self.OF_SCORES:
+                raise ValueError(
+                    f"{type(self).__name__} shows how a detector scores, which scores alone do not hold: give a fitted "
+                    "detector"
+                )
+            super().__init__()
+            self.shown: Scores = detector
+            self.grid = _cells(detector)
+        else:
+            self._check(detector)
+            super().__init__()
+            self.detector = detector = without_copies(detector)
+            self.scorer, features = detector.parts.scorer, detector.features_
+            self.shown, self.grid = detector.scores_, features.grid
+            self.context = Context(self.grid, detector.max_memory, tiles=features.framing.tiles)
+            self.kept = Kept(LARGEST_CACHE if detector.max_memory is None else parse_bytes(detector.max_memory))
+        self.images: ImageSet = self.shown.known_images
+        self._text = ipywidgets.HTML()
+        self._pictures: dict[tuple[int, int], bytes] = {}
+
+    def _check(self, detector: Detector) -> None:
+        """Refuse a detector that this explorer cannot show."""
         check_is_fitted(detector)
         if not self.suits(detector):
             raise ValueError(
@@ -60,15 +89,6 @@ class Explorer(Shown, ipywidgets.VBox):
                 "this detector was loaded from a file, and its images were no files: set detector.images_ to an "
                 f"ImageSet of its {len(detector.names_)} images"
             )
-        super().__init__()
-        self.detector = detector = without_copies(detector)
-        self.scorer = detector.parts.scorer
-        self.context = Context(detector.features_.grid, detector.max_memory, tiles=detector.features_.framing.tiles)
-        self.kept = Kept(LARGEST_CACHE if detector.max_memory is None else parse_bytes(detector.max_memory))
-        self._text = ipywidgets.HTML()
-        self.images: ImageSet = detector.images_
-        self.grid = detector.features_.grid
-        self._pictures: dict[tuple[int, int], bytes] = {}
 
     @classmethod
     def suits(cls, detector: Detector) -> bool:
@@ -85,7 +105,7 @@ class Explorer(Shown, ipywidgets.VBox):
 
     def seen(self, i: int) -> Image.Image:
         """Give the part of image i that the backbone saw."""
-        return crop(self.images[i], self.detector.features_.framing.region)
+        return crop(self.images[i], self.shown.region)
 
     def seen_mask(self, i: int) -> np.ndarray:
         """Give the mask (H, W) of what `seen` gives, all False where there is none."""
@@ -105,7 +125,7 @@ class Explorer(Shown, ipywidgets.VBox):
 
     def image_menu(self) -> ipywidgets.Dropdown:
         """Make the menu of the batch's images."""
-        options = [(f"{i}: {name}", i) for i, name in enumerate(self.detector.names_)]
+        options = [(f"{i}: {name}", i) for i, name in enumerate(self.shown.names)]
         return ipywidgets.Dropdown(options=options, description="image", layout={"width": "280px"})
 
     def bind(self, **controls: ipywidgets.Widget) -> None:
@@ -117,7 +137,7 @@ class Explorer(Shown, ipywidgets.VBox):
     @cached_property
     def defective_patches(self) -> np.ndarray | None:
         """Which patches lie mostly on a defect, (N, M) bool; None without masks."""
-        masks = self.detector.scores_.masks()
+        masks = self.shown.masks()
         return None if masks is None else patch_shares(masks, self.grid) > 0.5
 
     def histograms(self, values: ArrayLike, defective: ArrayLike | None, bins: int | ArrayLike = 30) -> list[dict]:
@@ -133,6 +153,15 @@ class Explorer(Shown, ipywidgets.VBox):
     def show(self) -> None:
         """Send what changed to the browser."""
         raise NotImplementedError
+
+
+def _cells(scores: Scores) -> tuple[int, int]:
+    """Give the rows and columns that pictures of maps are divided into: their patches where they are known."""
+    if scores.framing is not None:
+        return scores.framing.grid
+    height, width = scores.anomaly_maps.shape[1:]
+    share = min(1.0, LONGEST_GRID / max(height, width))
+    return max(1, round(height * share)), max(1, round(width * share))
 
 
 def without_copies(detector: Detector) -> Detector:

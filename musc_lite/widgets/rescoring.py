@@ -5,10 +5,12 @@ import numpy as np
 import torch
 import traitlets
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 from sklearn.metrics import roc_auc_score
 
 from musc_lite.detector import Detector
 from musc_lite.results.plots import COLORS, KINDS, plot_image, plot_slopes
+from musc_lite.results.scores import Scores
 from musc_lite.stages.rescoring import RsCIN, image_similarity, rescore
 from musc_lite.widgets.chart import Chart, series
 from musc_lite.widgets.explorer import THUMBNAIL, Explorer, row
@@ -17,6 +19,7 @@ from musc_lite.widgets.tiles import Tiles
 __all__ = ["RescoringExplorer"]
 
 N_NEIGHBORS = 12  # shown
+WINDOWS = (1, 2, 3)  # the paper's
 SIZES = (1, 2, 3, 4, 5, 6, 8, 9, 10, 15, 20, 30)
 
 
@@ -25,8 +28,10 @@ class RescoringExplorer(Explorer):
 
     Parameters
     ----------
-    detector : Detector
-        Fitted.
+    detector : Detector or Scores
+        Fitted; or scores of any method, which must know their images.
+    class_tokens : (N, D), optional
+        One vector for each image of given scores, such as `Features.class_tokens`; a detector has its own.
 
     Attributes
     ----------
@@ -38,6 +43,7 @@ class RescoringExplorer(Explorer):
         Image scores with these windows: `rescore`.
     """
 
+    OF_SCORES = True
     windows = traitlets.Tuple()
     image = traitlets.Int()
 
@@ -46,13 +52,24 @@ class RescoringExplorer(Explorer):
         """Tell whether the detector re-scores by windows."""
         return isinstance(detector.parts.rescoring, RsCIN)
 
-    def __init__(self, detector: Detector):
+    def __init__(self, detector: Detector | Scores, class_tokens: ArrayLike | None = None):
         super().__init__(detector)
-        self._class_tokens = detector.features_.class_tokens
+        windows_at_first: tuple[int, ...] = WINDOWS
+        if isinstance(detector, Detector):
+            class_tokens, windows_at_first = (
+                self.detector.features_.class_tokens,
+                tuple(detector.parts.rescoring.windows),
+            )
+        if class_tokens is None or len(np.asarray(class_tokens)) != len(self.images):
+            raise ValueError(
+                f"scores alone do not say which images look alike: give class_tokens=, one vector for each of the "
+                f"{len(self.images)} images, such as features.class_tokens"
+            )
+        self._class_tokens = torch.as_tensor(np.asarray(class_tokens))
         self._similarity = image_similarity(self._class_tokens).numpy()
-        scores = detector.map_scores_
+        scores = self.shown.map_scores
         self._scaled = (scores - scores.min()) / max(np.ptp(scores), 1e-12)
-        images, windows_at_first = self.image_menu(), tuple(detector.parts.rescoring.windows)
+        images = self.image_menu()
         sizes = sorted({k for k in SIZES if k <= len(self.images)} | set(windows_at_first))
         windows = ipywidgets.SelectMultiple(options=sizes, rows=6, description="windows", layout={"width": "180px"})
         self._tiles = Tiles(
@@ -61,7 +78,7 @@ class RescoringExplorer(Explorer):
         self._tiles.on_pick(lambda tile, _: self.set_trait("image", self._tiles.tiles[tile]["picture"]))
         self._chart = Chart(xlabel="before (0), after (1)", ylabel="image score", height=260)
         self.children = (row(images, windows, self._chart), self._text, self._tiles)
-        self.windows, self.image = windows_at_first, int(detector.map_scores_.argmax())
+        self.windows, self.image = windows_at_first, int(scores.argmax())
         self.bind(windows=windows, image=images)
         self.show()
 

@@ -5,19 +5,25 @@ import math
 
 import ipywidgets
 import numpy as np
+import torch
 import traitlets
 from matplotlib.figure import Figure
+from PIL import Image
 from sklearn.metrics import confusion_matrix
+from torch.nn.functional import adaptive_max_pool2d
 
 from musc_lite.detector import Detector
 from musc_lite.evidence import find_evidence
 from musc_lite.results.evidence import draw_evidence
-from musc_lite.results.plots import COLORS, KINDS, LINE_COLORS, plot_image, plot_ranking
+from musc_lite.results.plots import COLORS, KINDS, LINE_COLORS, color_range, overlay, plot_image, plot_ranking
+from musc_lite.results.scores import Scores
 from musc_lite.widgets.chart import Chart, series
 from musc_lite.widgets.explorer import THUMBNAIL, Explorer, row
 from musc_lite.widgets.tiles import Tiles, jpeg
 
 __all__ = ["ThresholdExplorer"]
+
+CLOSE = 448  # pixels
 
 
 class ThresholdExplorer(Explorer):
@@ -25,8 +31,9 @@ class ThresholdExplorer(Explorer):
 
     Parameters
     ----------
-    detector : Detector
-        Fitted.
+    detector : Detector or Scores
+        Fitted; or scores of any method, such as `Scores.from_maps` or `score_images` gives, which must know their
+        images.
 
     Attributes
     ----------
@@ -35,21 +42,24 @@ class ThresholdExplorer(Explorer):
     pixel_threshold : float
         Pixels above it are called defective; at first the 99th percentile of the maps.
     image : int or None
-        The image that is shown closely, around its strangest patch: a click in the gallery chooses it.
+        The image that is shown closely: a click in the gallery chooses it. Of a detector around its strangest patch, of
+        scores alone with its map.
     """
+
+    OF_SCORES = True
 
     threshold = traitlets.Float()
     pixel_threshold = traitlets.Float()
     image = traitlets.Int(None, allow_none=True)
 
-    def __init__(self, detector: Detector):
+    def __init__(self, detector: Detector | Scores):
         super().__init__(detector)
-        scores, maps, labels = detector.image_scores_, detector.anomaly_maps_, self.images.labels
-        self._patch_scores = detector.patch_scores_.mean(axis=(0, 1))  # (N, M)
-        masks = self.detector.scores_.masks()
+        scores, maps, labels = self.shown.image_scores, self.shown.anomaly_maps, self.images.labels
+        self._patch_scores = _of_patches(self.shown, self.grid)
+        masks = self.shown.masks()
         self._sorted_pixels = None if masks is None else _by_kind(maps, masks)
         sliders = []
-        begin = {"image": float(detector.threshold_), "pixel": float(np.quantile(maps, 0.99))}
+        begin = {"image": _within_reach(self.shown), "pixel": float(np.quantile(maps, 0.99))}
         for name, values in (("image", scores), ("pixel", maps)):
             low, high = min(float(values.min()), begin[name]), max(float(values.max()), begin[name])
             step = (high - low) / 200 or 0.01  # counted from where it begins, which a browser would round to a step
@@ -67,7 +77,7 @@ class ThresholdExplorer(Explorer):
         if masks is not None and self._sorted_pixels is not None and masks.any():
             self._curves.append(_curve("pixels", self._sorted_pixels, LINE_COLORS[3]))
         beside = [self._tables, self._chart] if self._curves else [self._tables]
-        self._tiles.on_pick(lambda tile, _: self.set_trait("image", int(self.detector.scores_.ranking[tile])))
+        self._tiles.on_pick(lambda tile, _: self.set_trait("image", int(self.shown.ranking[tile])))
         self._closely = ipywidgets.VBox(layout={"display": "none"})
         gallery = ipywidgets.Box([self._tiles], layout={"max_height": "420px", "overflow": "auto"})
         self.children = (row(*sliders), self._text, row(*beside), gallery, self._closely)
@@ -81,22 +91,34 @@ class ThresholdExplorer(Explorer):
         if self.image is None:
             self._closely.layout.display = "none"
             return
-        (evidence,) = find_evidence(self.detector, [self.image], self.tokens)
-        pictures = draw_evidence(evidence, self.images, self.detector.features_.framing)
+        text, pictures = self._evidence(self.image) if hasattr(self, "detector") else self._map_of(self.image)
         shown = [ipywidgets.Image(value=jpeg(p, p.size, quality=85), format="jpeg") for p in pictures]
-        text = f"{self.detector.names_[self.image]}: the patch that is least like the other images"
+        self._closely.children = (ipywidgets.HTML(f'<span role="status">{html.escape(text)}</span>'), row(*shown))
+        self._closely.layout.display = None
+
+    def _evidence(self, i: int) -> tuple[str, list[Image.Image]]:
+        """Say and show what makes an image stand out."""
+        (evidence,) = find_evidence(self.detector, [i], self.tokens)
+        text = f"{self.shown.names[i]}: the patch that is least like the other images"
         if evidence.compared is not None:
-            near = self.detector.names_[evidence.compared]
+            near = self.shown.names[evidence.compared]
             text += (
                 f", and its closest likeness in an image that does not stand out: {near}, {evidence.distance:.2f} away"
             )
-        self._closely.children = (ipywidgets.HTML(f'<span role="status">{html.escape(text)}</span>'), row(*shown))
-        self._closely.layout.display = None
+        return text, draw_evidence(evidence, self.images, self.detector.features_.framing)
+
+    def _map_of(self, i: int) -> tuple[str, list[Image.Image]]:
+        """Name an image, and show it beside its map."""
+        image = self.seen(i)
+        image.thumbnail((CLOSE, CLOSE))
+        low, high = color_range((self.shown.batch or self.shown).anomaly_maps)
+        over = Image.fromarray(overlay(image, self.shown.anomaly_maps[i], low, high))
+        return f"{self.shown.names[i]}: the image, and its anomaly map over it", [image, over]
 
     @property
     def called(self) -> np.ndarray:
         """Which images are called defective, (N,) bool."""
-        return self.detector.image_scores_ > self.threshold
+        return self.shown.image_scores > self.threshold
 
     @property
     def confusion(self) -> dict[str, np.ndarray]:
@@ -111,14 +133,14 @@ class ThresholdExplorer(Explorer):
 
     def show(self) -> None:
         """Send the gallery, the tables and the points on the curves."""
-        scores, orange = self.detector.image_scores_, [0xD5, 0x5E, 0x00, 0xB0]
+        scores, orange = self.shown.image_scores, [0xD5, 0x5E, 0x00, 0xB0]
         layers = (self._patch_scores > self.pixel_threshold)[..., None] * np.array(orange, dtype=np.uint8)
         called, tables = self.called, self.confusion
         self._tiles.tiles = [
             {
                 "picture": i,
                 "title": f"{scores[i]:.2f}",
-                "name": self.detector.names_[i],
+                "name": self.shown.names[i],
                 "layer": layers[i].tobytes() if layers[i].any() else b"",
                 "frame": COLORS["defective"] if called[i] else "",
             }
@@ -138,17 +160,29 @@ class ThresholdExplorer(Explorer):
         """Draw the ranking with its threshold, and the most anomalous images with the pixels called defective."""
         figure = Figure(figsize=(8, 4.2), layout="constrained")
         above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.2, 1)).flat
-        plot_ranking(self.detector.image_scores_, self.threshold, self.images.labels, ax=above.subplots())
-        ranking = np.argsort(-self.detector.image_scores_, kind="stable")[:6].tolist()
-        height, width = self.detector.anomaly_maps_.shape[1:]
+        plot_ranking(self.shown.image_scores, self.threshold, self.images.labels, ax=above.subplots())
+        ranking = np.argsort(-self.shown.image_scores, kind="stable")[:6].tolist()
+        height, width = self.shown.anomaly_maps.shape[1:]
         for ax, i in zip(below.subplots(1, 6), ranking, strict=False):
             pixels = np.asarray(self.seen(i).resize((width, height)))
-            over = (self.detector.anomaly_maps_[i] > self.pixel_threshold)[..., None]
+            over = (self.shown.anomaly_maps[i] > self.pixel_threshold)[..., None]
             plot_image(np.where(over, (0xD5, 0x5E, 0x00), pixels), mask=self.seen_mask(i), ax=ax)
-            ax.set_title(f"{self.detector.image_scores_[i]:.2f}")
+            ax.set_title(f"{self.shown.image_scores[i]:.2f}")
         for ax in below.axes:
             ax.set_axis_off()
         return figure
+
+
+def _of_patches(scores: Scores, grid: tuple[int, int]) -> np.ndarray:
+    """Give the scores of the patches (N, M); of maps alone the largest value in each cell of the grid."""
+    if scores.patch_scores is not None:
+        return scores.patch_scores.mean(axis=(0, 1))
+    return adaptive_max_pool2d(torch.from_numpy(scores.anomaly_maps)[:, None], grid).flatten(1).numpy()
+
+
+def _within_reach(scores: Scores) -> float:
+    """Give the threshold; just above all scores where there is none."""
+    return float(scores.threshold if np.isfinite(scores.threshold) else scores.image_scores.max())
 
 
 def _steps(length: float, step: float) -> float:
