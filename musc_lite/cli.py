@@ -154,7 +154,7 @@ def score(
 ) -> None:
     """Score the images of a folder by each other.
 
-    Writes scores.csv, report.html, maps/ (each image with its anomaly map) and maps.npz to the output folder; groups.jpg
+    Writes scores.csv, report.html, maps/ (each image with its map) and maps.npz to the output folder; groups.jpg
     where the images are of several kinds, kinds.csv with --classes. Several folders and files are one batch.
     Features are kept in OUTPUT/features: interrupted and started again, it goes on where it was.
     """
