@@ -47,6 +47,7 @@ from .scorers.memory_bank import MemoryBankScorer as MemoryBankScorer
 from .scorers.mutual import MutualScorer as MutualScorer
 from .scorers.mutual import mutual_scores as mutual_scores
 from .scorers.nearest import NearestScorer as NearestScorer
+from .scorers.recurring import RecurringScorer as RecurringScorer
 from .scorers.subspace import SubspaceScorer as SubspaceScorer
 from .stages.aggregation import LNAMD as LNAMD
 from .stages.aggregation import aggregate as aggregate

@@ -32,6 +32,7 @@ PARTS: "dict[str, dict[str, str | type[Part]]]" = {
         "memory": "musc_lite.scorers.memory_bank:MemoryBankScorer",
         "subspace": "musc_lite.scorers.subspace:SubspaceScorer",
         "gaussian": "musc_lite.scorers.gaussian:GaussianScorer",
+        "recurring": "musc_lite.scorers.recurring:RecurringScorer",
         "fusion": "musc_lite.scorers.fusion:Fusion",
     },
     "pooling": {"map": "musc_lite.stages.maps:Pooling"},
