@@ -525,7 +525,7 @@ def test_app_scores_a_folder_without_code(app, page, tmp_path):
     lines = said.inner_text().split("\n")
     assert lines[0] == "8 images."
     assert any(line.startswith("  tiles 3: ") for line in lines), lines
-    picture = page.locator(".jupyter-widgets.widget-image")
+    picture = page.locator(".jupyter-widgets.widget-image").filter(visible=True).first
     assert picture.evaluate("node => node.naturalWidth / node.naturalHeight") == pytest.approx(4 + 24 / 320, abs=0.01)
     picture_box, page_box = picture.bounding_box(), said.bounding_box()
     assert picture_box["width"] / picture_box["height"] == pytest.approx(4, abs=0.1)
