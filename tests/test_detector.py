@@ -74,6 +74,12 @@ def test_published_settings():
     assert MuSc.published("dinov2_vits14", windows=(1, 8, 9)).windows == (1, 8, 9)
 
 
+def test_recommended_settings_look_more_closely():
+    recommended = MuSc.recommended(windows=())
+    assert (recommended.image_size, recommended.layers, recommended.r) == (448, (4, 6, 8), (1, 3))
+    assert (recommended.interval, recommended.windows) == ((0.0, 0.3), ())
+
+
 def test_fit_predict_answers_from_the_fit(backbone, images, detector):
     predicted = MuSc(backbone, image_size=112, contamination=0.25).fit_predict(images)
     highest = np.argsort(detector.image_scores_)[-2:]
