@@ -172,8 +172,8 @@ class MuSc(Detector):
         """Give what does best with the embedded backbone where there is time: 448 pixels, the blocks 4, 6 and 8.
 
         Chosen by the mean over textures, boards, toys, magnetic tiles and textiles; gravel, held out, agrees
-        (`benchmarks/shelf.py`, table in CHANGELOG). An image has four times the patches: scoring takes about eight times
-        as long as by default, extraction four times.
+        (`benchmarks/shelf.py`, table in CHANGELOG). An image has four times the patches: scoring takes about eight
+        times as long as by default, extraction four times.
 
         Parameters
         ----------
