@@ -148,15 +148,15 @@ def part_from_json(kind: str, about: Mapping | None) -> "Part | None":
 
 
 def _as_json(value: Any) -> Any:
-    """Write down a list of scorers, such as a fusion has; other values stay as they are."""
+    """Write down a list of scorers, such as a fusion has, and tuples, which JSON lacks; other values stay as they are."""
     from musc_lite.scorers.base import PatchScorer
 
     if isinstance(value, list | tuple) and value and all(isinstance(each, PatchScorer) for each in value):
         return {"scorers": [part_as_json("scorer", each) for each in value]}
-    return value
+    return {"tuple": [*value]} if isinstance(value, tuple) else value
 
 
 def _from_json(value: Any) -> Any:
     if isinstance(value, dict) and "scorers" in value:
         return [part_from_json("scorer", each) for each in value["scorers"]]
-    return value
+    return tuple(value["tuple"]) if isinstance(value, dict) and "tuple" in value else value

@@ -13,6 +13,7 @@ from musc_lite import (
     MemoryBankScorer,
     MutualScorer,
     NearestScorer,
+    RecurringScorer,
     RsCon,
     SubspaceScorer,
     View,
@@ -28,6 +29,8 @@ SHELF = [
     SubspaceScorer(n_components=5, references=4),
     GaussianScorer(),
     GaussianScorer(each_place=True, references=[0, 1, 2, 3, 4, 5]),
+    RecurringScorer(),
+    RecurringScorer((0.1, 0.5), jump=1.5),
     Fusion(),
     Fusion([NearestScorer(), GaussianScorer()]),
 ]
