@@ -8,6 +8,8 @@ from .analysis.classes import defect_classes as defect_classes
 from .analysis.groups import Groups as Groups
 from .analysis.groups import group_images as group_images
 from .analysis.groups import image_groups as image_groups
+from .analysis.recurring import Recurring as Recurring
+from .analysis.recurring import recurring_patches as recurring_patches
 from .analysis.regions import Regions as Regions
 from .analysis.regions import find_regions as find_regions
 from .analysis.regions import region_vectors as region_vectors

@@ -148,7 +148,7 @@ def part_from_json(kind: str, about: Mapping | None) -> "Part | None":
 
 
 def _as_json(value: Any) -> Any:
-    """Write down a list of scorers, such as a fusion has, and tuples, which JSON lacks; other values stay as they are."""
+    """Write down a list of scorers, such as a fusion has, and tuples, which JSON lacks; other values stay."""
     from musc_lite.scorers.base import PatchScorer
 
     if isinstance(value, list | tuple) and value and all(isinstance(each, PatchScorer) for each in value):

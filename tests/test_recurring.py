@@ -1,5 +1,6 @@
 """Recurring defects: found by the jump of their distances, and scored without the images that share them."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -7,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from musc_lite import MutualScorer, RecurringScorer
+from musc_lite import MutualScorer, RecurringScorer, recurring_patches
+from musc_lite.results.recurring_plots import plot_recurring
 from musc_lite.stages.mutual_scoring import interval_average
 from musc_lite.stages.recurring import average_of_the_rest, find_recurring, jumps
 
@@ -111,3 +113,33 @@ def test_bad_settings_are_refused():
         RecurringScorer(jump=0).check()
     with pytest.raises(ValueError, match="takes at least"):
         RecurringScorer().work((100, 256, 384), "1MB")
+
+
+def test_two_things_that_recur_are_told_apart():
+    batch = batch_with(4)
+    batch[4:9, 5] = batch[4:9, 5] * 0.02 - 9  # and something else in five others
+    more, fewer = recurring_patches(batch)
+    assert more.images.tolist() == [4, 5, 6, 7, 8]
+    assert set(more.patches) == {5}
+    assert fewer.images.tolist() == [0, 1, 2, 3]
+    assert set(fewer.patches) == {2}
+    assert min(more.jumps.min(), fewer.jumps.min()) >= 2
+    names = [f"{i}.png" for i in range(24)]
+    assert more.in_words(names) == "5 images share a rare patch: 4.png, 5.png, 6.png, 7.png, 8.png"
+
+
+def test_where_nothing_recurs_nothing_is_found():
+    assert recurring_patches(batch_with(0)) == []
+    assert recurring_patches(batch_with(2, 4)) == []  # too few images to tell
+    with pytest.raises(ValueError, match="jump must be above 0"):
+        recurring_patches(batch_with(0), jump=-1)
+
+
+def test_what_recurs_is_drawn_a_row_a_thing():
+    found = recurring_patches(batch_with(4))
+    images = [np.zeros((20, 30, 3), dtype=np.uint8)] * 24
+    axes = plot_recurring(found, images, (2, 3), n_columns=3)
+    assert axes.shape == (1, 3)
+    assert axes[0, 0].get_title(loc="left") == "shared by 4 images"
+    assert {patch.get_xy() for patch in axes[0, 0].patches} == {(19.5, -0.5)}  # patch 2 of 2 x 3
+    plt.close(axes[0, 0].figure)
