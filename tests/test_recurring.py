@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from musc_lite import MutualScorer, RecurringScorer, recurring_patches
+from musc_lite.analysis.recurring import things_shared
 from musc_lite.results.recurring_plots import plot_recurring
 from musc_lite.stages.mutual_scoring import interval_average
 from musc_lite.stages.recurring import average_of_the_rest, find_recurring, jumps
@@ -59,12 +60,36 @@ def test_links_that_are_not_returned_do_not_count():
     distances[range(8), 0, range(8)] = torch.inf
     assert not find_recurring(distances).any()
     distances[1, 0, [0, 2]] = 0.1
-    assert find_recurring(distances)[:2, 0, :3].sum(dim=1).tolist() == [2, 2]  # half of the links are returned
+    assert find_recurring(distances)[:2, 0].sum(dim=1).tolist() == [2, 2]  # half of the links are returned
+    (thing,) = things_shared(distances, 2.0)
+    assert thing.images.tolist() == [0, 1]  # image 2 links to nobody
+
+
+def test_the_patch_that_is_shared_speaks_for_its_image():
+    distances = torch.full((8, 2, 8), 1.0)
+    distances[:3, 1, :3] = 0.1
+    distances[0, 0, 5:7] = 0.01  # jumps further, but nobody returns it
+    distances[range(8), :, range(8)] = torch.inf
+    (thing,) = things_shared(distances, 2.0)
+    assert thing.images.tolist() == [0, 1, 2]
+    assert thing.patches.tolist() == [1, 1, 1]
+
+
+def test_rounding_makes_no_jump():
+    distances = torch.tensor([1e-9, 1e-9, 1e-6, 1e-6] + [1.0] * 8)  # four times the same patch, but for rounding
+    size, k = jumps(distances)
+    assert int(k) == 4
+    assert float(size) == pytest.approx(4 * np.log(100))  # a hundredth of the median is the least
 
 
 @given(st.integers(0, 3), st.integers(0, 100))
 def test_clean_batches_are_scored_as_ever(n_channels, seed):
     batch = torch.from_numpy(np.random.default_rng(seed).normal(size=(12, 5, 4 + n_channels)))
+    assert_close(RecurringScorer(jump=np.inf).fit_score(batch), MutualScorer().fit_score(batch))
+
+
+def test_with_an_infinite_jump_it_is_mutual_scoring():
+    batch = batch_with(8)
     assert_close(RecurringScorer(jump=np.inf).fit_score(batch), MutualScorer().fit_score(batch))
 
 

@@ -87,7 +87,11 @@ def recurring_patches(tokens: Tensor | np.ndarray, jump: float = 2.0) -> list[Re
     """
     if not jump > 0:
         raise ValueError(f"jump must be above 0, of normal patches it is below 2; got {jump!r}")
-    distances = nearest_of_pairs(at_least_two_images(as_tokens(tokens))).transpose(1, 2)  # (N, M, N)
+    return things_shared(nearest_of_pairs(at_least_two_images(as_tokens(tokens))).transpose(1, 2), jump)
+
+
+def things_shared(distances: Tensor, jump: float) -> list[Recurring]:
+    """Find the same from the distances (N, M, N) of each patch to the nearest patch of each image."""
     shared = find_recurring(distances, jump)
     size = jumps(distances)[0].masked_fill(~shared.any(dim=-1), -torch.inf)  # (N, M)
     linked = shared.any(dim=1)
