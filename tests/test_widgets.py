@@ -627,21 +627,6 @@ class TestApp:
         app.run.click()
         assert "1 images are copies of others, byte for byte: again.png (of 0.png)" in app.summary.value
 
-    def test_shows_kinds_of_defect_where_that_was_asked_for(self, app, tmp_path):
-        for i, image in enumerate(musc_lite.planted_textures("brick", 14, n_defective=6, image_size=112)):
-            image.save(tmp_path / f"{i}.png")
-        self.choose(app, tmp_path)
-        app.run.click()
-        assert not self.is_shown(app.kinds)
-        assert "of defect" not in app.summary.value
-        self.choose(app, tmp_path, kinds=2)
-        assert self.is_shown(app._results)  # results stay until the next run
-        app.run.click()
-        called = int(app.detector.scores_.is_outlier.sum())
-        assert f"2 kinds of defect in the {called} images that stand out" in app.summary.value
-        assert self.is_shown(app.kinds)
-        assert Image.open(io.BytesIO(app.kinds.value)).format == "JPEG"
-
     def test_shows_kinds_of_image_and_scores_by_the_largest(self, app, tmp_path, monkeypatch):
         monkeypatch.setattr("musc_lite.normal_group.ENOUGH", 14)
         for name, n_images in (("brick", 9), ("gravel", 5)):

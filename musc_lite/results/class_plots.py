@@ -1,7 +1,5 @@
 """Pictures of kinds of defect."""
 
-import io
-
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,7 +12,7 @@ from musc_lite.data.region import crop
 from musc_lite.results.plots import LINE_COLORS, plot_image
 from musc_lite.results.scores import Scores
 
-__all__ = ["class_picture", "plot_class_gallery", "plot_region"]
+__all__ = ["plot_class_gallery", "plot_region"]
 
 SIDE = 224  # pixels of a picture, at most
 
@@ -91,12 +89,3 @@ def plot_class_gallery(
         n_images = f"{len(members)} image{'s' * (len(members) > 1)}"
         row[0].set_title(f"kind {kind}: {n_images}", fontsize=9, loc="left", color=LINE_COLORS[kind % len(LINE_COLORS)])
     return axes
-
-
-def class_picture(classes: DefectClasses, scores: Scores) -> bytes:
-    """Draw `plot_class_gallery` as a JPEG; empty where no image stands out."""
-    figure, buffer = Figure(layout="constrained"), io.BytesIO()
-    if not len(plot_class_gallery(classes, scores, figure=figure)):
-        return b""
-    figure.savefig(buffer, format="jpg", dpi=110, pil_kwargs={"quality": 85})
-    return buffer.getvalue()

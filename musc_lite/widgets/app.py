@@ -8,7 +8,6 @@ from typing import TypeAlias
 import ipywidgets
 import numpy as np
 
-from musc_lite.analysis.classes import defect_classes
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.backbones.load import EMBEDDED, load_backbone
 from musc_lite.closeness import how_closely, settle_view
@@ -19,7 +18,6 @@ from musc_lite.data.remarks import remarks_on_sizes
 from musc_lite.detector import Detector
 from musc_lite.musc import MuSc
 from musc_lite.normal_group import groups_to_show
-from musc_lite.results.class_plots import class_picture
 from musc_lite.results.exports import draw_region
 from musc_lite.results.group_report import group_picture, group_sentences
 from musc_lite.stages.thresholds import in_words
@@ -68,9 +66,8 @@ class App(ipywidgets.VBox):
         Three photos with the region, where it is not the whole photo.
     summary : ipywidgets.HTML
         What was found.
-    groups, kinds : ipywidgets.Image
-        Which kinds of image there are, where there are several or they were asked for; and which kinds of defect,
-        where that was asked for.
+    groups : ipywidgets.Image
+        Which kinds of image there are, where there are several or they were asked for.
     explorers : ipywidgets.Tab
         One tab an explorer; each is made when its tab is first opened.
     detector : Detector or None
@@ -90,10 +87,8 @@ class App(ipywidgets.VBox):
         fits = {"align_self": "flex-start", "max_width": "calc(100% - 4px)"}  # its margins are 2 pixels each
         self.picture = ipywidgets.Image(format="jpeg", layout={"display": "none", **fits})
         self.groups = ipywidgets.Image(format="jpeg", layout={"display": "none", **fits})
-        self.kinds = ipywidgets.Image(format="jpeg", layout={"display": "none", **fits})
         self.explorers = ipywidgets.Tab()
-        results = [self.summary, self.explorers, self.groups, self.kinds]
-        self._results = ipywidgets.VBox(results, layout={"display": "none"})
+        self._results = ipywidgets.VBox([self.summary, self.explorers, self.groups], layout={"display": "none"})
         self.check.on_click(lambda _: self._press(self._look))
         self.run.on_click(lambda _: self._press(self._run))
         self.explorers.observe(lambda _: self._open_tab(), "selected_index")
@@ -146,8 +141,7 @@ class App(ipywidgets.VBox):
         self.detector = fitted = detector.fit(images)
         found = in_words(fitted.image_scores_, fitted.threshold_, fitted.names_, images.labels)
         notes = _sentences(_notes(images, caught))
-        shown = [*self._show_groups(fitted), *self._show_kinds(fitted)]
-        self.summary.value = told(" ".join([*found, *seen, *notes, *shown]))
+        self.summary.value = told(" ".join([*found, *seen, *notes, *self._show_groups(fitted)]))
         self._offered = {name: each for name, each in EXPLORERS.items() if each.suits(fitted)}
         self.explorers.children = [ipywidgets.VBox() for _ in self._offered]
         self.explorers.titles, self.explorers.selected_index = list(self._offered), 0
@@ -163,17 +157,6 @@ class App(ipywidgets.VBox):
             return []
         self.groups.value = group_picture(groups, fitted.scores_)
         return group_sentences(groups, fitted.scores_) if fitted.normal_ is None else []  # else it was warned of
-
-    def _show_kinds(self, fitted: Detector) -> list[str]:
-        """Draw the kinds of defect, where that was asked for, and say how many there are."""
-        asked, self.kinds.layout.display = self.choices.kinds.value, "none"
-        if asked is None:
-            return []
-        scores, number = fitted.scores_, None if asked == "auto" else asked
-        kinds = defect_classes(fitted.features_, fitted.patch_scores_, scores.is_outlier, number)
-        if picture := class_picture(kinds, scores):
-            self.kinds.value, self.kinds.layout.display = picture, None
-        return kinds.in_words()
 
     def _make_detector(self) -> MuSc:
         settings = self.choices.settings

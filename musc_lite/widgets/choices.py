@@ -23,8 +23,6 @@ PARTS = {"the whole photo": "whole", "where the objects are": "auto", "a part th
 TILES = {"1: the whole at once": 1, "2 along the longer side": 2, "3 along the longer side": 3}
 TILES |= {"4 along the longer side": 4}
 GROUPS = {"all images": None, "the largest group": "largest"}
-KINDS: dict[str, int | str | None] = {"do not look": None, "as many as are found": "auto"}
-KINDS |= {str(k): k for k in range(2, 9)}
 TROUBLE = (MuScError, ValueError, OSError)  # what the user can mend
 
 
@@ -38,9 +36,9 @@ class Choices(ipywidgets.VBox):
 
     Attributes
     ----------
-    source, folder, part, size, tiles, groups, kinds : ipywidgets widgets
+    source, folder, part, size, tiles, groups : ipywidgets widgets
         A texture or a folder, its path, which part of the photos, the image size, tiles along the longer side, whether
-        images of several kinds are scored by all or by the largest kind, whether to sort defects by kind.
+        images of several kinds are scored by all or by the largest kind.
     drawing : ipywidgets.VBox
         Holds the picker, or says why there is none.
     picker : RegionPicker or None
@@ -58,7 +56,6 @@ class Choices(ipywidgets.VBox):
         self.size = ipywidgets.Dropdown(options=SIZES.items(), description="image size", **wide)
         self.tiles = ipywidgets.Dropdown(options=TILES.items(), description="tiles", **wide)
         self.groups = ipywidgets.Dropdown(options=GROUPS.items(), description="score by", **wide)
-        self.kinds = ipywidgets.Dropdown(options=KINDS.items(), description="defect kinds", **wide)
         self.drawing = ipywidgets.VBox()
         self._choose_source()
         self._list_subfolders()
@@ -67,10 +64,10 @@ class Choices(ipywidgets.VBox):
         self.folder.observe(lambda _: self._list_subfolders(), "value")
         self.part.observe(lambda _: self._choose_part(), "value")
         self.size.observe(lambda change: self.tiles.set_trait("disabled", change.new == "auto"), "value")
-        for control in (self.source, self.folder, self.part, self.size, self.tiles, self.groups, self.kinds):
+        for control in (self.source, self.folder, self.part, self.size, self.tiles, self.groups):
             control.observe(lambda _: changed(), "value")
-        above, below = row(self.source, self.folder), row(self.part, self.size, self.tiles)
-        super().__init__([above, below, row(self.groups, self.kinds), self.drawing])
+        above, below = row(self.source, self.folder), row(self.part, self.size, self.tiles, self.groups)
+        super().__init__([above, below, self.drawing])
 
     def images(self) -> ImageSet:
         """Read the images that are chosen."""
