@@ -117,7 +117,7 @@ class TestAScorerOfTenLines:
 
     def test_is_shown_by_every_explorer_that_suits_it(self, far):
         shown = {name for name, explorer in EXPLORERS.items() if explorer.suits(far)}
-        assert shown == {"Decisions", "Neighborhoods", "Re-scoring"}
+        assert shown == {"Decisions", "Kinds of defect", "Neighborhoods", "Re-scoring"}
         for name, explorer in EXPLORERS.items():
             if name in shown:
                 assert explorer(far).static_png()

@@ -28,6 +28,7 @@ from musc_lite.budget import Cost
 from musc_lite.views import Framing
 from musc_lite.widgets import (
     App,
+    DefectKinds,
     IntervalExplorer,
     NeighborhoodExplorer,
     PatchExplorer,
@@ -48,6 +49,7 @@ EXPLORERS = [
     IntervalExplorer,
     RescoringExplorer,
     ThresholdExplorer,
+    DefectKinds,
 ]
 each_explorer = pytest.mark.parametrize("kind", EXPLORERS, ids=lambda kind: kind.__name__)
 
@@ -605,9 +607,9 @@ class TestApp:
         assert "A patch covers 14 x 14 pixels of your photos (224 x 224)" in app.summary.value
         assert app.detector.names_ == [f"{i}.png" for i in range(4)]
         made = [tab.children for tab in app.explorers.children]
-        assert [len(children) for children in made] == [1, 0, 0, 0, 0, 0]
-        app.explorers.selected_index = 1
-        assert isinstance(app.explorers.children[1].children[0], PatchExplorer)
+        assert [len(children) for children in made] == [1, 0, 0, 0, 0, 0, 0]
+        app.explorers.selected_index = app.explorers.titles.index("Patches")
+        assert isinstance(app.explorers.children[app.explorers.selected_index].children[0], PatchExplorer)
         assert not app.run.disabled
 
     def test_looks_as_closely_as_a_time_allows(self, app, objects, monkeypatch):
@@ -638,7 +640,7 @@ class TestApp:
         assert "All images were scored by all of them" in app.summary.value
         assert self.is_shown(app.groups)
         assert Image.open(io.BytesIO(app.groups.value)).format == "JPEG"
-        self.choose(app, tmp_path, groups="largest")
+        self.choose(app, tmp_path, score_by="largest")
         app.run.click()
         assert "scored by the 9 of group 0 alone" in app.summary.value
         assert app.summary.value.count("2 kinds of image") == 1

@@ -81,6 +81,8 @@ class DefectClasses:
         n_images = int(self.sizes.sum())
         if not n_images:
             return ["No image stands out, so there are no defects to sort."]
+        if n_images == 1:
+            return ["One image stands out, so there is nothing to divide into kinds of defect."]
         sizes = _listed(self.sizes.tolist())
         kinds = "One kind" if len(self) == 1 else f"{len(self)} kinds"
         sentences = [f"{kinds} of defect in the {n_images} images that stand out: {sizes} images."]

@@ -13,6 +13,7 @@ except ImportError as error:
     ) from error
 
 from musc_lite.widgets.app import App
+from musc_lite.widgets.defect_kinds import DefectKinds
 from musc_lite.widgets.interval import IntervalExplorer
 from musc_lite.widgets.neighborhood import NeighborhoodExplorer
 from musc_lite.widgets.patch_explorer import PatchExplorer
@@ -23,6 +24,7 @@ from musc_lite.widgets.threshold import ThresholdExplorer
 
 __all__ = [
     "App",
+    "DefectKinds",
     "IntervalExplorer",
     "NeighborhoodExplorer",
     "PatchExplorer",

@@ -22,6 +22,7 @@ from musc_lite.results.exports import draw_region
 from musc_lite.results.group_report import group_picture, group_sentences
 from musc_lite.stages.thresholds import in_words
 from musc_lite.widgets.choices import TROUBLE, Choices, told, trouble
+from musc_lite.widgets.defect_kinds import DefectKinds
 from musc_lite.widgets.explorer import Explorer, row
 from musc_lite.widgets.interval import IntervalExplorer
 from musc_lite.widgets.neighborhood import NeighborhoodExplorer
@@ -36,6 +37,7 @@ __all__ = ["App"]
 
 EXPLORERS: dict[str, type[Explorer]] = {
     "Decisions": ThresholdExplorer,
+    "Kinds of defect": DefectKinds,
     "Patches": PatchExplorer,
     "Similar patches": SimilarityCounts,
     "Neighborhoods": NeighborhoodExplorer,
@@ -118,8 +120,9 @@ class App(ipywidgets.VBox):
     def _look(self, caught: Warned, doing: str = "") -> tuple[Detector, ImageSet, list[str]]:
         """Say and show what would be looked at; give the detector, the images, and sentences on what is seen."""
         self.message.value = told("Looking at the photos.")
-        images, detector = self.choices.images(), self._make_detector()
-        region = self._settle_region(detector, images)
+        images, musc, scorer = self.choices.images(), self._make_detector(), self.choices.scorer
+        region = self._settle_region(musc, images)
+        detector: Detector = musc if scorer is None else musc.with_scorer(scorer)
         cost = detector.cost(len(images), images)
         covers, *closer = how_closely(detector, images, cost, option="tiles").split("\n")
         sizes = [images.size(i) for i in range(len(images))]

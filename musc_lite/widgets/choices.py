@@ -11,6 +11,8 @@ from musc_lite.data.image_set import ImageSet
 from musc_lite.data.loaders import load_folder
 from musc_lite.data.region import WHOLE, Region
 from musc_lite.data.textures import PHOTOS, planted_textures
+from musc_lite.scorers.base import PatchScorer
+from musc_lite.scorers.recurring import RecurringScorer
 from musc_lite.support.errors import MuScError
 from musc_lite.widgets.explorer import row
 from musc_lite.widgets.region import RegionPicker
@@ -22,7 +24,12 @@ SIZES |= {"as 224, in the photos' shape": "aspect", "as close as 5 minutes allow
 PARTS = {"the whole photo": "whole", "where the objects are": "auto", "a part that I draw": "drawn"}
 TILES = {"1: the whole at once": 1, "2 along the longer side": 2, "3 along the longer side": 3}
 TILES |= {"4 along the longer side": 4}
-GROUPS = {"all images": None, "the largest group": "largest"}
+SCORE_BY = {"all images": "all", "the largest group": "largest", "all, recurring defects apart": "recurring"}
+HINTS = {
+    "all": "",
+    "largest": "Where there are several kinds of image, all are scored by the images of the most frequent kind alone.",
+    "recurring": RecurringScorer.idea,
+}
 TROUBLE = (MuScError, ValueError, OSError)  # what the user can mend
 
 
@@ -36,9 +43,11 @@ class Choices(ipywidgets.VBox):
 
     Attributes
     ----------
-    source, folder, part, size, tiles, groups : ipywidgets widgets
-        A texture or a folder, its path, which part of the photos, the image size, tiles along the longer side, whether
-        images of several kinds are scored by all or by the largest kind.
+    source, folder, part, size, tiles, score_by : ipywidgets widgets
+        A texture or a folder, its path, which part of the photos, the image size, tiles along the longer side, which
+        images an image is scored by: all, the largest of several kinds, those that share no rare patch with it.
+    hint : ipywidgets.HTML
+        What the choice of `score_by` means, where it is not the usual one.
     drawing : ipywidgets.VBox
         Holds the picker, or says why there is none.
     picker : RegionPicker or None
@@ -55,7 +64,8 @@ class Choices(ipywidgets.VBox):
         self.part = ipywidgets.Dropdown(options=PARTS.items(), description="look at", **wide)
         self.size = ipywidgets.Dropdown(options=SIZES.items(), description="image size", **wide)
         self.tiles = ipywidgets.Dropdown(options=TILES.items(), description="tiles", **wide)
-        self.groups = ipywidgets.Dropdown(options=GROUPS.items(), description="score by", **wide)
+        self.score_by = ipywidgets.Dropdown(options=SCORE_BY.items(), description="score by", **wide)
+        self.hint = ipywidgets.HTML()
         self.drawing = ipywidgets.VBox()
         self._choose_source()
         self._list_subfolders()
@@ -64,10 +74,11 @@ class Choices(ipywidgets.VBox):
         self.folder.observe(lambda _: self._list_subfolders(), "value")
         self.part.observe(lambda _: self._choose_part(), "value")
         self.size.observe(lambda change: self.tiles.set_trait("disabled", change.new == "auto"), "value")
-        for control in (self.source, self.folder, self.part, self.size, self.tiles, self.groups):
+        self.score_by.observe(lambda change: self.hint.set_trait("value", _remark(HINTS[change.new])), "value")
+        for control in (self.source, self.folder, self.part, self.size, self.tiles, self.score_by):
             control.observe(lambda _: changed(), "value")
-        above, below = row(self.source, self.folder), row(self.part, self.size, self.tiles, self.groups)
-        super().__init__([above, below, self.drawing])
+        above, below = row(self.source, self.folder), row(self.part, self.size, self.tiles, self.score_by)
+        super().__init__([above, below, self.hint, self.drawing])
 
     def images(self) -> ImageSet:
         """Read the images that are chosen."""
@@ -82,7 +93,12 @@ class Choices(ipywidgets.VBox):
         """The parameters of `MuSc` that are chosen."""
         tiles = None if self.tiles.disabled else self.tiles.value
         look = {"image_size": self.size.value, "region": self._region(), "tiles": tiles}
-        return look | {"groups": self.groups.value}
+        return look | {"groups": "largest" if self.score_by.value == "largest" else None}
+
+    @property
+    def scorer(self) -> PatchScorer | None:
+        """The scorer that is chosen; None: that of `MuSc`."""
+        return RecurringScorer() if self.score_by.value == "recurring" else None
 
     def _region(self) -> Region | str | None:
         if self.part.value != "drawn":
@@ -132,6 +148,10 @@ def told(text: str) -> str:
 def trouble(error: Exception) -> str:
     """Make HTML of what went wrong."""
     return _spoken(f"This did not work: {error}", "alert", "; color: var(--jp-error-color1, #b00020)")
+
+
+def _remark(text: str) -> str:
+    return f'<div style="line-height: 1.4; white-space: normal">{html.escape(text)}</div>'
 
 
 def _spoken(text: str, role: str, style: str = "") -> str:
