@@ -557,3 +557,33 @@ def test_app_scores_a_folder_without_code(app, page, tmp_path):
     assert len(kernels(tmp_path)) == 1
     page.close(run_before_unload=True)
     wait_for(lambda: not kernels(tmp_path), 20)
+
+
+def test_app_sets_recurring_defects_apart_and_sorts_what_stands_out(app, page, tmp_path):
+    (tmp_path / "photos").mkdir()
+    textures = planted_textures("gravel", n_images=16, n_defective=4, image_size=112)
+    for name, image in zip(textures.names, textures, strict=True):
+        image.save(tmp_path / "photos" / f"{name.replace('/', '_')}.png")
+    page.goto(app, timeout=60_000)
+    run = page.get_by_role("button", name="Run")
+    run.wait_for(timeout=60_000)
+    page.get_by_label("images", exact=True).select_option("a folder")
+    page.get_by_label("its path").fill(str(tmp_path / "photos"))
+    page.get_by_label("score by").select_option("all, recurring defects apart")
+    run.click()
+    page.get_by_role("tab", name="Kinds of defect").click(timeout=120_000)
+    said = page.get_by_role("status").filter(visible=True, has_text="images stand out. Find how many kinds")
+    said.wait_for()
+    n_outliers = int(said.inner_text().split(" images stand out")[0].split()[-1])
+    assert n_outliers > 2
+    page.get_by_label("kinds of defect").select_option("2")
+    page.get_by_text("kind 1: ").wait_for()
+    pictures = page.locator(".musc-tiles:visible canvas")
+    wait_for(lambda: pictures.count() == n_outliers, 20)
+    keep(page, "app_kinds")
+    for width in (1280, 400):
+        page.set_viewport_size({"width": width, "height": 900})
+        right = "nodes => Math.max(...nodes.map(node => node.getBoundingClientRect().right))"
+        assert pictures.evaluate_all(right) <= width
+        keep(page, f"app_kinds_{width}")
+    assert page.errors == []

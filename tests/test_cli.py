@@ -363,7 +363,7 @@ def test_copies_are_named(folder, tmp_path):
     (folder / "again.png").write_bytes((folder / "3.png").read_bytes())
     done = run("score", folder, "-o", tmp_path / "out", *FAST)
     assert done.exit_code == 0, done.output
-    assert "warning: 1 images are copies of others, byte for byte: again.png (of 3.png)" in done.stderr
+    assert "warning: 1 image is a copy of another, byte for byte: again.png (of 3.png)" in done.stderr
     with open(tmp_path / "out" / "scores.csv", newline="") as file:
         rows = {row["image"]: row for row in csv.DictReader(file)}
     assert rows["again.png"]["copy_of"] == "3.png"

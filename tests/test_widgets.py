@@ -375,6 +375,59 @@ class TestThresholdExplorer:
         assert "images are called defective" in explorer._text.value
 
 
+class TestDefectKinds:
+    @staticmethod
+    def calling(detector, n):
+        """Give the detector with such a threshold that n images stand out."""
+        called = copy.copy(detector)
+        called.threshold_ = [np.inf, *np.sort(detector.image_scores_)[::-1]][n]
+        called.threshold_ = np.nextafter(called.threshold_, -np.inf)
+        assert called.scores_.is_outlier.sum() == n
+        return called
+
+    def test_looks_when_asked_and_shows_every_image_that_stands_out(self, detector):
+        explorer = DefectKinds(self.calling(detector, 5))
+        assert explorer.classes is None
+        assert explorer._gallery.children == ()
+        assert explorer.sentence.startswith("5 images stand out. Find how many kinds")
+        explorer.kinds = 2
+        scores = detector.patch_scores_
+        expected = musc_lite.defect_classes(detector.features_, scores, explorer.shown.is_outlier, 2)
+        np.testing.assert_array_equal(explorer.classes.labels, expected.labels)
+        assert "2 kinds of defect in the 5 images that stand out" in explorer.sentence
+        headings, tiles = explorer._gallery.children[::2], explorer._gallery.children[1::2]
+        for k, (heading, shown) in enumerate(zip(headings, tiles, strict=True)):
+            members = expected.members(k)
+            assert f"kind {k}: {len(members)} image" in heading.value
+            names = [tile["name"] for tile in shown.tiles]
+            assert names == [detector.names_[i] for i in expected.regions.images[members]]
+            layer = np.frombuffer(shown.tiles[0]["layer"], dtype=np.uint8).reshape(-1, 4)
+            np.testing.assert_array_equal(layer[:, 3] > 0, expected.regions.mask(members[0]).ravel())
+        assert sum(len(shown.tiles) for shown in tiles) == 5
+        explorer.kinds = "auto"
+        assert len(explorer.classes) == len(musc_lite.defect_classes(*self.batch(explorer)))
+        explorer.kinds = "none"
+        assert explorer.classes is None
+        assert explorer._gallery.children == ()
+
+    @staticmethod
+    def batch(explorer):
+        detector = explorer.detector
+        return detector.features_, detector.patch_scores_, explorer.shown.is_outlier
+
+    @pytest.mark.parametrize("n", [0, 1])
+    def test_says_at_once_that_there_is_nothing_to_sort(self, detector, n):
+        explorer = DefectKinds(self.calling(detector, n))
+        assert explorer.sentence == " ".join(musc_lite.defect_classes(*self.batch(explorer)).in_words())
+        assert len(explorer._gallery.children) == 2 * n
+
+    @pytest.mark.parametrize(("n", "kinds"), [(3, 4), (3, 1), (1, 2), (3, "all")])
+    def test_refuses_more_kinds_than_images(self, detector, n, kinds):
+        explorer = DefectKinds(self.calling(detector, n))
+        with pytest.raises(traitlets.TraitError, match=f"{n} images stand out"):
+            explorer.kinds = kinds
+
+
 class TestRegionPicker:
     @pytest.fixture
     def photos(self):
@@ -627,7 +680,17 @@ class TestApp:
         (tmp_path / "again.png").write_bytes((tmp_path / "0.png").read_bytes())
         self.choose(app, tmp_path)
         app.run.click()
-        assert "1 images are copies of others, byte for byte: again.png (of 0.png)" in app.summary.value
+        assert "1 image is a copy of another, byte for byte: again.png (of 0.png)" in app.summary.value
+
+    def test_a_tab_says_why_it_stays_empty(self, app, objects):
+        self.choose(app, objects)
+        app.run.click()
+        for path in objects.iterdir():
+            path.unlink()
+        app.explorers.selected_index = app.explorers.titles.index("Patches")
+        (told,) = app.explorers.children[app.explorers.selected_index].children
+        assert 'role="alert"' in told.value
+        assert "This did not work" in told.value
 
     def test_shows_kinds_of_image_and_scores_by_the_largest(self, app, tmp_path, monkeypatch):
         monkeypatch.setattr("musc_lite.normal_group.ENOUGH", 14)

@@ -163,14 +163,16 @@ def warn_of_duplicates(found: Duplicates, names: Sequence[str]) -> None:
         raise ValueError(f"all {len(names)} images are copies of {names[0]}: give at least 2 different ones")
     copies = [(first, i) for i, first in enumerate(found.copy_of.tolist()) if first != i]
     if copies:
+        several = f"{len(copies)} images are copies of others"
         warnings.warn(
-            f"{len(copies)} images are copies of others, byte for byte: {pairs_in_words(copies, names)}; each is "
-            "scored once, so that a defect does not hide behind its own copy",
+            f"{several if len(copies) > 1 else '1 image is a copy of another'}, byte for byte: "
+            f"{pairs_in_words(copies, names)}; each is scored once, so that a defect does not hide behind its own copy",
             stacklevel=4,
         )
     if found.alike:
+        several = f"{len(found.alike)} pairs of images are"
         warnings.warn(
-            f"{len(found.alike)} pairs of images are nearly the same: {pairs_in_words(found.alike, names)}; a "
+            f"{several if len(found.alike) > 1 else '1 pair of images is'} nearly the same: {pairs_in_words(found.alike, names)}; a "
             "defect in both finds itself in the other and passes for normal: keep one of each",
             stacklevel=4,
         )

@@ -180,7 +180,11 @@ class App(ipywidgets.VBox):
         """Make the explorer of the tab that is open, once."""
         if self.explorers.children and (tab := self.explorers.children[self.explorers.selected_index]).children == ():
             explorer = list(self._offered.values())[self.explorers.selected_index]
-            tab.children = [explorer(self.detector)]
+            with self._bars:  # as for a button
+                try:
+                    tab.children = [explorer(self.detector)]
+                except TROUBLE as error:
+                    tab.children = [ipywidgets.HTML(trouble(error))]
 
 
 def _notes(images: ImageSet, caught: Warned) -> list[str]:

@@ -73,7 +73,7 @@ class DefectKinds(Explorer):
             self.say(self.sentence)
             return
         self.say(f"Comparing what stands out in {n_images} images ...")
-        n_classes = None if self.kinds == "auto" else self.kinds
+        n_classes = None if isinstance(self.kinds, str) else self.kinds
         features, patch_scores = self.detector.features_, self.detector.patch_scores_
         self.classes = defect_classes(features, patch_scores, self._stand_out, n_classes)
         self._gallery.children = [part for k in range(len(self.classes)) for part in self._examples(self.classes, k)]
