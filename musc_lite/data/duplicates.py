@@ -172,8 +172,9 @@ def warn_of_duplicates(found: Duplicates, names: Sequence[str]) -> None:
     if found.alike:
         several = f"{len(found.alike)} pairs of images are"
         warnings.warn(
-            f"{several if len(found.alike) > 1 else '1 pair of images is'} nearly the same: {pairs_in_words(found.alike, names)}; a "
-            "defect in both finds itself in the other and passes for normal: keep one of each",
+            f"{several if len(found.alike) > 1 else '1 pair of images is'} nearly the same: "
+            f"{pairs_in_words(found.alike, names)}; a defect in both finds itself in the "
+            "other and passes for normal: keep one of each",
             stacklevel=4,
         )
 
