@@ -177,10 +177,11 @@ def test_few_images_or_none_are_said_to_be_few():
     one = defect_classes(features, scores, np.arange(16) == 2)
     assert one.labels[2] == 0
     assert one.labels.max() == 0
-    assert "With fewer than 10 images that stand out, kinds are a guess." in one.in_words()
+    assert one.in_words() == ["One image stands out, so there is nothing to divide into kinds of defect."]
     with pytest.warns(UserWarning, match="only 3 images stand out, too few for 5 kinds of defect"):
         three = defect_classes(features, scores, np.arange(16) < 3, 5)
     assert three.sizes.tolist() == [1, 1, 1]
+    assert "With fewer than 10 images that stand out, kinds are a guess." in three.in_words()
 
 
 def test_what_does_not_fit_is_refused():
