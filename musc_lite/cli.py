@@ -170,18 +170,19 @@ def score(
         images = _load_photos(photos, labels, on_error)
         _make_folder(output)
 
-        from musc_lite.evidence import find_evidence
-        from musc_lite.results.exports import write_maps, write_scores
-        from musc_lite.results.group_report import group_sentences
-        from musc_lite.results.report import Result, unseen_in_words, write_report
-        from musc_lite.stages.thresholds import in_words
-
         detector = method.detector(share, cache_dir=output / "features").set_params(groups=normal)
         _settle_view(detector, images, output)
         _say_cost(detector, images)
         seconds = {"start": time.perf_counter() - START}
         scores = detector.fit(images).scores_
         written = time.perf_counter()
+
+        from musc_lite.evidence import find_evidence
+        from musc_lite.results.exports import write_maps, write_scores
+        from musc_lite.results.group_report import group_sentences
+        from musc_lite.results.report import Result, unseen_in_words, write_report
+        from musc_lite.stages.thresholds import in_words
+
         lots = _write_groups(detector, output)
         kinds = None if classes is None else _write_kinds(output / "kinds.csv", detector, n_classes)
         result = Result(_named(photos), scores, evidence=find_evidence(detector), groups=lots, classes=kinds)
@@ -239,8 +240,6 @@ def compare(
         _make_folder(output)
 
         from musc_lite.comparison import compare
-        from musc_lite.results.comparison_report import write_comparison
-        from musc_lite.results.report import unseen_in_words
         from musc_lite.views import what_a_patch_covers
 
         detector, scorers = method.musc(share, cache_dir=output / "features"), method.scorers(names)
@@ -248,6 +247,10 @@ def compare(
         print(what_a_patch_covers(framing, images), flush=True)
         _say_costs([detector.with_scorer(scorer).cost_of(len(images), framing) for scorer in scorers.values()])
         comparison = compare(images, scorers, detector=detector)
+
+        from musc_lite.results.comparison_report import write_comparison
+        from musc_lite.results.report import unseen_in_words
+
         report = write_comparison(output, comparison, title=f"Methods compared on {_named(photos)}")
         _print_comparison(comparison)
         if unseen := unseen_in_words(next(iter(comparison.scores.values()))):

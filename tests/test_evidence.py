@@ -70,7 +70,7 @@ def test_without_names_it_is_of_those_that_stand_out(fitted):
 def test_copies_show_what_their_first_shows(backbone):
     photos = spotted_photos()
     twice = from_arrays([np.asarray(photos[i]) for i in (3, 0, 3, 1, 2, 4)])
-    with pytest.warns(UserWarning, match="copies"):
+    with pytest.warns(UserWarning, match="cop(y|ies)"):
         detector = MuSc(backbone, image_size=112, r=(1,)).fit(twice)
     first, second = find_evidence(detector, [0, 2])
     assert first.patch == second.patch

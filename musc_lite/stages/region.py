@@ -4,7 +4,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.ndimage import label as label_parts
-from skimage.filters import threshold_otsu
 from torch import Tensor
 
 from musc_lite.data.region import Region
@@ -45,6 +44,8 @@ def find_region(tokens: Tensor | np.ndarray, grid: tuple[int, int]) -> Region | 
     >>> find_region(tokens.reshape(3, 64, 5), grid=(8, 8))
     (0.4375, 0.1875, 0.8125, 0.6875)
     """
+    from skimage.filters import threshold_otsu  # takes a while to import
+
     h, w = grid
     vectors = F.normalize(torch.as_tensor(tokens).float(), dim=-1)
     vectors = vectors - vectors.mean(dim=(0, 1))

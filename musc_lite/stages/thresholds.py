@@ -6,8 +6,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.metrics import precision_recall_curve
-from sklearn.mixture import GaussianMixture
 
 from musc_lite.support.parameters import check_contamination
 from musc_lite.support.part import Part
@@ -139,6 +137,8 @@ def _count_upper_group(scores: np.ndarray) -> int:
     if len(scores) < LEAST_FOR_MIXTURE or np.ptp(scores) == 0:
         return 0
     standard = ((scores - scores.mean()) / scores.std())[:, None]
+    from sklearn.mixture import GaussianMixture  # takes a while to import
+
     one = GaussianMixture(1, reg_covar=1e-3).fit(standard)
     two = GaussianMixture(2, reg_covar=1e-3, n_init=3, random_state=0).fit(standard)
     if two.bic(standard) >= one.bic(standard):
@@ -261,6 +261,8 @@ def best_f1_threshold(labels: ArrayLike, image_scores: ArrayLike) -> float:
     labels, image_scores = np.asarray(labels), np.asarray(image_scores, dtype=float)
     if len(np.unique(labels)) < 2:
         raise ValueError("the best F1 needs labels of both kinds, 0 (normal) and 1 (defective)")
+    from sklearn.metrics import precision_recall_curve  # takes a while to import
+
     precision, recall, thresholds = precision_recall_curve(labels, image_scores)
     f1 = 2 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny)
     lowest_called = thresholds[f1[:-1].argmax()]
