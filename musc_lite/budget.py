@@ -10,7 +10,15 @@ import torch
 
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.scorers.base import PatchScorer
-from musc_lite.search.nearest import TILE_BYTES, free_memory, is_fused, nearest_of_pairs, squared_distances
+from musc_lite.search import bfloat16
+from musc_lite.search.nearest import (
+    TILE_BYTES,
+    free_memory,
+    is_fused,
+    is_shortened,
+    nearest_of_pairs,
+    squared_distances,
+)
 from musc_lite.support.parameters import parse_bytes
 from musc_lite.views import Framing
 
@@ -114,7 +122,13 @@ class Extent:
         return n_images, self.n_patches, self.n_channels
 
 
-def plan_memory(scorer: PatchScorer, n_images: int, extent: Extent, max_memory: int | str | None = None) -> Plan:
+def plan_memory(
+    scorer: PatchScorer,
+    n_images: int,
+    extent: Extent,
+    max_memory: int | str | None = None,
+    precision: str = "float32",
+) -> Plan:
     """Choose the fastest way to keep and score the tokens of a batch that fits into a budget.
 
     Parameters
@@ -125,6 +139,8 @@ def plan_memory(scorer: PatchScorer, n_images: int, extent: Extent, max_memory: 
     extent : Extent
     max_memory : int or str, optional
         See `MuSc`.
+    precision : {"float32", "bfloat16"}
+        With bfloat16 a copy of one layer's tokens is made for products.
 
     Raises
     ------
@@ -143,6 +159,8 @@ def plan_memory(scorer: PatchScorer, n_images: int, extent: Extent, max_memory: 
     results = 4 * n_images * (len(extent.r) * n_layers * n_patches + 2 * math.prod(extent.framing.size) + 2 * n_images)
     tokens = n_layers * n_images * n_patches * n_channels
     aggregated = n_images * n_patches * (n_channels + work.kept_channels)  # of one layer
+    if precision == "bfloat16":
+        results += 2 * n_images * n_patches * bfloat16.n_longer(work.n_channels)
     ways = [  # storage, bytes of tokens, of aggregated tokens, of what makes it faster
         ("float32", 4 * tokens, 4 * aggregated, work.more_bytes),
         ("float32", 4 * tokens, 4 * aggregated, 0),
@@ -173,11 +191,11 @@ def estimate_cost(
     """
     if not isinstance(n_images, Integral) or n_images < 2:
         raise ValueError(f"mutual scoring takes at least 2 images, got n_images={n_images}")
-    plan = plan_memory(scorer, n_images, extent, max_memory)
+    plan = plan_memory(scorer, n_images, extent, max_memory, backbone.precision)
     work = scorer.work(extent.shape(n_images), plan.scoring_bytes, extent.framing.tiles)
     n_times = len(extent.layers) * len(extent.r)
     device = backbone.device if is_fused(backbone.device) else torch.device("cpu")
-    scoring = n_times * work.products * seconds_per_pair(extent.n_patches, work.n_channels, device)
+    scoring = n_times * work.products * seconds_per_pair(extent.n_patches, work.n_channels, device, backbone.precision)
     extraction = n_images * extent.framing.n_passes * seconds_per_pass(backbone, extent.framing.tile_size)
     return Cost(extraction, scoring, plan.n_bytes, n_times * work.n_steps)
 
@@ -240,15 +258,22 @@ def seconds_per_pass(backbone: Backbone, size: tuple[int, int]) -> float:
     return seconds * work(size) / work(timed)
 
 
-def seconds_per_pair(n_patches: int, n_channels: int, device: torch.device, seconds: float = 0.2) -> float:
+def seconds_per_pair(
+    n_patches: int, n_channels: int, device: torch.device, precision: str = "float32", seconds: float = 0.2
+) -> float:
     """Time how long two images' tokens take to compare, in tiles of the size that scoring uses, on all cores."""
     n_timed = min(n_patches, MAX_TIMED_PATCHES)
     n_images = 16 if is_fused(device) else 1 + max(1, TILE_BYTES // (4 * n_timed**2))
     images = torch.rand(n_images, n_timed, n_channels, device=device)
+    shortened = is_shortened(images, precision)
+    longer = bfloat16.lengthened(images) if shortened else images
 
     def compare() -> int:
         if is_fused(device):
             return int(nearest_of_pairs(images).isfinite().sum()) // (2 * n_timed)
+        if shortened:
+            bfloat16.half_squares(bfloat16.opposed(longer[0], n_channels), longer[1:]).amin(dim=1)
+            return n_images - 1
         squared_distances(images[0], images[1:]).amin(dim=1).sum().item()
         return n_images - 1
 

@@ -42,7 +42,7 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
 
     Parameters
     ----------
-    backbone, layers, groups, max_memory, batch_size, device, cache_dir
+    backbone, layers, groups, max_memory, batch_size, device, precision, cache_dir
         See `MuSc`.
     view, aggregation, scorer, pooling, rescoring, threshold : parts, optional
         In the order of the data: what the backbone sees of a photo, how a patch speaks for its surroundings, how
@@ -77,6 +77,7 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         max_memory: int | str | None = None,
         batch_size: int = 8,
         device: str | None = None,
+        precision: str = "float32",
         cache_dir: str | Path | None = None,
     ):
         self.backbone = backbone
@@ -91,6 +92,7 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         self.max_memory = max_memory
         self.batch_size = batch_size
         self.device = device
+        self.precision = precision
         self.cache_dir = cache_dir
 
     @property
@@ -152,6 +154,8 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         lines, idea = self.parts.describe(), self.parts.scorer.idea
         if self.normal_ is not None:
             lines["groups"] = f"scored by the {len(self.normal_)} images of the group that is said to be normal"
+        if backbone.precision != "float32":
+            lines["precision"] = f"{backbone.precision}: scores differ a little from those of float32"
         return ({"method": idea} if idea else {}) | {
             "backbone": f"{backbone.name}, weights {backbone.pretrained!r}, SHA-256 {backbone.weights_sha256}",
             **features.framing.describe(),
@@ -184,7 +188,7 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
     def with_scorer(self, scorer: PatchScorer) -> "Detector":
         """Give an unfitted detector of these parts, but for another scorer."""
         parts = vars(self.parts) | {"scorer": scorer}
-        names = ("backbone", "layers", "groups", "max_memory", "batch_size", "device", "cache_dir")
+        names = ("backbone", "layers", "groups", "max_memory", "batch_size", "device", "precision", "cache_dir")
         return Detector(**{name: getattr(self, name) for name in names}, **parts)
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -207,7 +211,8 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         self.r_ = extent.r
         self.groups_, self.normal_, scorer = None, None, check_groups(self.groups, parts.scorer)
         self.scorers_ = make_scorers(scorer, self.names_, self.copy_of_, extent.layers, extent.r)
-        plan = plan_memory(self.scorers_[0, self.r_[0]], len(images), extent, self.max_memory)
+        first, precision = self.scorers_[0, self.r_[0]], self.backbone_.precision
+        plan = plan_memory(first, len(images), extent, self.max_memory, precision)
         with timed(seconds, "features"):
             self.features_ = features or self._extract(images, extent.layers, framing, plan.storage)
         if self.groups is not None:

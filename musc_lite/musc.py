@@ -53,8 +53,8 @@ class MuSc(Detector):
         defects are faint, it sees a part of them or none.
     batch_size : int
         Images that go through the backbone at once.
-    device : str, optional
-        See `load_backbone`.
+    device, precision : str, optional
+        See `load_backbone`; of a backbone that is given by its name.
     cache_dir : path, optional
         Where features are kept between runs (`extract_features`).
 
@@ -120,6 +120,7 @@ class MuSc(Detector):
         contamination: Literal["auto"] | float = "auto",
         batch_size: int = 8,
         device: str | None = None,
+        precision: str = "float32",
         cache_dir: str | Path | None = None,
     ):
         self.backbone = backbone
@@ -141,6 +142,7 @@ class MuSc(Detector):
         self.contamination = contamination
         self.batch_size = batch_size
         self.device = device
+        self.precision = precision
         self.cache_dir = cache_dir
 
     @classmethod

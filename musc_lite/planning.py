@@ -26,6 +26,7 @@ class PlanningAhead:
     layers: str | Sequence[int] | None
     max_memory: int | str | None
     device: str | None
+    precision: str
     _loaded: tuple[Any, Any] = (None, None)  # what a name stands for
 
     @property
@@ -65,6 +66,6 @@ class PlanningAhead:
         given = self.backbone
         if isinstance(given, Backbone):
             return given
-        if self._loaded[0] != (given, self.device):
-            self._loaded = (given, self.device), load.load_backbone(given, device=self.device)
+        if self._loaded[0] != (asked := (given, self.device, self.precision)):
+            self._loaded = asked, load.load_backbone(given, device=self.device, precision=self.precision)
         return self._loaded[1]

@@ -18,6 +18,7 @@ from musc_lite.stages.features import Features, framing_from_json
 from musc_lite.support.errors import DataNotFoundError
 from musc_lite.support.files import make_folder, read_tensors, write_tensors
 from musc_lite.support.part import Part
+from musc_lite.support.precision import asked_again
 
 if TYPE_CHECKING:
     from musc_lite.detector import Detector
@@ -53,6 +54,7 @@ def write_detector(path: str | Path, detector: "Detector") -> None:
         "normal": detector.normal_,
         "copy_of": detector.copy_of_,
         "seconds": detector.seconds_,
+        "precision": detector.backbone_.precision,
         **_images_as_json(images, tensors),
     }
     make_folder(Path(path).parent)
@@ -97,7 +99,8 @@ def read_detector(cls: type["Detector"], path: str | Path, backbone: Backbone | 
             f"{path} was fitted with the weights file {pretrained}: if you trust it, give "
             f"backbone=load_backbone({name!r}, {pretrained!r})"
         )
-    detector.backbone_ = load_backbone(name, pretrained, device) if backbone is None else backbone
+    precision = asked_again(about.get("precision", "float32"))
+    detector.backbone_ = load_backbone(name, pretrained, device, precision) if backbone is None else backbone
     if detector.backbone_.weights_sha256 != weights:
         raise ValueError(
             f"{path} was fitted with other weights of {name}: {weights[:12]}..., these are "

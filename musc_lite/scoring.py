@@ -81,7 +81,7 @@ def score_each(
         What `make_scorers` gave.
     batch : Batch
     backbone : Backbone
-        Whose GPU may score.
+        Whose GPU may score, and whose precision counts.
     max_memory : int, optional
         Bytes that scoring may take on the CPU.
     """
@@ -90,7 +90,7 @@ def score_each(
     device, max_memory = choose_device(first, batch.shape, backbone, max_memory, tiles)
     n_steps, scores = first.work(batch.shape, max_memory, tiles).n_steps * len(scorers), []
     with progress_bar(total=n_steps, desc="scoring", unit="step", unit_scale=True) as bar:
-        context = Context(batch.features.grid, max_memory, bar.update, tiles)
+        context = Context(batch.features.grid, max_memory, bar.update, tiles, backbone.precision)
         for (s, r), scorer in scorers.items():
             scores.append(score(scorer, batch.tokens(s, r, device), s, r, context).cpu())
             bar.update(n_steps * len(scores) // len(scorers) - bar.n)  # whatever the scorer has told

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from musc_lite.support.errors import WeightsNotFoundError
+from musc_lite.support.precision import asked_again, settle_precision
 from musc_lite.support.threads import on_all_cores
 from musc_lite.views import patch_grid
 
@@ -52,6 +53,8 @@ class Backbone:
     device : torch.device
     tokens : callable
         The library's own forward pass; use `forward_tokens`.
+    precision : {"float32", "bfloat16"}
+        Of the products that a CPU makes, here and where patches are compared.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Backbone:
     weights_sha256: str
     device: torch.device
     tokens: Callable[[Tensor, list[int]], Tokens]
+    precision: str = "float32"
 
     def __repr__(self) -> str:
         return (
@@ -164,13 +168,14 @@ class Backbone:
         Notes
         -----
         Differs from the reference: DINO patch tokens do not pass the model's final norm, which was trained for
-        the last block only (published code: they do). On a CUDA device the blocks run in half precision. On a CPU the
-        images go through one by one, each in a thread of its own: no number depends on the other images of the batch.
+        the last block only (published code: they do). On a CUDA device the blocks run in half precision, on a CPU in
+        bfloat16 where that is the backbone's precision. On a CPU the images go through one by one, each in a thread of
+        its own: no number depends on the other images of the batch.
         """
 
         @torch.inference_mode()
         def run(some: Tensor) -> tuple[Tensor, Tensor]:
-            with torch.autocast("cuda", torch.float16, enabled=self.device.type == "cuda"):
+            with self._autocast():
                 patch_tokens, class_tokens = self.tokens(some, list(layers))
             return torch.stack(patch_tokens, dim=1).float(), class_tokens.float()
 
@@ -178,6 +183,12 @@ class Backbone:
         parts = batch.split(1) if self.device.type == "cpu" else [batch]
         patch_tokens, class_tokens = zip(*on_all_cores(run, parts, self.device), strict=True)
         return torch.cat(patch_tokens), torch.cat(class_tokens)
+
+    def _autocast(self) -> torch.autocast:
+        """Make products with fewer digits: on a GPU always, on a CPU where that is asked for."""
+        if self.device.type == "cuda":
+            return torch.autocast("cuda", torch.float16)
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16")
 
 
 def published_size(patch_size: int) -> int:
@@ -189,7 +200,8 @@ def _load_again(values: dict) -> Backbone:
     """Make the backbone of a pickle."""
     device = values["device"] if _is_there(values["device"]) else torch.device("cpu")
     backbone = _load_checked(values["name"], values["pretrained"], values["weights_sha256"], device)
-    return replace(backbone, **values | {"device": device})
+    precision = settle_precision(asked_again(values["precision"]), device)
+    return replace(backbone, **values | {"device": device, "precision": precision})
 
 
 @lru_cache(maxsize=1)  # joblib unpickles the same detector for each task

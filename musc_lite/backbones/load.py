@@ -6,6 +6,7 @@ own (``vision_transformer``) with weights that need no hub (``weights``).
 
 import difflib
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,11 +17,14 @@ from musc_lite.backbones.embedded import load_embedded
 from musc_lite.backbones.hub import cached_file
 from musc_lite.backbones.timm_vit import TIMM_NAMES, load_timm, timm_hub_file, timm_vits
 from musc_lite.backbones.weights import EMBEDDED, fetch_embedded_weights, kept_path, read_weights, write_weights
+from musc_lite.support.precision import settle_precision
 
 __all__ = ["EMBEDDED", "Backbone", "find_weights", "keep_weights", "load_backbone"]
 
 
-def load_backbone(name: str, pretrained: str = "auto", device: str | torch.device | None = None) -> Backbone:
+def load_backbone(
+    name: str, pretrained: str = "auto", device: str | torch.device | None = None, precision: str = "float32"
+) -> Backbone:
     """Load a frozen vision transformer by name.
 
     Parameters
@@ -36,6 +40,10 @@ def load_backbone(name: str, pretrained: str = "auto", device: str | torch.devic
         file nobody knows the activation: for OpenAI's give a name such as "ViT-L-14-336-quickgelu".
     device : str or torch.device, optional
         None: a CUDA device where there is one, else the CPU.
+    precision : {"float32", "bfloat16", "auto"}
+        Of the products that a CPU makes, of the blocks and of mutual scoring. bfloat16 is two to nine times as fast on
+        processors with units for it, and very slow on others; tokens change by about 1 %, image scores by 0.01 or less.
+        "auto": bfloat16 where a moment's measurement says that it is faster here.
 
     Returns
     -------
@@ -44,7 +52,7 @@ def load_backbone(name: str, pretrained: str = "auto", device: str | torch.devic
     Raises
     ------
     ValueError
-        If no such backbone is known.
+        If no such backbone, device or precision is known.
     WeightsNotFoundError
         If its weights are not on this machine and cannot be downloaded, or do not fit.
     """
@@ -54,8 +62,9 @@ def load_backbone(name: str, pretrained: str = "auto", device: str | torch.devic
         raise ValueError(f"{device!r} is no device that torch knows; 'cpu' and 'cuda' are") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"torch finds no CUDA device here: give device='cpu' or none instead of {str(device)!r}")
+    precision = settle_precision(precision, device)
     if name == EMBEDDED and pretrained == "auto":  # without asking timm and open_clip, which take seconds to import
-        return load_embedded(device)
+        return replace(load_embedded(device), precision=precision)
     if TIMM_NAMES.get(name, name).split(".")[0] in timm_vits():
         load = load_timm
     elif name.removesuffix(PLAIN_GELU) in clip_vits():
@@ -70,7 +79,7 @@ def load_backbone(name: str, pretrained: str = "auto", device: str | torch.devic
         pretrained = str(Path(pretrained).absolute())  # to be found from other folders too, by copies of the backbone
     if pretrained == "random":
         warnings.warn(f"{name} has random weights: good for tests, its anomaly scores mean nothing", stacklevel=2)
-    return load(name, pretrained, device)
+    return replace(load(name, pretrained, device), precision=precision)
 
 
 def keep_weights(name: str, source: str | Path) -> Path:

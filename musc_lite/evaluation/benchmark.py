@@ -31,7 +31,7 @@ from musc_lite.support.part import Part
 __all__ = ["CategoryResult", "find_categories", "run_benchmark", "table"]
 
 # What changes no score by more than rounding, or nothing at all.
-NO_SETTINGS = ("backbone", "batch_size", "cache_dir", "contamination", "device", "max_memory", "threshold")
+NO_SETTINGS = ("backbone", "batch_size", "cache_dir", "contamination", "device", "max_memory", "precision", "threshold")
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,7 @@ def _settings(detector: Detector, backbone: Backbone) -> dict:
         "image_size": parts.view.size or backbone.default_image_size,
         "layers": backbone.layers(detector.layers),
         "r": parts.aggregation.degrees(backbone.default_r),
+        **({} if backbone.precision == "float32" else {"precision": backbone.precision}),
     }
 
 

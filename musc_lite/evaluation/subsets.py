@@ -90,7 +90,9 @@ def score_subsets(detector: Detector, images: ImageSet, subsets: Sequence[Sequen
     class_tokens: dict[int, Tensor] = {}
     fresh = clone(detector)  # of its own class
     if isinstance(detector.backbone, str):
-        fresh.set_params(backbone=load_backbone(detector.backbone, device=detector.device))
+        fresh.set_params(
+            backbone=load_backbone(detector.backbone, device=detector.device, precision=detector.precision)
+        )
     for subset in subsets:
         fitted = clone(fresh).fit(images.subset(subset))
         for i, anomaly_map, token in zip(subset, fitted.anomaly_maps_, fitted.features_.class_tokens, strict=True):

@@ -33,12 +33,15 @@ class Context:
         Called from time to time with the number of steps done since the last call (`Work.n_steps`).
     tiles : (int, int)
         Rows and columns of tiles that the grid is made of.
+    precision : {"float32", "bfloat16"}
+        Of products on a CPU. A scorer that compares all images may use bfloat16; the others leave it alone.
     """
 
     grid: tuple[int, int] | None = None
     max_memory: int | str | None = None
     progress: Callable[[int], object] = _say_nothing
     tiles: tuple[int, int] = (1, 1)
+    precision: str = "float32"
 
 
 PLAIN = Context()

@@ -68,7 +68,7 @@ class RecurringScorer(PatchScorer):
         """Score a batch by itself, (N, M, C) -> (N, M)."""
         self.check()
         tokens = at_least_two_images(as_tokens(batch, keep_half=True))
-        distances = nearest_of_pairs(tokens, context.progress).transpose(1, 2)  # (N, M, N)
+        distances = nearest_of_pairs(tokens, context.progress, context.precision).transpose(1, 2)  # (N, M, N)
         left_out = find_recurring(distances, self.jump)
         self._shared = left_out.any(dim=1).any(dim=1).cpu()
         return torch.stack(
@@ -88,7 +88,7 @@ class RecurringScorer(PatchScorer):
             known = (linked * shared.to(nearest.device)).sum(dim=-1) / k.clamp(min=1) >= AGREE
             scores[i] = average_of_the_rest(nearest, linked & known[:, None], self.interval)
 
-        nearest_to_references(new, batch, keep, progress=context.progress)
+        nearest_to_references(new, batch, keep, progress=context.progress, precision=context.precision)
         return scores
 
     def work(

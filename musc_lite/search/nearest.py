@@ -8,10 +8,11 @@
   the minima of one image. With a window only patches near the same place are looked at.
 - `principal_axes`, `project`: the same search among fewer channels.
 
-Tokens on a GPU that Triton serves go to `gpu`; on any other they take the same way as on a CPU.
+Tokens on a GPU that Triton serves go to `gpu`; on any other they take the same way as on a CPU. With
+``precision="bfloat16"`` those on a CPU go to `bfloat16`, which is faster on processors that have units for it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.util import find_spec
 from numbers import Integral
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from musc_lite.search import bfloat16
 from musc_lite.support.threads import on_all_cores, one_thread
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "grid_of_window",
     "images_at_once",
     "is_fused",
+    "is_shortened",
     "nearest_of_pairs",
     "nearest_to_references",
     "precise",
@@ -37,12 +40,16 @@ __all__ = [
     "squared_distances",
 ]
 
+Band = tuple[slice, slice, Tensor | None]  # the Q patches that look, the P that they look among, those too far (P, Q)
+
 TILE_BYTES = 2**21  # distances held at once: a tile that stays in the processor's cache is read back quickly
 GPU_TILE_BYTES = 2**28  # a GPU wants more work at once
 BAND = 4  # rows of the patch grid that a window is moved over at once: fewer make slow products, more useless ones
 
 
-def nearest_of_pairs(tokens: Tensor, progress: Callable[[int], object] | None = None) -> Tensor:
+def nearest_of_pairs(
+    tokens: Tensor, progress: Callable[[int], object] | None = None, precision: str = "float32"
+) -> Tensor:
     """Give all nearest distances between pairs of images.
 
     Parameters
@@ -50,6 +57,8 @@ def nearest_of_pairs(tokens: Tensor, progress: Callable[[int], object] | None = 
     tokens : Tensor (N, M, C)
     progress : callable, optional
         Called with the number of pairs done since the last call.
+    precision : {"float32", "bfloat16"}
+        Of the products on a CPU; in bfloat16 distances come out within 0.2 %.
 
     Returns
     -------
@@ -60,6 +69,8 @@ def nearest_of_pairs(tokens: Tensor, progress: Callable[[int], object] | None = 
         from musc_lite.search import gpu
 
         return gpu.nearest_of_pairs(tokens, progress)
+    if is_shortened(tokens, precision):
+        return bfloat16.nearest_of_pairs(tokens, progress)
     n_images, n_patches, _ = tokens.shape
     nearest = torch.full((n_images, n_images, n_patches), torch.inf, dtype=precise(tokens), device=tokens.device)
 
@@ -78,6 +89,7 @@ def nearest_to_references(
     window: int | None = None,
     grid: tuple[int, int] | None = None,
     progress: Callable[[int], object] | None = None,
+    precision: str = "float32",
 ) -> None:
     """Visit every image once: use(image i, distances (M, J) to the nearest patch of each reference image).
 
@@ -94,6 +106,8 @@ def nearest_to_references(
         Rows and columns of patches, for a window.
     progress : callable, optional
         Called with the number of pairs done since the last call.
+    precision : {"float32", "bfloat16"}
+        See `nearest_of_pairs`.
     """
     if is_fused(tokens.device):
         from musc_lite.search import gpu
@@ -103,10 +117,12 @@ def nearest_to_references(
             if progress:
                 progress(len(references))
         return
-    h, w = (0, 0) if window is None else grid_of_window(grid)
-    n_compared = references.shape[1] if window is None else min(BAND + 2 * window, h) * w
-    n_queries = tokens.shape[1] if window is None else BAND * w
-    step = images_at_once(n_queries * n_compared, tokens.device)
+    bands = [(slice(None), slice(None), None)] if window is None else bands_of(grid_of_window(grid), window)
+    if is_shortened(tokens, precision):
+        bfloat16.nearest_to_references(tokens, references, use, bands, progress)
+        return
+    n_patches = tokens.shape[1]
+    step = images_at_once(max(len(range(n_patches)[q]) * len(range(n_patches)[p]) for q, p, _ in bands), tokens.device)
 
     def search(i: int) -> None:
         nearest = references.new_empty(references.shape[:2], dtype=precise(tokens))  # (J, M)
@@ -114,7 +130,7 @@ def nearest_to_references(
             if window is None:
                 torch.amin(squared_distances(tokens[i], some), dim=1, out=found)
             else:
-                found.copy_(_nearest_in_window(tokens[i], some, window, (h, w)))
+                found.copy_(_nearest_in_bands(tokens[i], some, bands))
         use(i, nearest.T.clamp(min=0).sqrt())
 
     for _ in on_all_cores(search, range(len(tokens)), tokens.device):
@@ -122,23 +138,36 @@ def nearest_to_references(
             progress(len(references))
 
 
-def _nearest_in_window(patches: Tensor, images: Tensor, window: int, grid: tuple[int, int]) -> Tensor:
-    """Search for a few rows of the grid at once, among the rows near them: squared distances (J, M).
+def bands_of(grid: tuple[int, int], window: int) -> list[Band]:
+    """Divide a grid into bands of a few rows, each of which looks among the rows near it: see `Band`.
 
-    Of these rows some patches are too far all the same, mostly by their columns: they lose by infinity.
+    Of these rows some patches are too far all the same, mostly by their columns.
+
+    Examples
+    --------
+    >>> [(looking, places) for looking, places, _ in bands_of((5, 2), window=1)]
+    [(slice(0, 8, None), slice(0, 10, None)), (slice(8, 10, None), slice(6, 10, None))]
     """
     h, w = grid
-    patches, images = patches.to(precise(patches)), images.to(precise(images))
-    lengths = torch.linalg.vector_norm(images, dim=-1, keepdim=True).square_()  # (J, M, 1)
-    nearest = lengths.new_empty(len(images), h * w)
+    bands: list[Band] = []
     for top in range(0, h, BAND):
         rows, near = slice(top, min(top + BAND, h)), slice(max(0, top - window), min(top + BAND + window, h))
-        queries = patches[rows.start * w : rows.stop * w]  # (Q, C)
-        places = slice(near.start * w, near.stop * w)
-        too_far = far_apart(grid, window, near, rows).to(patches.device)  # (places, Q)
-        squared = torch.baddbmm(lengths[:, places], images[:, places], queries.T.expand(len(images), -1, -1), alpha=-2)
-        squared += torch.zeros_like(squared[0]).masked_fill_(too_far, torch.inf)
-        nearest[:, rows.start * w : rows.stop * w] = squared.amin(dim=1)  # of |b|^2 - 2ab: |a|^2 decides nothing
+        looking, places = (slice(some.start * w, some.stop * w) for some in (rows, near))
+        bands.append((looking, places, far_apart(grid, window, near, rows)))
+    return bands
+
+
+def _nearest_in_bands(patches: Tensor, images: Tensor, bands: Sequence[Band]) -> Tensor:
+    """Search with a window: squared distances (J, M). What is too far loses by infinity."""
+    patches, images = patches.to(precise(patches)), images.to(precise(images))
+    lengths = torch.linalg.vector_norm(images, dim=-1, keepdim=True).square_()  # (J, M, 1)
+    nearest = lengths.new_empty(images.shape[:2])
+    for looking, places, too_far in bands:
+        queries = patches[looking].T.expand(len(images), -1, -1)  # (J, C, Q)
+        squared = torch.baddbmm(lengths[:, places], images[:, places], queries, alpha=-2)  # (J, P, Q)
+        if too_far is not None:
+            squared += torch.zeros_like(squared[0]).masked_fill_(too_far.to(patches.device), torch.inf)
+        nearest[:, looking] = squared.amin(dim=1)  # of |b|^2 - 2ab: |a|^2 decides nothing
     return nearest.add_(patches.square().sum(dim=-1))
 
 
@@ -200,6 +229,11 @@ def images_at_once(n_distances: int, device: torch.device) -> int:
 def is_fused(device: torch.device) -> bool:
     """Tell whether `gpu` serves a device: NVIDIA GPUs since 2020, where Triton is installed."""
     return device.type == "cuda" and _has_triton() and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def is_shortened(tokens: Tensor, precision: str) -> bool:
+    """Tell whether `bfloat16` serves tokens: those on a CPU, of 32 bits or fewer, where that is asked for."""
+    return precision == "bfloat16" and tokens.device.type == "cpu" and precise(tokens) == torch.float32
 
 
 def free_memory(device: torch.device) -> int:

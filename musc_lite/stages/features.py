@@ -297,7 +297,7 @@ def _cache_folder(root: Path, backbone: Backbone, layers: list[int], framing: Fr
         "layers": layers,
         "image_size": image_size,
         "preprocessing": ["bicubic square", backbone.mean, backbone.std],
-        "dtype": "float16 blocks" if backbone.device.type == "cuda" else "float32",
+        "dtype": "float16 blocks" if backbone.device.type == "cuda" else backbone.precision,
     }
     if framing != Framing(framing.size, framing.patch_size):  # not the whole photo at once
         settings["framing"] = asdict(framing)

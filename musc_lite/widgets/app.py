@@ -163,7 +163,7 @@ class App(ipywidgets.VBox):
 
     def _make_detector(self) -> MuSc:
         settings = self.choices.settings
-        self._backbone = self._backbone or load_backbone(EMBEDDED)
+        self._backbone = self._backbone or load_backbone(EMBEDDED, precision="auto")
         return MuSc(self._backbone, **settings, cache_dir=self.cache_dir)
 
     def _settle_region(self, detector: MuSc, images: ImageSet) -> Region:
