@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+EXTRAS := lab,test,book,cluster,heic
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test quick lab app notebooks book bench stress lint format clean
@@ -41,6 +42,7 @@ book: $(READY)  ## Write the course and the reference as a site for reading offl
 
 bench: $(READY)  ## Repeat the README's performance figures (with tiles: make bench TILES=FOLDER)
 	$(BIN)/python benchmarks/mutual_scoring.py
+	$(BIN)/python benchmarks/extraction.py
 	$(BIN)/python benchmarks/cheaper.py $(if $(TILES),--tiles $(TILES))
 	$(BIN)/python benchmarks/cluster.py
 	$(BIN)/python benchmarks/memory.py
@@ -61,13 +63,17 @@ format: $(READY)  ## Bring all code into shape
 clean:  ## Remove results and caches, keep .venv
 	rm -rf out notebooks/features notebooks/example_photos notebooks/report.html .pytest_cache .ruff_cache .hypothesis
 
-# uv installs in half a minute what takes pip minutes; where uv finds no index, pip may know another one.
+# uv installs in half a minute what takes pip minutes. Without an NVIDIA driver its "auto" takes PyTorch's build for
+# processors. Where the index of those builds is out of reach the usual one is asked; where uv finds none, pip may.
+INSTALL = $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "musc_lite needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
-	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[lab,test,book,cluster,heic]' \
-		|| $(BIN)/python -m pip install --constraint constraints.txt --editable '.[lab,test,book,cluster,heic]'
+	@build=--torch-backend=auto; UV_HTTP_RETRIES=0 $(INSTALL) --quiet --dry-run $$build torch 2> /dev/null \
+		|| { build=; echo "PyTorch's own index is out of reach: its usual build (on Linux 5 GB, with CUDA)"; }; \
+		$(INSTALL) $$build --editable '.[$(EXTRAS)]' \
+		|| $(BIN)/python -m pip install --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	$(BIN)/python data_scripts/get_weights.py
 	@touch $@

@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import importlib.util
 import os
 import re
 import shutil
@@ -9,10 +10,12 @@ import sys
 import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from types import SimpleNamespace
 
 import jupytext
 import nbformat
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
 from jupyter_client import KernelManager
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
 from jupytext.async_contentsmanager import build_async_jupytext_contents_manager_class
@@ -126,6 +129,28 @@ def test_own_images_runs_on_another_folder_when_only_its_path_changes(tmp_path, 
     assert "ImageSet(5 images" in printed
     assert "broken.jpg" in printed
     assert "IMG_20240003" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("here", "on_colab", "answer"), [(True, False, None), (False, True, None), (False, False, "y")]
+)
+def test_notebooks_ask_before_they_install_gigabytes(here, on_colab, answer, monkeypatch):
+    cells = [[cell.source for cell in nbformat.read(path, 4).cells if "%pip" in cell.source] for path in NOTEBOOKS]
+    assert all(each == cells[0] for each in cells)
+    (cell,) = cells[0]
+    asked, installed = [], []
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: here or None)
+    monkeypatch.setitem(sys.modules, "google.colab", sys if on_colab else None)
+    if not on_colab:
+        monkeypatch.delitem(sys.modules, "google.colab")
+    shell = SimpleNamespace(run_line_magic=lambda *line: installed.append(line))
+    for said in ("n", answer):
+        names = {"input": lambda question, said=said: asked.append(question) or said, "get_ipython": lambda: shell}
+        exec(TransformerManager().transform_cell(cell), names)
+        if said == "n" and not on_colab:
+            assert not installed
+    assert bool(installed) == (not here)
+    assert bool(asked) == (answer == "y")
 
 
 def test_there_is_a_notebook():
