@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -282,7 +283,7 @@ def benchmark(
     """Repeat the paper's tables: score every category of a data set and print them beside the published figures.
 
     Writes results.csv, results.md, results.png, results/ and scores/ to the output folder. Categories that are done
-    are not done again: interrupted and started again, it goes on where it was.
+    are not done again: interrupted and started again, it goes on where it was. By default --precision is float32 here.
     """
     with _plain_errors():
         from musc_lite.evaluation.benchmark import find_categories, run_benchmark, table
@@ -295,6 +296,7 @@ def benchmark(
             print(f"The published figures were made with --preset {dataset}: {_words(published)}.")
         method.check()
         chosen = {} if preset is None else presets()[preset]
+        method = replace(method, precision=method.precision or "float32")  # the same tables on every machine
         print(f"Settings: {_words({**chosen, **method.told}) or 'the defaults of dinov2_vits14'}.")
         _make_folder(output)
         detector = method.detector(preset=chosen)

@@ -135,8 +135,9 @@ class Method:
     batch_size: Annotated[int, typer.Option(help="Images that go through the backbone at once.", min=1)] = 8
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default a GPU where there is one.")] = None
     precision: Annotated[
-        str, typer.Option(help="float32; bfloat16; auto: bfloat16 where this processor is faster at it.")
-    ] = "auto"
+        str | None,
+        typer.Option(help="float32; bfloat16; auto: bfloat16 where this processor is faster at it. By default auto."),
+    ] = None
 
     @property
     def settings(self) -> dict:
@@ -211,7 +212,9 @@ class Method:
         from musc_lite.musc import MuSc
 
         settings = {**preset, **self.settings}
-        backbone = load_backbone(settings.pop("backbone", EMBEDDED), self.pretrained, self.device, self.precision)
+        backbone = load_backbone(
+            settings.pop("backbone", EMBEDDED), self.pretrained, self.device, self.precision or "auto"
+        )
         settings |= {"contamination": contamination, "batch_size": self.batch_size, "cache_dir": cache_dir}
         return MuSc(backbone, **settings)
 
