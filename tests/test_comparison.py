@@ -267,6 +267,7 @@ def test_compare_on_the_command_line(backbone, tmp_path):
     for i, image in enumerate(planted_textures("gravel", 6, 1, image_size=56)):
         image.save(folder / f"{i}.png")
     options = ["--image-size", "56", "--layers", "5", "--r", "1", "--interval", "0,0.5"]
+    options += ["--precision", "float32"]  # the same numbers everywhere
 
     def run(*more):
         return CliRunner().invoke(app, ["compare", str(folder), "-o", str(out), *options, *more])

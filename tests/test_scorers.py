@@ -95,6 +95,7 @@ class TestAScorerOfTenLines:
         for i, image in enumerate(musc_lite.planted_textures("gravel", 5, 1, image_size=56)):
             image.save(folder / f"{i}.png")
         arguments = ["score", folder, "-o", tmp_path / "out", "--method", "far", "--image-size", 56, "--layers", "5,8"]
+        arguments += ["--precision", "float32"]
         done = CliRunner().invoke(app, [str(a) for a in arguments])
         assert done.exit_code == 0, done.output
         with open(tmp_path / "out" / "scores.csv", newline="") as file:
