@@ -571,7 +571,7 @@ def test_app_sets_recurring_defects_apart_and_sorts_what_stands_out(app, page, t
     page.get_by_label("its path").fill(str(tmp_path / "photos"))
     page.get_by_label("score by").select_option("all, recurring defects apart")
     run.click()
-    page.get_by_role("tab", name="Kinds of defect").click(timeout=120_000)
+    page.get_by_role("tab", name="Kinds of defect").click(timeout=300_000)
     said = page.get_by_role("status").filter(visible=True, has_text="images stand out. Find how many kinds")
     said.wait_for()
     n_outliers = int(said.inner_text().split(" images stand out")[0].split()[-1])
