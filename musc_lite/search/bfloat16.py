@@ -8,7 +8,8 @@ squared length and three ones, such that the product is half the squared distanc
 
 The processor adds up in float32 and rounds once, at the end: a distance comes out within 0.2 % (the square within
 2^-8), up as often as down, so that the mean over several images is far closer. To measure the distance to each winner
-again, in float32, would take longer than the whole search: where the minimum lies costs six times what its value does.
+again, in float32, would take longer than the whole search: where a minimum lies takes more to find out than the
+product.
 
 Of numbers without a minus the bits, read as whole numbers, are in the same order, and of whole numbers of 16 bits
 processors find minima fastest.
