@@ -161,6 +161,11 @@ class TestDetector:
         np.testing.assert_allclose(both[1].patch_scores_, both[0].patch_scores_, atol=0.02)
         np.testing.assert_array_equal(both[1].image_scores_.argsort()[-2:], both[0].image_scores_.argsort()[-2:])
 
+    def test_the_same_tokens_are_scored_with_the_precision_of_the_backbone(self, images, both):
+        exact = both[0]
+        short = musc_lite.MuSc(**{**exact.get_params(), "precision": "bfloat16"}).fit_features(exact.features_, images)
+        assert 0 < np.abs(short.patch_scores_ - exact.patch_scores_).max() < 0.01
+
     def test_what_was_used_is_said(self, both):
         assert both[1].describe()["precision"].startswith("bfloat16")
 

@@ -214,7 +214,7 @@ class Scores:
 
         columns = {
             "image": list(self.names),
-            "score": self.image_scores,
+            "score": np.asarray(self.image_scores, dtype=float),  # float32 prints 43.6 as 43.599998
             "rank": np.argsort(self.ranking) + 1,
             "outlier": self.is_outlier.astype(int),
         }
