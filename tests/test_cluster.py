@@ -5,11 +5,13 @@ import time
 import pytest
 import torch
 
-from musc_lite import DataNotFoundError, Features, MutualScorer, aggregate, mutual_scores
+from musc_lite import DataNotFoundError, Features, MutualScorer, SubspaceScorer, aggregate, mutual_scores
 from musc_lite.scorers.base import Context
 from musc_lite.views import Framing
 
 distributed = pytest.importorskip("distributed", reason="needs Dask, of the extra 'cluster'")
+
+SCORER = MutualScorer((0.1, 0.4))
 
 
 @pytest.fixture(scope="module")
@@ -27,16 +29,69 @@ def saved(tmp_path_factory):
     tokens = torch.randn(23, 2, 49, 16, generator=torch.Generator().manual_seed(0))
     path = tmp_path_factory.mktemp("cluster") / "features.safetensors"
     Features(tokens, torch.ones(23, 4), Framing((98, 98), 14), (3, 5)).save(path)
-    return path, mutual_scores(aggregate(tokens[:, 1], (7, 7), 3), interval=(0.1, 0.4))
+    tokens = aggregate(tokens[:, 1], (7, 7), 3)
+    return path, tokens, SCORER.fit_score(tokens)
 
 
 @pytest.mark.parametrize("block", [1, 5, 100])
-def test_cluster_gives_the_scores_of_one_process(client, saved, block):
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"references": 7},
+        {"references": [22, 3, 4, 9]},
+        {"window": 2},
+        {"n_components": 5},
+        {"references": 6, "window": 1, "n_components": 9},
+    ],
+    ids=str,
+)
+def test_cluster_gives_the_scores_of_one_process(client, saved, options, block):
     from musc_lite.scorers.cluster import mutual_scores_on_cluster
 
-    path, expected = saved
-    scores = mutual_scores_on_cluster(path, client, s=1, r=3, interval=(0.1, 0.4), block=block)
-    torch.testing.assert_close(scores, expected, atol=1e-5, rtol=0)
+    path, tokens, _ = saved
+    scorer = MutualScorer((0.1, 0.4), **options)
+    scores = mutual_scores_on_cluster(path, client, s=1, r=3, scorer=scorer, block=block)
+    torch.testing.assert_close(scores, scorer.fit_score(tokens, Context((7, 7))), atol=1e-5, rtol=0)
+
+
+def test_axes_are_those_of_the_references(saved):
+    from musc_lite.scorers.cluster import mutual_scores_on_cluster
+
+    path, tokens, _ = saved
+    some = MutualScorer(references=[0, 1, 2], n_components=3)
+    found = mutual_scores_on_cluster(path, AtOnce(), s=1, r=3, scorer=some)
+    torch.testing.assert_close(found, some.fit_score(tokens), atol=1e-5, rtol=0)
+
+
+def test_a_new_file_of_the_same_name_is_read_again(saved, tmp_path):
+    from musc_lite.scorers.cluster import mutual_scores_on_cluster
+
+    def scores_of(seed):
+        tokens = torch.randn(5, 1, 4, 8, generator=torch.Generator().manual_seed(seed))
+        Features(tokens, torch.ones(5, 4), Framing((28, 28), 14), (3,)).save(tmp_path / "features.safetensors")
+        return mutual_scores_on_cluster(tmp_path / "features.safetensors", AtOnce(), s=0, r=1)
+
+    first, second, again = (scores_of(seed) for seed in (0, 1, 0))
+    assert not torch.equal(first, second)
+    assert torch.equal(first, again)
+
+
+@pytest.mark.parametrize(
+    ("scorer", "error", "words"),
+    [
+        (SubspaceScorer(), TypeError, "a cluster runs MutualScorer only, got SubspaceScorer"),
+        (MutualScorer(references=50), ValueError, "references must be 2 to 23 of the 23 images"),
+        (MutualScorer(n_components=17), ValueError, "between 1 and the 16 channels"),
+        (MutualScorer(window=-1), ValueError, "window must be a whole number"),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_what_does_not_fit_is_said_before_any_work(saved, scorer, error, words):
+    from musc_lite.scorers.cluster import mutual_scores_on_cluster
+
+    with pytest.raises(error, match=words):
+        mutual_scores_on_cluster(saved[0], None, s=1, r=3, scorer=scorer)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +110,8 @@ def test_aligned_tiles_have_the_scores_of_one_process(client, tiled, block):
 
     path, tokens, context = tiled
     aligned, everywhere = (
-        mutual_scores_on_cluster(path, client, s=1, r=3, aligned=each, block=block) for each in (True, False)
+        mutual_scores_on_cluster(path, client, s=1, r=3, scorer=MutualScorer(aligned=each), block=block)
+        for each in (True, False)
     )
     expected = MutualScorer(aligned=True).fit_score(tokens, context)
     torch.testing.assert_close(aligned, expected, atol=1e-5, rtol=0)
@@ -66,25 +122,18 @@ def test_aligned_tiles_have_the_scores_of_one_process(client, tiled, block):
 def test_features_of_one_tile_are_aligned_as_they_are(saved):
     from musc_lite.scorers.cluster import mutual_scores_on_cluster
 
-    path, expected = saved
-    scores = mutual_scores_on_cluster(path, AtOnce(), s=1, r=3, interval=(0.1, 0.4), aligned=True)
+    path, _, expected = saved
+    scores = mutual_scores_on_cluster(path, AtOnce(), s=1, r=3, scorer=MutualScorer((0.1, 0.4), aligned=True))
     torch.testing.assert_close(scores, expected, atol=1e-5, rtol=0)
 
 
-def test_aligned_tiles_take_no_more_reading(tiled, monkeypatch):
+@pytest.mark.parametrize("aligned", [False, True])
+def test_a_worker_keeps_the_blocks_that_it_has_read(tiled, aligned):
     from musc_lite.scorers import cluster
 
-    read, n_read = cluster._tokens, []
-
-    def counted(path, s, r, images):
-        n_read.append(len(images))
-        return read(path, s, r, images)
-
-    monkeypatch.setattr(cluster, "_tokens", counted)
-    for aligned in (False, True):
-        n_read.clear()
-        cluster.mutual_scores_on_cluster(tiled[0], AtOnce(), s=1, r=3, aligned=aligned, block=4)
-        assert sum(n_read) == 11 + 2 * 11  # each block once by itself, once with each of the two others
+    cluster._tokens.cache_clear()
+    cluster.mutual_scores_on_cluster(tiled[0], AtOnce(), s=1, r=3, scorer=MutualScorer(aligned=aligned), block=4)
+    assert cluster._tokens.cache_info().misses == 4  # of 9: three blocks, six comparisons of one or two
 
 
 class AtOnce:
@@ -118,10 +167,10 @@ def test_a_worker_that_dies_midway_costs_time_only(client, saved, monkeypatch):
         return future
 
     monkeypatch.setattr(client, "submit", submit_and_kill)
-    scores = cluster.mutual_scores_on_cluster(path, client, s=1, r=3, interval=(0.1, 0.4), block=3)
+    scores = cluster.mutual_scores_on_cluster(path, client, s=1, r=3, scorer=SCORER, block=3)
     assert killed == [address]
     assert address not in client.scheduler_info()["workers"]
-    torch.testing.assert_close(scores, saved[1], atol=1e-5, rtol=0)
+    torch.testing.assert_close(scores, saved[2], atol=1e-5, rtol=0)
 
 
 def wait_until_some_are_done(client):

@@ -141,16 +141,18 @@ def test_only_a_cpu_has_a_choice():
         musc_lite.load_backbone("dinov2_vits14", precision="half")
 
 
+@pytest.fixture(scope="module")
+def images():
+    return musc_lite.planted_textures("brick", n_images=8, n_defective=2, image_size=112)
+
+
+@pytest.fixture(scope="module")
+def both(images):
+    settings = {"image_size": 112, "layers": (5, 8), "r": (1, 3)}
+    return [musc_lite.MuSc(precision=each, **settings).fit(images) for each in ("float32", "bfloat16")]
+
+
 class TestDetector:
-    @pytest.fixture(scope="class")
-    def images(self):
-        return musc_lite.planted_textures("brick", n_images=8, n_defective=2, image_size=112)
-
-    @pytest.fixture(scope="class")
-    def both(self, images):
-        settings = {"image_size": 112, "layers": (5, 8), "r": (1, 3)}
-        return [musc_lite.MuSc(precision=each, **settings).fit(images) for each in ("float32", "bfloat16")]
-
     def test_default_is_float32(self, both):
         assert musc_lite.MuSc().precision == musc_lite.load_backbone("dinov2_vits14").precision == "float32"
         assert "precision" not in both[0].describe()

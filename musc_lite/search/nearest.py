@@ -271,17 +271,26 @@ def principal_axes(tokens: Tensor, n_components: int) -> Tensor:
             f"n_components must be a whole number between 1 and the {n_channels} channels, got {n_components!r}"
         )
 
+    return axes_of_moment(second_moment(tokens), n_components).to(tokens.device, precise(tokens))
+
+
+def second_moment(tokens: Tensor) -> Tensor:
+    """Add up the outer products of all patch vectors (N, M, C): (C, C), in float64, on the CPU."""
+
     def moment_of(images: Tensor) -> np.ndarray:
-        moment = torch.zeros(n_channels, n_channels, dtype=torch.float64)
+        moment = torch.zeros(tokens.shape[-1], tokens.shape[-1], dtype=torch.float64)
         for image in images:
             image = image.to(precise(image))
             moment += (image.T @ image).cpu()
         return moment.numpy()
 
-    moment = torch.from_numpy(sum(on_all_cores(moment_of, tokens.split(16), tokens.device)))
+    return torch.from_numpy(sum(on_all_cores(moment_of, tokens.split(16), tokens.device)))
+
+
+def axes_of_moment(moment: Tensor, n_components: int) -> Tensor:
+    """Give the eigenvectors of the largest eigenvalues of a second moment (C, C): (C, n_components)."""
     with one_thread():
-        axes = torch.linalg.eigh(moment).eigenvectors.flip(-1)[:, :n_components]
-        return axes.to(tokens.device, precise(tokens))
+        return torch.linalg.eigh(moment).eigenvectors.flip(-1)[:, :n_components]
 
 
 def project(tokens: Tensor, axes: Tensor) -> Tensor:
