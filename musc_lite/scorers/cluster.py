@@ -23,6 +23,7 @@ from musc_lite.scorers.mutual import MutualScorer
 from musc_lite.scorers.references import choose_references
 from musc_lite.search.nearest import (
     axes_of_moment,
+    empty_tile,
     images_at_once,
     nearest_of_pairs,
     nearest_to_references,
@@ -215,10 +216,11 @@ def _nearest(tokens: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     there = torch.empty(len(tokens), len(others), tokens.shape[1])
     back = torch.empty(len(others), len(tokens), tokens.shape[1])
     step = images_at_once(tokens.shape[1] ** 2, tokens.device)
+    tile = empty_tile(tokens, step)
     for start in range(0, len(others), step):
         some = slice(start, start + step)
         for i, image in enumerate(tokens):
-            squared = squared_distances(image, others[some])  # (J, m, m)
+            squared = squared_distances(image, others[some], tile)  # (J, m, m)
             there[i, some], back[some, i] = squared.amin(dim=1), squared.amin(dim=2)
     return there.clamp_(min=0).sqrt_(), back.clamp_(min=0).sqrt_()
 
