@@ -300,12 +300,12 @@ def test_region_picker_follows_mouse_and_keys(lab, page, theme):
     region_becomes((0.05, 0.1, 0.25, 0.9))
     page.get_by_role("button", name="next photo").click()
     page.wait_for_function("document.querySelector('.musc-region img').alt === '1.jpg'")
-    assert in_kernel(lab, "picker.image") == 1
+    wait_for(lambda: in_kernel(lab, "picker.image") == 1, 10)  # the page knows it before the kernel does
     in_kernel(lab, "picker.set_trait('region', (0.5, 0.0, 1.0, 0.5))")
     wait_for(lambda: abs(box.bounding_box()["x"] - frame["x"] - frame["width"] / 2) < 2, 10)
     page.get_by_role("button", name="whole photo").click()
     words.get_by_text("whole photo: 200 x 120 pixels").wait_for()
-    assert in_kernel(lab, "picker.region") == (0, 0, 1, 1)
+    wait_for(lambda: in_kernel(lab, "picker.region") == (0, 0, 1, 1), 10)
     color = words.evaluate("node => getComputedStyle(node).color")
     brightness = [int(part) for part in color.strip("rgba()").split(",")[:3]]
     assert min(brightness) > 180 if theme == "Dark" else max(brightness) < 80
