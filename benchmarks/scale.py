@@ -3,8 +3,8 @@
     python benchmarks/scale.py [--sizes 100 300 1000 3000] [--picture out/scale.png]
 
 One layer at one r, M = 256 patches of C = 384 channels, all cores of this machine; each run in a process of its own,
-whose peak of resident memory is counted above the tokens. What would take more than ten minutes, by the size before it
-and the scorer's own `Work`, is not run: its seconds are that estimate, marked by a ~ and by a hollow mark. Tokens are
+whose peak of resident memory is counted above the tokens. What would take longer than `--longest`, ten minutes, by the
+size before it and the scorer's own `Work`, is not run: its seconds are that estimate, marked by a ~ and by a hollow mark. Tokens are
 noise: what a product costs does not depend on them.
 """
 
@@ -27,7 +27,6 @@ from musc_lite.scorers.recurring import RecurringScorer
 from musc_lite.support.precision import settle_precision
 
 M, C = 256, 384
-LONGEST = 600  # seconds
 SCORERS = {
     "mutual, exact": musc_lite.MutualScorer(),
     "mutual, bfloat16": musc_lite.MutualScorer(),
@@ -52,7 +51,7 @@ def run(name: str, n_images: int) -> dict[str, float]:
     return {"seconds": time.perf_counter() - start, "gigabytes": peak() - before}
 
 
-def measure(name: str, sizes: list[int]) -> list[dict[str, float | bool]]:
+def measure(name: str, sizes: list[int], longest: float) -> list[dict[str, float | bool]]:
     """Run the sizes in turn, or estimate what would take too long by the size before it."""
     rows: list[dict] = []
     for n_images in sizes:
@@ -60,7 +59,7 @@ def measure(name: str, sizes: list[int]) -> list[dict[str, float | bool]]:
         if rows:
             work, before = (scorer.work((n, M, C)).products for n in (n_images, rows[-1]["images"]))
             seconds = rows[-1]["seconds"] * max(work / before, n_images / rows[-1]["images"])
-        if seconds > LONGEST:
+        if seconds > longest:
             rows.append({"images": n_images, "seconds": seconds, "gigabytes": float("nan"), "measured": False})
         else:
             with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -108,6 +107,7 @@ def draw(found: dict[str, list[dict]], sizes: list[int], path: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 300, 1000, 3000])
+    parser.add_argument("--longest", type=float, default=600, help="seconds that one run may take")
     parser.add_argument("--picture", type=Path, default=Path("out/scale.png"))
     parser.add_argument("--from-json", type=Path, help="draw what an earlier run has written beside its picture")
     given = parser.parse_args()
@@ -118,7 +118,7 @@ if __name__ == "__main__":
         if settle_precision("auto", torch.device("cpu")) != "bfloat16":
             names.remove("mutual, bfloat16")
             print("this processor is not faster in bfloat16: left out\n")
-        results = {name: measure(name, given.sizes) for name in names}
+        results = {name: measure(name, given.sizes, given.longest) for name in names}
         given.picture.parent.mkdir(parents=True, exist_ok=True)
         given.picture.with_suffix(".json").write_text(json.dumps(results))
     print(f"{machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads\n")
