@@ -4,8 +4,8 @@
 
 One layer at one r, M = 256 patches of C = 384 channels, all cores of this machine; each run in a process of its own,
 whose peak of resident memory is counted above the tokens. What would take longer than `--longest`, ten minutes, by the
-size before it and the scorer's own `Work`, is not run: its seconds are that estimate, marked by a ~ and by a hollow mark. Tokens are
-noise: what a product costs does not depend on them.
+size before it and the scorer's own `Work`, is not run: its seconds are that estimate, marked by a ~ and by a hollow
+mark. Tokens are noise: what a product costs does not depend on them.
 """
 
 import argparse
