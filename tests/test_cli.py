@@ -428,6 +428,6 @@ def test_kinds_of_image_are_hinted_at_and_one_of_them_scores_all(tmp_path):
 def test_long_work_is_announced(folder, tmp_path, monkeypatch):
     done = run("score", folder, "-o", tmp_path / "out", *FAST)
     assert "This takes about" not in done.output
-    monkeypatch.setattr("musc_lite.cli.LONG", 0.0)
+    monkeypatch.setattr("musc_lite.cli.common.LONG", 0.0)
     done = run("score", folder, "-o", tmp_path / "out", *FAST)
     assert re.search(r"This takes about \d+ s for features and \d+ s for mutual scoring", done.output)

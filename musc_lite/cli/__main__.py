@@ -1,0 +1,5 @@
+"""`python -m musc_lite.cli`."""
+
+from musc_lite.cli import app
+
+app()

@@ -1,0 +1,202 @@
+"""Commands for a batch that is scored by itself: demo, inspect, score."""
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from musc_lite.cli.common import (
+    START,
+    Contamination,
+    Labels,
+    OnError,
+    Output,
+    Photos,
+    check_apart,
+    load_photos,
+    make_folder,
+    named,
+    plain_errors,
+    print_table,
+    say_cost,
+    settle_view,
+)
+from musc_lite.cli.program import app
+from musc_lite.options import Method, parse_classes, parse_contamination, parse_groups, takes_method
+from musc_lite.parts import scorer_name
+from musc_lite.support.files import atomic_path
+from musc_lite.support.parameters import check_contamination
+
+if TYPE_CHECKING:
+    from musc_lite.analysis.classes import DefectClasses
+    from musc_lite.analysis.groups import Groups
+    from musc_lite.detector import Detector
+
+__all__ = ["demo", "inspect", "score"]
+
+GROUPS = "groups.jpg"
+
+
+@app.command()
+def demo(
+    output: Output = Path("out/demo"),
+    n_images: Annotated[int, typer.Option(help="Images of each texture.", min=4)] = 40,
+    seed: Annotated[int, typer.Option(help="Another seed makes other images.", min=0)] = 0,
+) -> None:
+    """Find planted defects in three textures, print how well it went and write a report.
+
+    The images are made from photographs inside scikit-image; the backbone is the real DINOv2 ViT-S/14.
+    """
+    with plain_errors():
+        from musc_lite.backbones.load import EMBEDDED, load_backbone
+        from musc_lite.data.textures import PHOTOS, planted_textures
+        from musc_lite.musc import MuSc
+        from musc_lite.results.report import Result, write_report
+
+        backbone = load_backbone(EMBEDDED)
+        results = []
+        for name in PHOTOS:
+            images = planted_textures(name, n_images=n_images, n_defective=round(0.3 * n_images), seed=seed)
+            detector = MuSc(backbone, cache_dir=output / "features").fit(images)
+            results.append(Result(name, detector.scores_))
+        report = write_report(output / "report.html", results, title="MuSc on planted-defect textures", max_images=24)
+        print_table(results, [result.scores.seconds for result in results])
+        print(f"{time.perf_counter() - START:.0f} s in all. Look at {report}")
+
+
+@app.command(epilog="Examples: `musc-lite inspect photos/`; `musc-lite inspect monday/ tuesday/ -o out/photos`")
+def inspect(
+    photos: Photos,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for contact_sheet.jpg; made where it is missing.")
+    ] = None,
+) -> None:
+    """Look at the images of a folder before they are scored; takes seconds.
+
+    Says which are there twice, dark, bright, blurred, gray, of another camera, shape or size, unreadable or left out,
+    and what to do. With -o it also writes contact_sheet.jpg: thumbnails with names, those with remarks framed.
+    """
+    with plain_errors():
+        from musc_lite.data.inspection import inspect_images
+        from musc_lite.data.loaders import load_folder
+
+        if output is not None:
+            check_apart(output, photos)
+            make_folder(output)
+        # Neither labels nor masks matter here, so none of their errors does.
+        found = inspect_images(load_folder(photos if len(photos) > 1 else photos[0], labels="none"))
+        print(found)
+        for path, reason in found.images.skipped:
+            print(f"musc-lite: left out {path}: {reason}", file=sys.stderr)
+        if output is not None:
+            from musc_lite.results.contact_sheet import contact_sheet
+
+            with atomic_path(output / "contact_sheet.jpg") as partial:
+                contact_sheet(found).save(partial, "JPEG", quality=88)
+            print(f"Look at {output / 'contact_sheet.jpg'}")
+
+
+@app.command(
+    epilog="Examples: "
+    "`musc-lite score photos/ -o out/photos`; "
+    "`musc-lite score photos/ -o out/photos --image-size 448 --on-error skip`; "
+    "`musc-lite score bottle/ -o out/bottle --backbone ViT-L-14-336 --image-size 518`"
+)
+@takes_method
+def score(
+    photos: Photos,
+    output: Output,
+    method: Method,
+    contamination: Contamination = "auto",
+    labels: Labels = "auto",
+    on_error: OnError = "raise",
+    groups: Annotated[
+        str | None, typer.Option(help="Of several kinds of image, score all by one: largest, or a group's number.")
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Sort what stands out into so many kinds of defect, or auto: find how many.")
+    ] = None,
+) -> None:
+    """Score the images of a folder by each other.
+
+    Writes scores.csv, report.html, maps/ (each image with its map) and maps.npz to the output folder; groups.jpg
+    where the images are of several kinds, kinds.csv with --classes. Several folders and files are one batch.
+    Features are kept in OUTPUT/features: interrupted and started again, it goes on where it was.
+    """
+    with plain_errors():
+        from musc_lite.data.loaders import left_out
+
+        # What needs no torch comes first: its import takes seconds, a slip of the pen is known at once.
+        share, normal = parse_contamination(contamination), parse_groups(groups)
+        n_classes = parse_classes(classes)
+        check_contamination(share)
+        method.check()
+        check_apart(output, photos)
+        images = load_photos(photos, labels, on_error)
+        make_folder(output)
+
+        detector = method.detector(share, cache_dir=output / "features").set_params(groups=normal)
+        settle_view(detector, images, output)
+        say_cost(detector, images)
+        seconds = {"start": time.perf_counter() - START}
+        scores = detector.fit(images).scores_
+        written = time.perf_counter()
+
+        from musc_lite.evidence import find_evidence
+        from musc_lite.results.exports import write_maps, write_scores
+        from musc_lite.results.group_report import group_sentences
+        from musc_lite.results.report import Result, unseen_in_words, write_report
+        from musc_lite.stages.thresholds import in_words
+
+        lots = _write_groups(detector, output)
+        kinds = None if classes is None else _write_kinds(output / "kinds.csv", detector, n_classes)
+        result = Result(named(photos), scores, evidence=find_evidence(detector), groups=lots, classes=kinds)
+        write_scores(output / "scores.csv", scores)
+        write_maps(output, scores)
+        report = write_report(output / "report.html", [result], title=f"{_title(method)} on {result.name}")
+        seconds |= {**scores.seconds, "writing": time.perf_counter() - written}
+        print_table([result], [seconds])
+        if unseen := unseen_in_words(scores):
+            print(f"musc-lite: warning: {unseen}", file=sys.stderr)
+        for sentence in in_words(scores.image_scores, scores.threshold, scores.names, images.labels):
+            print(sentence)
+        if lots is not None:
+            print(*group_sentences(lots, scores), f"See {output / GROUPS}")
+        if kinds is not None:
+            print(" ".join(kinds.in_words()))
+        print(f"{time.perf_counter() - START:.0f} s in all. Look at {report}")
+        if images.skipped:
+            print(f"Not seen: {left_out(images)}")
+
+
+def _title(method: Method) -> str:
+    name = scorer_name(method.method)
+    return "MuSc" if name == "mutual" else f"The method {name}"
+
+
+def _write_kinds(path: Path, detector: "Detector", n_classes: int | None) -> "DefectClasses":
+    """Sort what stands out by the kind of its defect, and write a table of the regions, the most severe first."""
+    from musc_lite.analysis.classes import defect_classes
+    from musc_lite.analysis.severity import severity
+
+    scores, patch_scores = detector.scores_, detector.patch_scores_
+    kinds = defect_classes(detector.features_, patch_scores, scores.is_outlier, n_classes)
+    table = kinds.to_frame(scores.names, severity(kinds.regions, patch_scores, scores.is_outlier))
+    with atomic_path(path) as partial:
+        table.to_csv(partial, index=False, float_format="%.6f", encoding="utf-8", lineterminator="\r\n")
+    return kinds
+
+
+def _write_groups(detector: "Detector", output: Path) -> "Groups | None":
+    """Draw which kinds of image there are, where that was asked for or there are several; else remove the picture."""
+    from musc_lite.normal_group import groups_to_show
+    from musc_lite.results.group_report import write_groups
+
+    groups = groups_to_show(detector)
+    if groups is None:
+        (output / GROUPS).unlink(missing_ok=True)  # of an earlier run
+    else:
+        write_groups(output / GROUPS, groups, detector.scores_)
+    return groups

@@ -1,0 +1,156 @@
+"""What the commands share: how photos are read, errors told, folders made and tables printed."""
+
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from musc_lite.support.errors import MuScError
+
+if TYPE_CHECKING:  # the command line answers before it needs torch
+    from musc_lite.data.image_set import ImageSet
+    from musc_lite.detector import Detector
+    from musc_lite.results.report import Result
+    from musc_lite.views import Framing
+
+__all__ = [
+    "LONG",
+    "METRICS",
+    "START",
+    "Contamination",
+    "Labels",
+    "OnError",
+    "Output",
+    "Photos",
+    "check_apart",
+    "load_photos",
+    "make_folder",
+    "named",
+    "plain_errors",
+    "print_table",
+    "say_cost",
+    "settle_view",
+]
+
+START = time.perf_counter()
+METRICS = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}  # that are printed
+LONG = 60  # seconds: what takes longer is announced
+
+Photos = Annotated[list[Path], typer.Argument(help="A folder of images in any layout; or several, or image files.")]
+Contamination = Annotated[str, typer.Option(help="auto, or the expected share of defective images.")]
+Labels = Annotated[
+    str, typer.Option(help="auto: where the layout is certain; folder: all outside of good/ is defective; none.")
+]
+OnError = Annotated[str, typer.Option(help="What to do with an unreadable image: raise or skip.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for results; made where it is missing.")]
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Print the project's own errors as one message: exit code 1, interrupted 130; its warnings as one line each."""
+
+    def one_line(message, *_, **__) -> None:
+        print(f"musc-lite: warning: {message}", file=sys.stderr, flush=True)
+
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = one_line
+            yield
+    except (MuScError, ValueError, OSError) as error:
+        print(f"musc-lite: error: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        print(
+            "\nmusc-lite: interrupted; the features extracted so far are kept: run the same command to go on",
+            file=sys.stderr,
+        )
+        raise typer.Exit(130) from None
+
+
+def load_photos(photos: list[Path], labels: str, on_error: str) -> "ImageSet":
+    """Read a batch, and say how it was understood."""
+    import numpy as np
+
+    from musc_lite.data.loaders import load_folder
+    from musc_lite.data.remarks import remarks_on_sizes
+
+    images = load_folder(photos if len(photos) > 1 else photos[0], on_error=on_error, labels=labels)
+    print(f"{len(images)} images; {images.labeling}", flush=True)
+    for path, reason in images.skipped:
+        print(f"musc-lite: left out {path}: {reason}", file=sys.stderr)
+    for remark in remarks_on_sizes(np.array([images.size(i) for i in range(len(images))]), images.names):
+        print(f"musc-lite: {remark}", file=sys.stderr)
+    images.masks(8)  # a mask that does not fit is said now, not after the long work
+    return images
+
+
+def named(photos: Sequence[Path]) -> str:
+    """Give a batch a name for people."""
+    return photos[0].resolve().name if len(photos) == 1 else f"{len(photos)} folders and files"
+
+
+def settle_view(detector: "Detector", images: "ImageSet", output: Path) -> "Framing":
+    """Find where the objects are and how closely to look, where that is asked for, and show it before the long work."""
+    from musc_lite.closeness import settle_view
+    from musc_lite.data.region import WHOLE
+    from musc_lite.results.exports import write_region
+
+    seconds, framing = detector.parts.view.seconds, settle_view(detector, images)
+    region = framing.region
+    if region != WHOLE:
+        write_region(output / "region.jpg", images, region)
+        shares = ", ".join(f"{share:.2f}" for share in region)
+        print(f"Looking at the region {shares} of each photo: see {output / 'region.jpg'}", flush=True)
+    if seconds is not None:
+        rows, columns = framing.tiles
+        print(f"{seconds} s allow --tiles {rows}x{columns}, by an estimate: give that to look the same way again")
+    return framing
+
+
+def say_cost(detector: "Detector", images: "ImageSet") -> None:
+    """Say how closely the photos are looked at, and before long work how long it takes."""
+    from musc_lite.closeness import how_closely
+
+    cost = detector.cost(len(images), images)
+    print(how_closely(detector, images, cost), flush=True)
+    if cost.seconds > LONG:
+        print(f"This takes {cost}. Features that are kept from an earlier run take no time.", flush=True)
+
+
+def check_apart(output: Path, photos: Iterable[Path]) -> None:
+    """Refuse to write into the folders that are read."""
+    for folder in photos:
+        if output.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"the output folder {output} lies inside of {folder}: its pictures would be scored too")
+
+
+def make_folder(output: Path) -> None:
+    """Make a folder, and know that it can be written to before the long work."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        raise ValueError(f"cannot write to {output} ({error.strerror}); give another folder with -o") from error
+
+
+def print_table(results: "Sequence[Result]", seconds: Sequence[Mapping[str, float]]) -> None:
+    """Print metrics, as far as there are any, and the seconds of each stage."""
+    from rich.console import Console
+    from rich.table import Table
+
+    known = [name for name in METRICS if any(getattr(r.metrics, name) == getattr(r.metrics, name) for r in results)]
+    table = Table("data set", "images", *(METRICS[name] for name in known), box=None, header_style="bold")
+    for stage in seconds[0]:
+        table.add_column(f"{stage} (s)", justify="right")
+    for result, stages in zip(results, seconds, strict=True):
+        values = [getattr(result.metrics, name) for name in known]
+        numbers = [f"{value:.3f}" if value == value else "–" for value in values]
+        table.add_row(result.name, str(len(result.scores)), *numbers, *(f"{s:.1f}" for s in stages.values()))
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
