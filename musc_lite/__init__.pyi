@@ -30,8 +30,13 @@ from .data.loaders import load_mvtec as load_mvtec
 from .data.loaders import load_visa as load_visa
 from .data.remarks import Remark as Remark
 from .data.textures import planted_textures as planted_textures
+from .data.verdicts import Verdict as Verdict
+from .data.verdicts import read_verdicts as read_verdicts
+from .data.verdicts import write_verdicts as write_verdicts
 from .detector import Detector as Detector
 from .evidence import find_evidence as find_evidence
+from .line import apply_line as apply_line
+from .line import fit_line as fit_line
 from .musc import MuSc as MuSc
 from .results.comparison import Comparison as Comparison
 from .results.comparison_report import write_comparison as write_comparison

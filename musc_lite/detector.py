@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -53,7 +54,9 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
     Attributes
     ----------
     scorers_ : dict of (int, int) to PatchScorer
-        The fitted scorer of the s-th layer at degree r. All others: see `MuSc`.
+        The fitted scorer of the s-th layer at degree r.
+    fitted_at_ : str or None
+        When the fit ended, UTC (ISO 8601); None in files of early versions. All others: see `MuSc`.
 
     Examples
     --------
@@ -172,7 +175,7 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
 
     @classmethod
     def load(cls, path: str | Path, backbone: Backbone | None = None, device: str | None = None) -> "Detector":
-        """Read what `save` wrote with this class: see `saved.read_detector`."""
+        """Read what `save` wrote, a `MuSc` where one was saved: see `saved.read_detector`."""
         return read_detector(cls, path, backbone, device)
 
     def aggregated_tokens(self, s: int, r: int) -> Tensor:
@@ -231,6 +234,7 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         threshold = parts.threshold.draw(image_scores=arrays[-1], map_scores=arrays[-2])
         self.patch_scores_ = expand(arrays[0], self.copy_of_, axis=2)
         self.anomaly_maps_, self.map_scores_, self.image_scores_ = (expand(a, self.copy_of_) for a in arrays[1:])
+        self.fitted_at_: str | None = datetime.now(UTC).isoformat(timespec="seconds")
         self.seconds_, self.threshold_ = seconds, threshold
         return self
 

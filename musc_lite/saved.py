@@ -55,6 +55,7 @@ def write_detector(path: str | Path, detector: "Detector") -> None:
         "copy_of": detector.copy_of_,
         "seconds": detector.seconds_,
         "precision": detector.backbone_.precision,
+        "fitted_at": detector.fitted_at_,
         **_images_as_json(images, tensors),
     }
     make_folder(Path(path).parent)
@@ -62,13 +63,13 @@ def write_detector(path: str | Path, detector: "Detector") -> None:
 
 
 def read_detector(cls: type["Detector"], path: str | Path, backbone: Backbone | None, device: str | None) -> "Detector":
-    """Read what `write_detector` wrote, with the class that saved it or another one of the same parameters."""
+    """Read what `write_detector` wrote, as a `MuSc` where one was saved, else as the class that is asked for."""
     tensors, about = read_tensors(path, "saved detector")
     try:
         name, pretrained, weights = map(str, about["backbone"])
         parts: dict[str, Any] = {kind: part_from_json(kind, part) for kind, part in about.get("parts", {}).items()}
         parameters = about["parameters"] | {"cache_dir": None}  # no file says where to write
-        detector = cls(name, **parameters, **parts, device=device)
+        detector = _class_of(parameters, cls)(name, **parameters, **parts, device=device)
         detector.features_ = Features(
             tensors.pop("patch_tokens"),
             tensors.pop("class_tokens"),
@@ -79,7 +80,7 @@ def read_detector(cls: type["Detector"], path: str | Path, backbone: Backbone | 
             setattr(detector, key, tensors[key].numpy())
         detector.names_, detector._digests = about["names"], set(about["digests"])
         detector.r_, detector.seconds_ = tuple(about["r"]), about["seconds"]
-        detector.threshold_ = about["threshold"]
+        detector.threshold_, detector.fitted_at_ = about["threshold"], about.get("fitted_at")
         detector.copy_of_ = np.array(about.get("copy_of", range(len(detector.names_))))  # 0.1.0 knew of no copies
         normal = about.get("normal")
         detector.groups_, detector.normal_ = None, None if normal is None else np.array(normal)
@@ -107,6 +108,13 @@ def read_detector(cls: type["Detector"], path: str | Path, backbone: Backbone | 
             f"{detector.backbone_.weights_sha256[:12]}...: scores would not be comparable; give backbone="
         )
     return detector
+
+
+def _class_of(parameters: dict, asked: type["Detector"]) -> type["Detector"]:
+    """Find the class whose parameters these are: `MuSc` has flat ones, such as the image size."""
+    from musc_lite.musc import MuSc
+
+    return MuSc if "image_size" in parameters and not issubclass(asked, MuSc) else asked
 
 
 def _images_as_json(images: ImageSet | None, tensors: dict[str, Tensor]) -> dict[str, object]:

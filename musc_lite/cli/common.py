@@ -80,7 +80,8 @@ def load_photos(photos: list[Path], labels: str, on_error: str) -> "ImageSet":
     from musc_lite.data.loaders import load_folder
     from musc_lite.data.remarks import remarks_on_sizes
 
-    images = load_folder(photos if len(photos) > 1 else photos[0], on_error=on_error, labels=labels)
+    several = len(photos) > 1 or photos[0].is_file()
+    images = load_folder(photos if several else photos[0], on_error=on_error, labels=labels)
     print(f"{len(images)} images; {images.labeling}", flush=True)
     for path, reason in images.skipped:
         print(f"musc-lite: left out {path}: {reason}", file=sys.stderr)

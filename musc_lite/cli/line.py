@@ -1,0 +1,177 @@
+"""Commands for a line that runs for months: fit a reference once, apply it to what comes in, see what is inside."""
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from musc_lite.cli.common import (
+    START,
+    Contamination,
+    Labels,
+    OnError,
+    Output,
+    Photos,
+    check_apart,
+    load_photos,
+    make_folder,
+    named,
+    plain_errors,
+    print_table,
+    say_cost,
+    settle_view,
+)
+from musc_lite.cli.program import app
+from musc_lite.options import Method, parse_contamination, takes_method
+from musc_lite.support.parameters import check_contamination
+
+if TYPE_CHECKING:
+    from musc_lite.results.scores import Scores
+
+__all__ = ["apply", "fit", "info"]
+
+Line = Annotated[Path, typer.Argument(help="What `musc-lite fit` or `Detector.save` wrote.", metavar="LINE")]
+
+
+@app.command(
+    epilog="Examples: "
+    "`musc-lite fit photos/ -o line.musc`; "
+    "`musc-lite fit photos/ -o line.musc --verdicts verdicts.csv --trusted --tiles 2`"
+)
+@takes_method
+def fit(
+    photos: Photos,
+    line: Annotated[Path, typer.Option("--output", "-o", help="The line file to write, such as line.musc.")],
+    method: Method,
+    contamination: Contamination = "auto",
+    labels: Labels = "auto",
+    on_error: OnError = "raise",
+    verdicts: Annotated[
+        Path | None,
+        typer.Option(help="A table (image, verdict: good, bad or unsure): bad images leave the reference."),
+    ] = None,
+    trusted: Annotated[bool, typer.Option(help="Score by the images with the verdict good alone.")] = False,
+) -> None:
+    """Fit a reference batch and keep it in one file, to which `musc-lite apply` compares what comes in.
+
+    Takes the options of `musc-lite score`. Features are kept in LINE.features: interrupted and started again, it goes
+    on where it was; the folder may be deleted.
+    """
+    with plain_errors():
+        from musc_lite.data.verdicts import read_verdicts
+
+        share = parse_contamination(contamination)
+        check_contamination(share)
+        method.check()
+        if line.is_dir():
+            raise ValueError(f"{line} is a folder; -o names the file to write, such as {line / 'line.musc'}")
+        check_apart(line, photos)
+        found = None if verdicts is None else read_verdicts(verdicts)
+        images = load_photos(photos, labels, on_error)
+        make_folder(line.parent)
+        features = line.with_name(f"{line.name}.features")
+
+        from musc_lite.line import fit_line
+
+        detector = method.detector(share, cache_dir=features)
+        settle_view(detector, images, line.parent)
+        say_cost(detector, images)
+        detector, before = fit_line(detector, images, found, trusted=trusted)
+        detector.save(line)
+
+        from musc_lite.stages.thresholds import in_words
+
+        scores = detector.scores_
+        if before is not None:
+            print(" ".join(_what_verdicts_changed(before, scores)))
+        for sentence in in_words(scores.image_scores, scores.threshold, scores.names, scores.known_images.labels):
+            print(sentence)
+        size = line.stat().st_size / 1e6
+        print(f"{time.perf_counter() - START:.0f} s in all. Kept {len(scores)} images in {line}, {size:.0f} MB.")
+
+
+@app.command(name="apply", epilog="Examples: `musc-lite apply line.musc today/ -o out/today`")
+def apply(
+    line: Line,
+    photos: Photos,
+    output: Output,
+    labels: Labels = "auto",
+    on_error: OnError = "raise",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default a GPU where there is one.")] = None,
+) -> None:
+    """Score new photos against a line file; they do not score each other, and one is enough.
+
+    Writes scores.csv, results.json, report.html, maps/ and maps.npz, of the new photos only, with the day, the size and
+    the SHA-256 of the reference.
+    """
+    with plain_errors():
+        from musc_lite.data.loaders import left_out
+
+        check_apart(output, photos)
+        if not line.is_file():
+            raise ValueError(f"there is no line file {line}; `musc-lite fit PHOTOS -o {line}` writes one")
+        images = load_photos(photos, labels, on_error)
+        make_folder(output)
+
+        from musc_lite.line import apply_line
+
+        seconds = {"start": time.perf_counter() - START}
+        began = time.perf_counter()
+        scores = apply_line(line, images, device=device)
+        seconds["scoring"] = time.perf_counter() - began
+
+        from musc_lite.results.exports import write_json, write_maps, write_scores
+        from musc_lite.results.report import Result, unseen_in_words, write_report
+        from musc_lite.stages.thresholds import in_words
+
+        written = time.perf_counter()
+        result = Result(named(photos), scores)
+        write_scores(output / "scores.csv", scores)
+        write_json(output / "results.json", scores)
+        write_maps(output, scores)
+        report = write_report(output / "report.html", [result], title=f"{result.name} against {line.name}")
+        seconds["writing"] = time.perf_counter() - written
+        print(f"Reference {scores.about['reference']}")
+        print_table([result], [seconds])
+        if unseen := unseen_in_words(scores):
+            print(f"musc-lite: warning: {unseen}", file=sys.stderr)
+        for sentence in in_words(
+            scores.image_scores, scores.threshold, scores.names, images.labels, n_fitted=scores.n_fitted
+        ):
+            print(sentence)
+        print(f"{time.perf_counter() - START:.0f} s in all. Look at {report}")
+        if images.skipped:
+            print(f"Not seen: {left_out(images)}")
+
+
+@app.command()
+def info(line: Line) -> None:
+    """Say what is inside of a line file: its day, size and content, and all settings."""
+    with plain_errors():
+        from musc_lite.detector import Detector
+        from musc_lite.line import about_line
+
+        detector = Detector.load(line)
+        settings = {**about_line(line, detector), **detector.describe()}
+        settings["stand out"] = f"{int(detector.scores_.is_outlier.sum())} of {len(detector.names_)} images"
+        width = max(map(len, settings))
+        for title, value in settings.items():
+            print(f"{title:{width}}  {value}")
+
+
+def _what_verdicts_changed(before: "Scores", after: "Scores") -> list[str]:
+    """Say how many images stay, and which of them stand out now or no longer."""
+    stay = set(after.names)
+    was, now = (
+        {name for name, out in zip(each.names, each.is_outlier, strict=True) if out and name in stay}
+        for each in (before, after)
+    )
+    sentences = [f"By the verdicts {len(after)} of {len(before)} images stay."]
+    for some, words in ((now - was, "stand out now and did not before"), (was - now, "do not stand out any more")):
+        if some:
+            names = sorted(some, key=[*after.names].index)
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            sentences.append(f"{len(names)} of them {words}: {', '.join(names[:5])}{more}.")
+    return sentences
