@@ -57,6 +57,28 @@ def test_score_writes_everything(folder, tmp_path):
     assert "AUROC" not in done.output  # no labels, no metrics
 
 
+def test_nothing_that_is_not_needed_is_imported_before_the_first_bar(folder, tmp_path):
+    heavy = {
+        "matplotlib",
+        "seaborn",
+        "pandas",
+        "torchvision",
+        "timm",
+        "open_clip",
+        "sklearn.cluster",
+        "skimage.filters",
+    }
+    code = f"""
+import sys
+from musc_lite.cli import app
+from musc_lite.detector import Detector
+Detector.fit = lambda *_: sys.exit(f"loaded: {{sorted({heavy!r} & set(sys.modules))}}")
+app(["score", {str(folder)!r}, "-o", {str(tmp_path / "out")!r}])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.strip().endswith("loaded: []"), done.stderr
+
+
 def test_the_same_run_writes_the_same_bytes(folder, tmp_path):
     files = []
     for name in ("first", "second"):  # in processes of their own, as a user would; neither finds the other's features

@@ -100,11 +100,12 @@ def settle_view(detector: "Detector", images: "ImageSet", output: Path) -> "Fram
     """Find where the objects are and how closely to look, where that is asked for, and show it before the long work."""
     from musc_lite.closeness import settle_view
     from musc_lite.data.region import WHOLE
-    from musc_lite.results.exports import write_region
 
     seconds, framing = detector.parts.view.seconds, settle_view(detector, images)
     region = framing.region
     if region != WHOLE:
+        from musc_lite.results.exports import write_region  # pictures: seconds before the first bar
+
         write_region(output / "region.jpg", images, region)
         shares = ", ".join(f"{share:.2f}" for share in region)
         print(f"Looking at the region {shares} of each photo: see {output / 'region.jpg'}", flush=True)
