@@ -58,16 +58,7 @@ def test_score_writes_everything(folder, tmp_path):
 
 
 def test_nothing_that_is_not_needed_is_imported_before_the_first_bar(folder, tmp_path):
-    heavy = {
-        "matplotlib",
-        "seaborn",
-        "pandas",
-        "torchvision",
-        "timm",
-        "open_clip",
-        "sklearn.cluster",
-        "skimage.filters",
-    }
+    heavy = {"matplotlib", "seaborn", "torchvision", "timm", "open_clip", "sklearn.cluster", "skimage.filters"}
     code = f"""
 import sys
 from musc_lite.cli import app
