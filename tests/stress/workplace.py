@@ -205,9 +205,11 @@ def _run(job: str, copies: int, kill: float | int | None, options: dict) -> list
 
 def _main(requests: Iterable[str]) -> None:
     import torch
+    from tqdm import tqdm
 
     import musc_lite
 
+    tqdm.monitor_interval = 0  # its thread holds a lock now and then: a child forked in that moment waits for ever
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     STATE["backbone"] = musc_lite.load_backbone("dinov2_vits14")
