@@ -46,6 +46,7 @@ bench: $(READY)  ## Repeat the README's performance figures (with tiles: make be
 	$(BIN)/python benchmarks/cheaper.py $(if $(TILES),--tiles $(TILES))
 	$(BIN)/python benchmarks/cluster.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/scale.py --longest 150
 	$(BIN)/python benchmarks/gpu.py
 
 stress: $(READY)  ## Damage, kill, crowd and fill everything, and print the figures

@@ -8,6 +8,8 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+from sklearn.base import clone
+
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.data.coerce import Images
 from musc_lite.data.image_set import ImageSet
@@ -70,7 +72,7 @@ def _with_references(detector: Detector, names: list[str]) -> Detector:
     scorer = detector.parts.scorer
     if "references" not in scorer.get_params(deep=False):
         raise ValueError(f"{type(scorer).__name__} has no references: it cannot score by trusted images alone")
-    return detector.set_params(scorer=scorer.set_params(references=names))
+    return detector.set_params(scorer=clone(scorer).set_params(references=names))
 
 
 def about_line(path: str | Path, detector: Detector) -> dict[str, str]:

@@ -185,6 +185,12 @@ class TestVerdicts:
         expected = MuSc(**SMALL, references=names[4:7]).fit(images.subset(range(1, 10)))
         np.testing.assert_allclose(trusted.patch_scores_, expected.patch_scores_, atol=1e-6)
         assert np.abs(trusted.patch_scores_ - left.patch_scores_).max() > 0.01
+        scorer = NearestScorer()
+        with pytest.raises(ValueError, match="NearestScorer has no references"):
+            fit_line(Detector(view=View(112), layers=(5,), scorer=scorer), images, verdicts, trusted=True)
+        bank = musc_lite.MemoryBankScorer()
+        fit_line(Detector(view=View(112), layers=(5,), scorer=bank), images, verdicts, trusted=True)
+        assert bank.references is None  # the scorer that was given is left as it was
         with pytest.raises(ValueError, match="at least 2 good ones are needed"):
             fit_line(MuSc(**SMALL), images, verdicts[:2], trusted=True)
 
