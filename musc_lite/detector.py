@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
@@ -15,7 +16,7 @@ from torch import Tensor
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.budget import plan_memory
 from musc_lite.data.coerce import Images, as_batch, as_image_set
-from musc_lite.data.duplicates import expand, find_duplicates, originals, warn_of_duplicates
+from musc_lite.data.duplicates import expand, find_duplicates, originals, warn_of_duplicates, without_copies
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.region import WHOLE
 from musc_lite.normal_group import check_groups, find_normal
@@ -27,6 +28,7 @@ from musc_lite.saved import read_detector, write_detector
 from musc_lite.scorers.base import Context, PatchScorer
 from musc_lite.scoring import Batch, fit_score, make_scorers, score_each
 from musc_lite.stages.aggregation import LNAMD
+from musc_lite.stages.conformal import FalseAlarmRate
 from musc_lite.stages.features import Features, extract_features, region_of_objects
 from musc_lite.stages.maps import Pooling, upsample_maps
 from musc_lite.stages.rescoring import RsCIN
@@ -75,7 +77,7 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         scorer: PatchScorer | None = None,
         pooling: Pooling | None = None,
         rescoring: RsCIN | None = None,
-        threshold: Contamination | None = None,
+        threshold: Contamination | FalseAlarmRate | None = None,
         groups: Literal["largest"] | int | None = None,
         max_memory: int | str | None = None,
         batch_size: int = 8,
@@ -103,9 +105,13 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         """The parts that the parameters stand for."""
         return Parts.given(**{kind: getattr(self, kind) for kind in PARTS})
 
-    def fit(self, X: Images, y: object = None) -> "Detector":
-        """Score a batch of images, at least 2, by itself; labels are not used, `y` is ignored."""
-        return self._fit(as_batch(X), None)
+    def fit(self, X: Images, y: object = None, *, trusted: Images | None = None) -> "Detector":
+        """Score a batch of images, at least 2, by itself; labels are not used, `y` is ignored.
+
+        Images outside of the batch that are trusted to be good are scored against it as new ones are: `FalseAlarmRate`
+        draws the line from their scores, and new images get p-values.
+        """
+        return self._fit(as_batch(X), None, trusted)
 
     def fit_features(self, features: Features, X: Images) -> "Detector":
         """Score images whose features, all their layers, are there already: detectors share one extraction."""
@@ -118,14 +124,24 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         fit's range (a new image may score above 1 or below 0) and re-scored among the batch.
         """
         check_is_fitted(self)
-        images, parts, features, batch = as_image_set(X), self.parts, self.features_, self._batch
-        known = [name for i, name in enumerate(images.names) if images.digest(i) in self._digests]
-        if known:
+        images = as_image_set(X)
+        if known := self._in_batch(images):
             warnings.warn(
                 f"{len(known)} of these images belong to the fitted batch, such as {known[0]}: each finds itself there "
                 "and looks normal; the scores of fitted images are in scores_",
                 stacklevel=2,
             )
+        known = partial(Scores, about=self.describe(), framing=self.features_.framing, batch=self.scores_)
+        arrays = self._score_new(images)
+        return known(images.names, *arrays, self.threshold_, images, calibration=self.calibration_)
+
+    def _in_batch(self, images: ImageSet) -> list[str]:
+        """Name those of some images that the fitted batch holds."""
+        return [name for i, name in enumerate(images.names) if images.digest(i) in self._digests]
+
+    def _score_new(self, images: ImageSet) -> list[np.ndarray]:
+        """Score images against the batch: after re-scoring (Q,), before it (Q,), maps (Q, H, W), patches."""
+        parts, features, batch = self.parts, self.features_, self._batch
         new = self._extract(images, features.layers, features.framing)
 
         def score(scorer: PatchScorer, fitted: Tensor, s: int, r: int, context: Context) -> Tensor:
@@ -137,9 +153,18 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         map_scores = parts.pooling.pool(maps)
         fitted_scores = torch.from_numpy(self.map_scores_[originals(self.copy_of_)])
         image_scores = parts.rescoring.rescore_new(map_scores, new.class_tokens, fitted_scores, batch.class_tokens)
-        arrays = image_scores.numpy(), map_scores.numpy(), maps.numpy(), patch_scores.numpy()
-        known = partial(Scores, about=self.describe(), framing=features.framing, batch=self.scores_)
-        return known(images.names, *arrays, self.threshold_, images)
+        return [values.numpy() for values in (image_scores, map_scores, maps, patch_scores)]
+
+    def _calibrate(self, trusted: ImageSet | None) -> np.ndarray | None:
+        """Score trusted images, each once, against the batch: in order (n,)."""
+        if trusted is None:
+            return None
+        if known := self._in_batch(trusted):
+            raise ValueError(
+                f"{len(known)} trusted images belong to the batch, such as {known[0]}: there each finds itself; take "
+                "them out of one of the two"
+            )
+        return np.sort(self._score_new(trusted)[0])
 
     @property
     def scores_(self) -> Scores:
@@ -159,6 +184,8 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
             lines["groups"] = f"scored by the {len(self.normal_)} images of the group that is said to be normal"
         if backbone.precision != "float32":
             lines["precision"] = f"{backbone.precision}: scores differ a little from those of float32"
+        if self.calibration_ is not None:
+            lines["trusted"] = f"{len(self.calibration_)} images outside of the batch"
         return ({"method": idea} if idea else {}) | {
             "backbone": f"{backbone.name}, weights {backbone.pretrained!r}, SHA-256 {backbone.weights_sha256}",
             **features.framing.describe(),
@@ -197,11 +224,13 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "threshold_")  # set last: a fit that failed makes no fitted detector
 
-    def _fit(self, images: ImageSet, features: Features | None) -> "Detector":
+    def _fit(self, images: ImageSet, features: Features | None, trusted: Images | None = None) -> "Detector":
         """Run all stages; the first only where there are no features yet."""
+        known_good = None if trusted is None else without_copies(as_image_set(trusted))
         check_memory(self.max_memory)
         parts, seconds = self.parts, dict[str, float]()
         parts.check()
+        parts.threshold.check_trusted(len(known_good or ()))
         self.images_, self.names_ = images, list(images.names)
         twice = find_duplicates(images)
         warn_of_duplicates(twice, self.names_)
@@ -231,9 +260,10 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
             image_scores = parts.rescoring.rescore(map_scores, self._batch.class_tokens)
         # The one place where torch turns into NumPy, and where copies get the results of their originals.
         arrays = [values.numpy() for values in (patch_scores, maps, map_scores, image_scores)]
-        threshold = parts.threshold.draw(image_scores=arrays[-1], map_scores=arrays[-2])
         self.patch_scores_ = expand(arrays[0], self.copy_of_, axis=2)
         self.anomaly_maps_, self.map_scores_, self.image_scores_ = (expand(a, self.copy_of_) for a in arrays[1:])
+        self.calibration_ = self._calibrate(known_good)
+        threshold = parts.threshold.draw(arrays[-1], arrays[-2], self.calibration_)
         self.fitted_at_: str | None = datetime.now(UTC).isoformat(timespec="seconds")
         self.seconds_, self.threshold_ = seconds, threshold
         return self

@@ -9,6 +9,7 @@ from musc_lite.detector import Detector
 from musc_lite.parts import Parts
 from musc_lite.scorers.mutual import MutualScorer
 from musc_lite.stages.aggregation import LNAMD
+from musc_lite.stages.conformal import FalseAlarmRate
 from musc_lite.stages.maps import Pooling
 from musc_lite.stages.rescoring import RsCIN
 from musc_lite.stages.thresholds import Contamination
@@ -47,10 +48,11 @@ class MuSc(Detector):
     max_memory : int or str, optional
         Bytes, or a text such as "4GB", that the batch may take beside the program and the backbone. Where tokens in
         float32 do not fit they are kept in half precision, then on disk; scores stay within 0.002. None: no limit.
-    contamination : "auto" or float
-        Where `predict` draws the line. A float in (0, 0.5] is the expected share of defective images. "auto" reads it
-        from the scores, without labels (`stages.thresholds.count_outliers`); where many images are defective, or
-        defects are faint, it sees a part of them or none.
+    contamination, false_alarm_rate
+        Where `predict` draws the line: by a contamination in (0, 0.5], the expected share of defective images; by
+        "auto", which reads it from the scores, without labels (`stages.thresholds.count_outliers`), and sees a part of the
+        defective images or none where these are many or faint; or so that of good images at most a share is called,
+        by `trusted` ones of `fit` (`FalseAlarmRate`).
     batch_size : int
         Images that go through the backbone at once.
     device, precision : str, optional
@@ -83,6 +85,8 @@ class MuSc(Detector):
         once: they have the scores of the first, and no image is compared with its own copies, or twice with another's.
     threshold_ : float
         Image scores above it are outliers. May be set by hand: all answers follow.
+    calibration_ : ndarray (n,) or None
+        Scores of the trusted images of `fit`, in order; None: there were none.
     offset_ : float
         The same in scikit-learn's sign: ``-threshold_``, so that decision_function = score_samples - offset_.
     seconds_ : dict of str to float
@@ -118,6 +122,7 @@ class MuSc(Detector):
         groups: Literal["largest"] | int | None = None,
         max_memory: int | str | None = None,
         contamination: Literal["auto"] | float = "auto",
+        false_alarm_rate: float | None = None,
         batch_size: int = 8,
         device: str | None = None,
         precision: str = "float32",
@@ -140,6 +145,7 @@ class MuSc(Detector):
         self.groups = groups
         self.max_memory = max_memory
         self.contamination = contamination
+        self.false_alarm_rate = false_alarm_rate
         self.batch_size = batch_size
         self.device = device
         self.precision = precision
@@ -199,5 +205,7 @@ class MuSc(Detector):
             scorer=MutualScorer(self.interval, self.references, self.n_components, self.window, self.aligned),
             pooling=Pooling(self.pooling),
             rescoring=RsCIN(self.windows),
-            threshold=Contamination(self.contamination),
+            threshold=Contamination(self.contamination)
+            if self.false_alarm_rate is None
+            else FalseAlarmRate(self.false_alarm_rate),
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # the command line reads the names before it needs any of this
     from musc_lite.scorers.base import PatchScorer
     from musc_lite.stages.aggregation import LNAMD
+    from musc_lite.stages.conformal import FalseAlarmRate
     from musc_lite.stages.maps import Pooling
     from musc_lite.stages.rescoring import RsCIN
     from musc_lite.stages.thresholds import Contamination
@@ -37,7 +38,10 @@ PARTS: "dict[str, dict[str, str | type[Part]]]" = {
     },
     "pooling": {"map": "musc_lite.stages.maps:Pooling"},
     "rescoring": {"rscin": "musc_lite.stages.rescoring:RsCIN", "rscon": "musc_lite.stages.rescoring:RsCon"},
-    "threshold": {"contamination": "musc_lite.stages.thresholds:Contamination"},
+    "threshold": {
+        "contamination": "musc_lite.stages.thresholds:Contamination",
+        "false alarm rate": "musc_lite.stages.conformal:FalseAlarmRate",
+    },
 }
 MUSC = "musc"  # what people call the default scorer
 
@@ -51,7 +55,7 @@ class Parts:
     scorer: "PatchScorer"
     pooling: "Pooling"
     rescoring: "RsCIN"
-    threshold: "Contamination"
+    threshold: "Contamination | FalseAlarmRate"
 
     @classmethod
     def given(cls, **given: "Part | None") -> "Parts":

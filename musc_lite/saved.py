@@ -32,6 +32,8 @@ NOT_SAVED = ("backbone", "cache_dir", "device")
 def write_detector(path: str | Path, detector: "Detector") -> None:
     """Write a fitted detector, complete or not at all, with a checksum."""
     tensors = {name: torch.tensor(getattr(detector, name)) for name in ARRAYS}  # copies: two of them may be one array
+    if detector.calibration_ is not None:
+        tensors["calibration_"] = torch.tensor(detector.calibration_)
     features = detector.features_
     tensors |= {"patch_tokens": features.patch_tokens, "class_tokens": features.class_tokens}
     for (s, r), scorer in detector.scorers_.items():
@@ -81,6 +83,8 @@ def read_detector(cls: type["Detector"], path: str | Path, backbone: Backbone | 
         detector.names_, detector._digests = about["names"], set(about["digests"])
         detector.r_, detector.seconds_ = tuple(about["r"]), about["seconds"]
         detector.threshold_, detector.fitted_at_ = about["threshold"], about.get("fitted_at")
+        calibration = tensors.get("calibration_")  # no early version has one
+        detector.calibration_ = None if calibration is None else calibration.numpy()
         detector.copy_of_ = np.array(about.get("copy_of", range(len(detector.names_))))  # 0.1.0 knew of no copies
         normal = about.get("normal")
         detector.groups_, detector.normal_ = None, None if normal is None else np.array(normal)

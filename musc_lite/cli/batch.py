@@ -148,7 +148,6 @@ def score(
         from musc_lite.results.exports import write_maps, write_scores
         from musc_lite.results.group_report import group_sentences
         from musc_lite.results.report import Result, unseen_in_words, write_report
-        from musc_lite.stages.thresholds import in_words
 
         lots = _write_groups(detector, output)
         kinds = None if classes is None else _write_kinds(output / "kinds.csv", detector, n_classes)
@@ -160,7 +159,7 @@ def score(
         print_table([result], [seconds])
         if unseen := unseen_in_words(scores):
             print(f"musc-lite: warning: {unseen}", file=sys.stderr)
-        for sentence in in_words(scores.image_scores, scores.threshold, scores.names, images.labels):
+        for sentence in scores.in_words():
             print(sentence)
         if lots is not None:
             print(*group_sentences(lots, scores), f"See {output / GROUPS}")

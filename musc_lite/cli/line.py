@@ -81,12 +81,10 @@ def fit(
         detector, before = fit_line(detector, images, found, trusted=trusted)
         detector.save(line)
 
-        from musc_lite.stages.thresholds import in_words
-
         scores = detector.scores_
         if before is not None:
             print(" ".join(_what_verdicts_changed(before, scores)))
-        for sentence in in_words(scores.image_scores, scores.threshold, scores.names, scores.known_images.labels):
+        for sentence in scores.in_words():
             print(sentence)
         size = line.stat().st_size / 1e6
         print(f"{time.perf_counter() - START:.0f} s in all. Kept {len(scores)} images in {line}, {size:.0f} MB.")
@@ -124,7 +122,6 @@ def apply(
 
         from musc_lite.results.exports import write_json, write_maps, write_scores
         from musc_lite.results.report import Result, unseen_in_words, write_report
-        from musc_lite.stages.thresholds import in_words
 
         written = time.perf_counter()
         result = Result(named(photos), scores)
@@ -137,9 +134,7 @@ def apply(
         print_table([result], [seconds])
         if unseen := unseen_in_words(scores):
             print(f"musc-lite: warning: {unseen}", file=sys.stderr)
-        for sentence in in_words(
-            scores.image_scores, scores.threshold, scores.names, images.labels, n_fitted=scores.n_fitted
-        ):
+        for sentence in scores.in_words():
             print(sentence)
         print(f"{time.perf_counter() - START:.0f} s in all. Look at {report}")
         if images.skipped:

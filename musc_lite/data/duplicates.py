@@ -28,6 +28,7 @@ __all__ = [
     "pairs_in_words",
     "places",
     "warn_of_duplicates",
+    "without_copies",
 ]
 
 # Photos by a fixed camera all look alike, so it is fine structure that is compared, what is left without blur. On 40
@@ -129,6 +130,12 @@ def fine_structure(image: Image.Image) -> np.ndarray:
 def originals(copy_of: np.ndarray) -> np.ndarray:
     """Index the images that are no copies: (N',)."""
     return np.flatnonzero(copy_of == np.arange(len(copy_of)))
+
+
+def without_copies(images: ImageSet) -> ImageSet:
+    """Leave out images that have the very same bytes as one before them."""
+    digests = [images.digest(i) for i in range(len(images))]
+    return images.subset(sorted({digest: i for i, digest in reversed([*enumerate(digests)])}.values()))
 
 
 def expand(values: np.ndarray, copy_of: np.ndarray, axis: int = 0) -> np.ndarray:

@@ -24,7 +24,6 @@ from musc_lite.results.metrics import Metrics, evaluate_scores
 from musc_lite.results.page import THUMBNAIL, data_uri, write_page
 from musc_lite.results.plots import color_range, outlined, overlay, plot_ranking
 from musc_lite.results.scores import Scores
-from musc_lite.stages.thresholds import in_words
 from musc_lite.views import what_a_patch_covers
 
 __all__ = ["Result", "versions", "write_report"]
@@ -165,7 +164,7 @@ def _section(result: Result, metric_names: Sequence[str], stages: Sequence[str],
         "n_images": len(images),
         "n_compared": None if scores.batch is None else len(scores.batch),
         "data_notes": data_notes(scores),
-        "sentences": in_words(scores.image_scores, scores.threshold, images.names, labels, n_fitted=scores.n_fitted),
+        "sentences": scores.in_words(),
         "metrics_row": ["–" if np.isnan(value) else f"{value:.3f}" for value in metrics],
         "seconds_row": [f"{scores.seconds[s]:.1f}" if s in scores.seconds else "–" for s in stages],
         "ranking": _ranking(scores.image_scores, scores.threshold, labels),

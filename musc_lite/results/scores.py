@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.region import WHOLE, Region, lay_map, pixel_box
 from musc_lite.results.given_maps import Maps, read_maps
+from musc_lite.stages.conformal import find_drift, p_values, promise_in_words
 from musc_lite.stages.maps import image_scores_from_maps
 from musc_lite.stages.rescoring import rescore
-from musc_lite.stages.thresholds import Contamination
+from musc_lite.stages.thresholds import Contamination, in_words
 from musc_lite.views import Framing
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Scores:
         The settings that shaped the numbers, as `describe` of the parts names them.
     seconds : mapping of str to float
         Wall-clock time of each stage.
+    calibration : ndarray (n,), optional
+        Of new images: scores of trusted ones against the same batch.
     framing : Framing, optional
         What was looked at of each photo, and how closely; None: the whole of it.
 
@@ -70,6 +73,7 @@ class Scores:
     about: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     framing: Framing | None = None
+    calibration: np.ndarray | None = None
 
     def __post_init__(self):
         lengths = {len(self.names), len(self.image_scores), len(self.map_scores), len(self.anomaly_maps)}
@@ -186,7 +190,14 @@ class Scores:
     @property
     def n_fitted(self) -> int:
         """How many images the threshold was drawn from."""
+        if self.calibration is not None:
+            return len(self.calibration)
         return len(self if self.batch is None else self.batch)
+
+    @property
+    def p_values(self) -> np.ndarray | None:
+        """How likely a good image scores as high or higher, (N,): `conformal.p_values`; None: nothing is trusted."""
+        return None if self.calibration is None else p_values(self.image_scores, self.calibration)
 
     @property
     def first_copies(self) -> list[str | None]:
@@ -194,13 +205,23 @@ class Scores:
         places = range(len(self)) if self.copy_of is None else self.copy_of.tolist()
         return [None if first == i else self.names[first] for i, first in enumerate(places)]
 
+    def in_words(self) -> list[str]:
+        """Say what the ranking tells, what the threshold promises and whether the images drift, and no more."""
+        labels = None if self.images is None else self.images.labels
+        sentences = in_words(self.image_scores, self.threshold, self.names, labels, self.n_fitted)
+        if self.calibration is None:
+            return sentences
+        promise = promise_in_words(self.calibration, self.threshold)
+        return [*sentences, *promise, *find_drift(self.image_scores, self.calibration, self.threshold).in_words()]
+
     def to_frame(self) -> "pandas.DataFrame":
         """Give a table, the most anomalous image first.
 
         Returns
         -------
         DataFrame
-            Columns image, score, rank and outlier; label where the images have labels, copy_of where there are copies.
+            Columns image, score, rank and outlier; p_value where images are trusted, label where the images have
+            labels, copy_of where there are copies.
 
         Examples
         --------
@@ -218,6 +239,8 @@ class Scores:
             "rank": np.argsort(self.ranking) + 1,
             "outlier": self.is_outlier.astype(int),
         }
+        if self.p_values is not None:
+            columns["p_value"] = self.p_values
         if self.images is not None and self.images.labels is not None:
             columns["label"] = self.images.labels
         if any(self.first_copies):

@@ -122,8 +122,11 @@ class Contamination(Part):
         """Name the rule."""
         return {"threshold": f"contamination {self.share!r}"}
 
-    def draw(self, image_scores: ArrayLike, map_scores: ArrayLike) -> float:
-        """Give the threshold for a batch's scores (N,) after and before re-scoring."""
+    def check_trusted(self, n_trusted: int) -> None:
+        """Take any number of trusted images, for p-values and drift alone."""
+
+    def draw(self, image_scores: ArrayLike, map_scores: ArrayLike, calibration: ArrayLike | None = None) -> float:
+        """Give the threshold for a batch's scores (N,) after and before re-scoring; trusted images do not matter."""
         return choose_threshold(image_scores, self.share, map_scores)
 
 

@@ -1,0 +1,233 @@
+"""A threshold with a promise: how often good images are called, from images that are known to be good.
+
+An image that was neither compared with nor looked at before has the p-value (split conformal prediction)
+
+    p = (1 + number of the n trusted images that score at least as high) / (n + 1)
+
+If it is good, and like the trusted ones (exchangeable with them), then p <= rate happens with a probability of at most
+that rate, whatever the distribution of the scores: its rank among n + 1 images is as likely to be any as any other.
+(Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World", 2005; for outliers Bates, Candès, Lei, Romano and
+Sesia, "Testing for outliers with conformal p-values", Annals of Statistics 2023.)
+"""
+
+from dataclasses import dataclass
+from math import ceil, floor
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from musc_lite.support.part import Part
+
+__all__ = ["Drift", "FalseAlarmRate", "conformal_threshold", "find_drift", "p_values", "promise_in_words"]
+
+DRIFT_LEVEL = 0.01  # of days without drift this share is warned of
+ROUNDING = 1e-9  # 0.29 * 100 is 28.999999999999996
+
+
+def p_values(image_scores: ArrayLike, calibration: ArrayLike) -> np.ndarray:
+    """Give the share of images, trusted ones and itself, that score at least as high.
+
+    Parameters
+    ----------
+    image_scores : (N,)
+        Higher is more anomalous.
+    calibration : (n,)
+        Scores of the trusted images, against the same reference.
+
+    Returns
+    -------
+    ndarray (N,)
+        From 1 / (n + 1) to 1; small is anomalous.
+
+    Examples
+    --------
+    >>> p_values([0.1, 0.5, 0.9], calibration=[0.2, 0.5, 0.3])
+    array([1.  , 0.5 , 0.25])
+    """
+    calibration = np.sort(np.asarray(calibration, dtype=float))
+    below = np.searchsorted(calibration, np.asarray(image_scores, dtype=float), side="left")
+    return (1 + len(calibration) - below) / (len(calibration) + 1)
+
+
+def conformal_threshold(calibration: ArrayLike, rate: float) -> float:
+    """Give the score above which exactly the images with a p-value of at most the rate lie.
+
+    Parameters
+    ----------
+    calibration : (n,)
+        Scores of the trusted images.
+    rate : float
+        In (0, 1).
+
+    Returns
+    -------
+    float
+        One of the scores: the k-th highest, k = floor(rate (n + 1)).
+
+    Raises
+    ------
+    ValueError
+        If there are too few trusted images for the rate: n >= 1 / rate - 1 are needed.
+
+    Examples
+    --------
+    >>> conformal_threshold([0.3, 0.1, 0.2, 0.4], rate=0.4)
+    0.3
+    """
+    scores = np.sort(np.asarray(calibration, dtype=float))[::-1]
+    FalseAlarmRate(rate).check_trusted(len(scores))
+    return float(scores[_n_above(rate, len(scores)) - 1])
+
+
+class FalseAlarmRate(Part):
+    """Draw the line so that of good images at most this share is called: `conformal_threshold`.
+
+    Parameters
+    ----------
+    rate : float
+        In (0, 1).
+    """
+
+    def __init__(self, rate: float = 0.05):
+        self.rate = rate
+
+    @property
+    def n_needed(self) -> int:
+        """How many trusted images such a rate needs at least.
+
+        Examples
+        --------
+        >>> FalseAlarmRate(0.05).n_needed, FalseAlarmRate(0.3).n_needed
+        (19, 3)
+        """
+        return ceil(1 / self.rate - 1 - ROUNDING)
+
+    def check(self) -> None:
+        """Refuse what is no rate."""
+        if isinstance(self.rate, bool) or not isinstance(self.rate, int | float) or not 0 < self.rate < 1:
+            raise ValueError(f"a false alarm rate lies between 0 and 1, such as 0.05, got {self.rate!r}")
+
+    def check_trusted(self, n_trusted: int) -> None:
+        """Refuse too few trusted images."""
+        self.check()
+        if n_trusted < self.n_needed:
+            raise ValueError(
+                f"a false alarm rate of {self.rate:g} needs at least {self.n_needed} images that are known to be good "
+                f"and are not compared with, got {n_trusted}: trust more, or ask for a rate of "
+                f"{1 / (n_trusted + 1):.3g} or more"
+                if n_trusted
+                else f"a false alarm rate of {self.rate:g} needs at least {self.n_needed} images that are known to be "
+                "good and are not part of the batch: fit(batch, trusted=images), or verdicts in fit_line"
+            )
+
+    def describe(self) -> dict[str, str]:
+        """Name the promise."""
+        return {"threshold": f"false alarm rate {self.rate:g}"}
+
+    def draw(self, image_scores: ArrayLike, map_scores: ArrayLike, calibration: ArrayLike | None = None) -> float:
+        """Give the threshold; the scores (N,) of the batch, after and before re-scoring, do not matter."""
+        return conformal_threshold(() if calibration is None else calibration, self.rate)
+
+
+def promise_in_words(calibration: ArrayLike, threshold: float) -> list[str]:
+    """Say what a threshold promises, and what not; nothing where `conformal_threshold` did not draw it.
+
+    How often good images are called, given these trusted ones and no others, is distributed as Beta(k, n + 1 - k).
+
+    Examples
+    --------
+    >>> promise_in_words(np.arange(19), threshold=18)[0][:72]
+    'Of good images like the 19 trusted ones at most 5 % are called, on avera'
+    """
+    from scipy.stats import beta
+
+    calibration = np.asarray(calibration, dtype=float)
+    if threshold not in calibration:
+        return []
+    n_trusted, k = len(calibration), int((calibration >= threshold).sum())
+    rate = k / (n_trusted + 1)
+    bound = beta.ppf(0.9, k, n_trusted + 1 - k)
+    return [
+        f"Of good images like the {n_trusted} trusted ones at most {_percent(rate)} are called, on average over sets of so "
+        f"many; with these in particular it is, nine times in ten, at most {_percent(bound)}. Nothing is promised on "
+        "defects that are missed, nor on photos that are taken in another way."
+    ]
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Whether the good images of a day still look like the trusted ones.
+
+    Attributes
+    ----------
+    p_value : float
+        Of a two-sided Kolmogorov-Smirnov test of the scores below the threshold, the day's against the trusted ones':
+        those above are called anyway, and a day with more defects is no drift.
+    n_called, n_images, n_trusted : int
+    p_called : float
+        How likely so many calls, or more, are if all images of the day are like the trusted ones.
+    """
+
+    p_value: float
+    n_called: int
+    n_images: int
+    n_trusted: int
+    p_called: float
+
+    @property
+    def is_likely(self) -> bool:
+        """Whether to warn, at the level `DRIFT_LEVEL`."""
+        return self.p_value < DRIFT_LEVEL
+
+    def in_words(self) -> list[str]:
+        """Say what is seen, if anything."""
+        sentences = []
+        if self.is_likely:
+            sentences.append(
+                f"The images that are not called do not score like the {self.n_trusted} trusted ones (p = "
+                f"{self.p_value:.2g}, warned below {DRIFT_LEVEL}): look whether light, camera or product have changed. "
+                "If they have, the promise does not hold: trust images of today and fit again."
+            )
+        if self.p_called < DRIFT_LEVEL:
+            sentences.append(
+                f"{self.n_called} of {self.n_images} images are called, more than false alarms explain (p = "
+                f"{self.p_called:.2g}): so many are defective, or all look different today."
+            )
+        return sentences
+
+
+def find_drift(image_scores: ArrayLike, calibration: ArrayLike, threshold: float) -> Drift:
+    """Compare the scores of a day with those of the trusted images.
+
+    Parameters
+    ----------
+    image_scores : (N,)
+        Of the day.
+    calibration : (n,)
+        Of the trusted images.
+    threshold : float
+        Images that score above it are called.
+
+    Examples
+    --------
+    >>> trusted = np.linspace(0, 1, 40)
+    >>> find_drift(trusted[::2], trusted, 0.95).is_likely, find_drift(trusted[::2] / 9, trusted, 0.95).is_likely
+    (False, True)
+    """
+    from scipy.stats import betabinom, ks_2samp
+
+    scores, trusted = np.asarray(image_scores, dtype=float), np.asarray(calibration, dtype=float)
+    quiet, expected = scores[scores <= threshold], trusted[trusted < threshold]  # the threshold is one of them
+    p_value = float(ks_2samp(quiet, expected).pvalue) if len(quiet) and len(expected) else 1.0
+    n_called, k = len(scores) - len(quiet), int((trusted >= threshold).sum())
+    p_called = betabinom.sf(n_called - 1, len(scores), k, len(trusted) + 1 - k) if k else 1.0
+    return Drift(p_value, n_called, len(scores), len(trusted), float(p_called))
+
+
+def _n_above(rate: float, n_trusted: int) -> int:
+    """Count the trusted images that score as high as the threshold or higher."""
+    return floor(rate * (n_trusted + 1) + ROUNDING)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"
