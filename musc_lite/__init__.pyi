@@ -60,6 +60,7 @@ from .stages.aggregation import LNAMD as LNAMD
 from .stages.aggregation import aggregate as aggregate
 from .stages.aggregation import neighborhood_mean as neighborhood_mean
 from .stages.aggregation import normalize_tokens as normalize_tokens
+from .stages.conformal import FalseAlarmRate as FalseAlarmRate
 from .stages.features import Features as Features
 from .stages.features import extract_features as extract_features
 from .stages.maps import image_scores_from_maps as image_scores_from_maps

@@ -131,9 +131,10 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
                 "and looks normal; the scores of fitted images are in scores_",
                 stacklevel=2,
             )
-        known = partial(Scores, about=self.describe(), framing=self.features_.framing, batch=self.scores_)
-        arrays = self._score_new(images)
-        return known(images.names, *arrays, self.threshold_, images, calibration=self.calibration_)
+        scored = partial(Scores, about=self.describe(), framing=self.features_.framing, batch=self.scores_)
+        after, before, maps, patches = self._score_new(images)
+        threshold, calibration = self.threshold_, self.calibration_
+        return scored(images.names, after, before, maps, patches, threshold, images, calibration=calibration)
 
     def _in_batch(self, images: ImageSet) -> list[str]:
         """Name those of some images that the fitted batch holds."""

@@ -8,6 +8,7 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from sklearn.base import clone
 
 from musc_lite.backbones.backbone import Backbone
@@ -16,14 +17,21 @@ from musc_lite.data.image_set import ImageSet
 from musc_lite.data.verdicts import Verdict, sort_by_verdict
 from musc_lite.detector import Detector
 from musc_lite.results.scores import Scores
+from musc_lite.scorers.references import References
+from musc_lite.stages.conformal import FalseAlarmRate
 
-__all__ = ["about_line", "apply_line", "fit_line"]
+__all__ = ["about_line", "apply_line", "fit_line", "score_by_trusted"]
+
+TRUSTED = "trusted"  # as references: the images with the verdict good
 
 
 def fit_line(
-    detector: Detector, images: ImageSet, verdicts: "list[Verdict] | None" = None, *, trusted: bool = False
+    detector: Detector, images: ImageSet, verdicts: "list[Verdict] | None" = None
 ) -> tuple[Detector, Scores | None]:
     """Fit a reference batch, without what was found to be bad.
+
+    Images with the verdict good are trusted: a scorer whose `references` are "trusted" scores by them alone, and a
+    `FalseAlarmRate` keeps a half of them out of the reference, drawn at random, or as many as its rate needs.
 
     Parameters
     ----------
@@ -32,47 +40,73 @@ def fit_line(
     images : ImageSet
     verdicts : list of Verdict, optional
         Images with the verdict bad leave the batch.
-    trusted : bool
-        Score by the images with the verdict good alone, two of them at least; the scorer must have `references`.
 
     Returns
     -------
     detector : Detector
         Fitted.
     before : Scores or None
-        What all images scored before any of them left; None without verdicts.
+        What all images scored before any of them left, with the threshold "auto"; None without verdicts.
 
     Raises
     ------
     ValueError
-        If fewer than two images stay, or are good where only these are trusted.
+        If fewer than two images are left to score by, or too few are good for what is asked of them.
     """
     if verdicts is None:
-        if trusted:
-            raise ValueError("trusted images are those with the verdict good: verdicts are needed")
         return detector.fit(images), None
-    kinds = sort_by_verdict(images, verdicts)
-    kept = [i for i, kind in enumerate(kinds) if kind != "bad"]
-    good = [images.names[i] for i, kind in enumerate(kinds) if kind == "good"]
-    if len(kept) < 2 or (trusted and len(good) < 2):
+    kinds = np.array(sort_by_verdict(images, verdicts))
+    good, by_trusted, threshold = (
+        np.flatnonzero(kinds == "good"),
+        _references(detector) == TRUSTED,
+        detector.parts.threshold,
+    )
+    n_outside = max(threshold.n_needed, len(good) // 2) if isinstance(threshold, FalseAlarmRate) else 0
+    threshold.check_trusted(min(n_outside, len(good)))
+    outside = np.sort(np.random.default_rng(0).permutation(good)[:n_outside])
+    batch = np.setdiff1d(np.flatnonzero(kinds != "bad"), outside)
+    references = np.setdiff1d(good, outside) if by_trusted else batch
+    if len(references) < 2:
+        promised = f", {n_outside} of which are kept for the false alarm rate" if n_outside else ""
         raise ValueError(
-            f"of {len(images)} images {len(images) - len(kept)} are bad and {len(good)} are good by the verdicts: at "
-            f"least 2 {'good ones ' if trusted else ''}are needed to score by"
+            f"of {len(images)} images {(kinds == 'bad').sum()} are bad and {len(good)} are good by the verdicts"
+            f"{promised}: at least 2 {'good ones more ' if by_trusted else ''}are needed to score by"
         )
-    before = detector.fit(images).scores_
-    if trusted:
-        detector = _with_references(detector, good)
-    return detector.fit(images.subset(kept)), before
+    plain = clone(detector).set_params(**_by_auto(detector))
+    before = (_with_references(plain, None) if by_trusted else plain).fit(images).scores_
+    if by_trusted:
+        detector = _with_references(detector, [images.names[i] for i in references])
+    return detector.fit(images.subset(batch), trusted=images.subset(outside) if n_outside else None), before
 
 
-def _with_references(detector: Detector, names: list[str]) -> Detector:
-    """Let a detector score by some images alone."""
+def score_by_trusted(detector: Detector) -> Detector:
+    """Let a detector score by images with the verdict good alone, once `fit_line` knows them.
+
+    Raises
+    ------
+    ValueError
+        If its scorer has no references.
+    """
+    return _with_references(detector, TRUSTED)
+
+
+def _references(detector: Detector) -> References:
+    return getattr(detector.parts.scorer, "references", None)
+
+
+def _with_references(detector: Detector, references: References) -> Detector:
+    """Say which images the others are scored by."""
     if "references" in detector.get_params(deep=False):
-        return detector.set_params(references=names)
+        return detector.set_params(references=references)
     scorer = detector.parts.scorer
     if "references" not in scorer.get_params(deep=False):
         raise ValueError(f"{type(scorer).__name__} has no references: it cannot score by trusted images alone")
-    return detector.set_params(scorer=clone(scorer).set_params(references=names))
+    return detector.set_params(scorer=clone(scorer).set_params(references=references))
+
+
+def _by_auto(detector: Detector) -> dict[str, None]:
+    """Give the parameters of the threshold "auto"."""
+    return {"false_alarm_rate": None} if "false_alarm_rate" in detector.get_params(deep=False) else {"threshold": None}
 
 
 def about_line(path: str | Path, detector: Detector) -> dict[str, str]:

@@ -50,9 +50,9 @@ class MuSc(Detector):
         float32 do not fit they are kept in half precision, then on disk; scores stay within 0.002. None: no limit.
     contamination, false_alarm_rate
         Where `predict` draws the line: by a contamination in (0, 0.5], the expected share of defective images; by
-        "auto", which reads it from the scores, without labels (`stages.thresholds.count_outliers`), and sees a part of the
-        defective images or none where these are many or faint; or so that of good images at most a share is called,
-        by `trusted` ones of `fit` (`FalseAlarmRate`).
+        "auto", which reads it from the scores, without labels (`stages.thresholds.count_outliers`), and sees a part of
+        the defective images or none where these are many or faint; or so that of good images at most a share is
+        called, by `trusted` ones of `fit` (`FalseAlarmRate`).
     batch_size : int
         Images that go through the backbone at once.
     device, precision : str, optional

@@ -195,17 +195,25 @@ class Method:
         return found
 
     def detector(
-        self, contamination: Literal["auto"] | float = "auto", preset: Mapping = EMPTY, cache_dir: Path | None = None
+        self,
+        contamination: Literal["auto"] | float = "auto",
+        preset: Mapping = EMPTY,
+        cache_dir: Path | None = None,
+        **more: Any,
     ) -> "Detector":
-        """Make the detector that the options describe."""
-        musc = self.musc(contamination, preset, cache_dir)
+        """Make the detector that the options describe; `more` goes to `MuSc`."""
+        musc = self.musc(contamination, preset, cache_dir, **more)
         (scorer,) = self.scorers([self.method], preset).values()
         if scorer_name(self.method) == "mutual":
             return musc.set_params(**scorer.get_params(deep=False))
         return musc.with_scorer(scorer)
 
     def musc(
-        self, contamination: Literal["auto"] | float = "auto", preset: Mapping = EMPTY, cache_dir: Path | None = None
+        self,
+        contamination: Literal["auto"] | float = "auto",
+        preset: Mapping = EMPTY,
+        cache_dir: Path | None = None,
+        **more: Any,
     ) -> "MuSc":
         """Make the detector that they describe but for the method, which is the paper's."""
         from musc_lite.backbones.load import EMBEDDED, load_backbone
@@ -216,6 +224,7 @@ class Method:
             settings.pop("backbone", EMBEDDED), self.pretrained, self.device, self.precision or "auto"
         )
         settings |= {"contamination": contamination, "batch_size": self.batch_size, "cache_dir": cache_dir}
+        settings |= more
         return MuSc(backbone, **settings)
 
 

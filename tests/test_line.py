@@ -30,6 +30,7 @@ from musc_lite import (
 )
 from musc_lite.cli import app
 from musc_lite.data.verdicts import sort_by_verdict
+from musc_lite.line import score_by_trusted
 
 FAST = ["--image-size", "112", "--r", "1", "--layers", "5,8", "--precision", "float32"]
 SMALL = {"image_size": 112, "layers": (5, 8), "r": (1,)}
@@ -117,7 +118,10 @@ def test_a_line_file_of_version_1_is_applied(days):
         (["info", "damaged.musc"], "damaged.musc is not a complete saved detector file"),
         (["fit", "PHOTOS", "-o", "."], "is a folder; -o names the file to write"),
         (["fit", "PHOTOS", "-o", "PHOTOS/line.musc"], "lies inside of"),
-        (["fit", "PHOTOS", "-o", "l.musc", "--trusted"], "trusted images are those with the verdict good"),
+        (
+            ["fit", "PHOTOS", "-o", "l.musc", "--trusted"],
+            "trusted images are those with the verdict good: give --verdicts FILE",
+        ),
         (["fit", "PHOTOS", "-o", "l.musc", "--verdicts", "none.csv"], "none.csv is no table of verdicts"),
         (["fit", "PHOTOS", "-o", "l.musc", "--verdicts", "foreign.csv"], "none of the 1 verdicts is on one of the 10"),
     ],
@@ -181,18 +185,47 @@ class TestVerdicts:
         assert (list(left.names_), list(before.names)) == (names[1:], names)
         expected = MuSc(**SMALL).fit(images.subset(range(1, 10)))
         np.testing.assert_allclose(left.image_scores_, expected.image_scores_, atol=1e-6)
-        trusted, _ = fit_line(MuSc(**SMALL), images, verdicts, trusted=True)
+        trusted, _ = fit_line(MuSc(**SMALL, references="trusted"), images, verdicts)
         expected = MuSc(**SMALL, references=names[4:7]).fit(images.subset(range(1, 10)))
         np.testing.assert_allclose(trusted.patch_scores_, expected.patch_scores_, atol=1e-6)
         assert np.abs(trusted.patch_scores_ - left.patch_scores_).max() > 0.01
         scorer = NearestScorer()
         with pytest.raises(ValueError, match="NearestScorer has no references"):
-            fit_line(Detector(view=View(112), layers=(5,), scorer=scorer), images, verdicts, trusted=True)
-        bank = musc_lite.MemoryBankScorer()
-        fit_line(Detector(view=View(112), layers=(5,), scorer=bank), images, verdicts, trusted=True)
-        assert bank.references is None  # the scorer that was given is left as it was
-        with pytest.raises(ValueError, match="at least 2 good ones are needed"):
-            fit_line(MuSc(**SMALL), images, verdicts[:2], trusted=True)
+            score_by_trusted(Detector(scorer=scorer))
+        bank = musc_lite.MemoryBankScorer(references="trusted")
+        kept, _ = fit_line(Detector(view=View(112), layers=(5,), scorer=bank), images, verdicts)
+        assert kept.parts.scorer.references == names[4:7]
+        assert bank.references == "trusted"  # the scorer that was given is left as it was
+        with pytest.raises(ValueError, match="references='trusted' are the images that verdicts say are good"):
+            MuSc(**SMALL, references="trusted").fit(images)
+        with pytest.raises(ValueError, match="at least 2 good ones more are needed"):
+            fit_line(MuSc(**SMALL, references="trusted"), images, verdicts[:2])
+
+    def test_a_false_alarm_rate_keeps_some_good_ones_out_of_the_reference(self, days, tmp_path):
+        images = load_folder(days[0])
+        names, rated = images.names, MuSc(**SMALL, false_alarm_rate=0.25)
+        verdicts = [Verdict(names[0], "bad"), *(Verdict(name, "good") for name in names[1:9])]
+        line, before = fit_line(rated, images, verdicts)
+        assert (len(line.names_), len(line.calibration_), len(before)) == (5, 4, 10)
+        outside = set(names) - set(line.names_) - {names[0]}
+        expected = MuSc(**SMALL).fit(line.images_).score_images(images.subset([n in outside for n in names]))
+        np.testing.assert_allclose(line.calibration_, np.sort(expected.image_scores), atol=1e-6)
+        both, _ = fit_line(rated.set_params(references="trusted"), images, verdicts)
+        assert (len(both.references), len(both.names_), len(both.calibration_)) == (4, 5, 4)
+        with pytest.raises(ValueError, match=r"a rate of 0\.333 or more"):
+            fit_line(rated.set_params(references=None), images, verdicts[:3])
+        with pytest.raises(ValueError, match="3 of which are kept for the false alarm rate: at least 2 good ones more"):
+            fit_line(rated.set_params(references="trusted"), images, verdicts[:5])
+        table = tmp_path / "verdicts.csv"
+        write_verdicts(table, verdicts)
+        options = ["--verdicts", table, "--false-alarm-rate", "0.25", *FAST]
+        done = run("fit", days[0], "-o", tmp_path / "l.musc", *options)
+        assert done.exit_code == 0, done.output
+        assert "Of good images like the 4 trusted ones at most 20 % are called" in done.output
+        done = run("apply", tmp_path / "l.musc", days[1], "-o", tmp_path / "out")
+        assert "Of good images like the 4 trusted ones at most 20 % are called" in done.output
+        results = json.loads((tmp_path / "out" / "results.json").read_text())
+        assert all((each["p_value"] <= 0.25) == each["outlier"] for each in results["images"])
 
     def test_the_command_says_what_they_changed(self, days, tmp_path):
         names = load_folder(days[0]).names

@@ -38,7 +38,7 @@ Line = Annotated[Path, typer.Argument(help="What `musc-lite fit` or `Detector.sa
 @app.command(
     epilog="Examples: "
     "`musc-lite fit photos/ -o line.musc`; "
-    "`musc-lite fit photos/ -o line.musc --verdicts verdicts.csv --trusted --tiles 2`"
+    "`musc-lite fit photos/ -o line.musc --verdicts verdicts.csv --false-alarm-rate 0.05`"
 )
 @takes_method
 def fit(
@@ -53,6 +53,10 @@ def fit(
         typer.Option(help="A table (image, verdict: good, bad or unsure): bad images leave the reference."),
     ] = None,
     trusted: Annotated[bool, typer.Option(help="Score by the images with the verdict good alone.")] = False,
+    false_alarm_rate: Annotated[
+        float | None,
+        typer.Option(help="Draw the line so that of good images at most this share is called; by good verdicts."),
+    ] = None,
 ) -> None:
     """Fit a reference batch and keep it in one file, to which `musc-lite apply` compares what comes in.
 
@@ -68,22 +72,30 @@ def fit(
         if line.is_dir():
             raise ValueError(f"{line} is a folder; -o names the file to write, such as {line / 'line.musc'}")
         check_apart(line, photos)
+        if verdicts is None and (trusted or false_alarm_rate is not None):
+            raise ValueError("trusted images are those with the verdict good: give --verdicts FILE")
         found = None if verdicts is None else read_verdicts(verdicts)
         images = load_photos(photos, labels, on_error)
         make_folder(line.parent)
         features = line.with_name(f"{line.name}.features")
 
-        from musc_lite.line import fit_line
+        from musc_lite.line import fit_line, score_by_trusted
+        from musc_lite.stages.conformal import promise_in_words
 
-        detector = method.detector(share, cache_dir=features)
+        detector = method.detector(share, cache_dir=features, false_alarm_rate=false_alarm_rate)
+        if trusted:
+            score_by_trusted(detector)
+        detector.parts.check()
         settle_view(detector, images, line.parent)
         say_cost(detector, images)
-        detector, before = fit_line(detector, images, found, trusted=trusted)
+        detector, before = fit_line(detector, images, found)
         detector.save(line)
 
         scores = detector.scores_
         if before is not None:
             print(" ".join(_what_verdicts_changed(before, scores)))
+        if detector.calibration_ is not None:
+            print(" ".join(promise_in_words(detector.calibration_, detector.threshold_)))
         for sentence in scores.in_words():
             print(sentence)
         size = line.stat().st_size / 1e6

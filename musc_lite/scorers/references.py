@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from numbers import Integral
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor
 
 __all__ = ["References", "choose_references", "count_references", "of_references", "places_of"]
 
-References: TypeAlias = int | Sequence[int | str] | None  # so many images; which ones, by place or name; all
+# So many images; which ones, by place or name; all; "trusted": those with the verdict good, which `fit_line` names.
+References: TypeAlias = int | Sequence[int | str] | Literal["trusted"] | None
 
 
 def choose_references(n_images: int, references: References) -> Tensor:
@@ -24,6 +25,11 @@ def choose_references(n_images: int, references: References) -> Tensor:
     """
     if references is None:
         return torch.arange(n_images)
+    if references == "trusted":
+        raise ValueError(
+            "references='trusted' are the images that verdicts say are good: fit_line(detector, images, verdicts), or "
+            "`musc-lite fit --verdicts FILE --trusted`"
+        )
     if np.ndim(references) == 0:
         if not isinstance(references, Integral) or not 2 <= int(references) <= n_images:
             raise ValueError(f"references must be 2 to {n_images} of the {n_images} images, got {references!r}")
@@ -36,13 +42,15 @@ def choose_references(n_images: int, references: References) -> Tensor:
 
 
 def count_references(n_images: int, references: References) -> int:
-    """Count them, also where they are names of a batch that is not here.
+    """Count them, also where they are names of a batch that is not here; of trusted ones there may be as many as all.
 
     Examples
     --------
     >>> count_references(9, None), count_references(9, 4), count_references(9, ["a", "b"])
     (9, 4, 2)
     """
+    if isinstance(references, str):
+        return n_images
     named = np.asarray(references)
     if named.ndim and named.dtype.kind == "U":
         return len(set(named.tolist()))
@@ -68,7 +76,7 @@ def places_of(references: References, place: Mapping[Any, int]) -> References:
     >>> places_of(["b", "a"], {"a": 0, "b": 1, 0: 0, 1: 1})
     [0, 1]
     """
-    if references is None or np.ndim(references) == 0:
+    if references is None or isinstance(references, str) or np.ndim(references) == 0:
         return references
     chosen = np.asarray(references).tolist()
     unknown = [each for each in chosen if each not in place]

@@ -148,9 +148,9 @@ def promise_in_words(calibration: ArrayLike, threshold: float) -> list[str]:
     rate = k / (n_trusted + 1)
     bound = beta.ppf(0.9, k, n_trusted + 1 - k)
     return [
-        f"Of good images like the {n_trusted} trusted ones at most {_percent(rate)} are called, on average over sets of so "
-        f"many; with these in particular it is, nine times in ten, at most {_percent(bound)}. Nothing is promised on "
-        "defects that are missed, nor on photos that are taken in another way."
+        f"Of good images like the {n_trusted} trusted ones at most {_percent(rate)} are called, on average over sets "
+        f"of so many; with these in particular it is, nine times in ten, at most {_percent(bound)}. That promises "
+        "nothing on defects that are missed, nor on photos that are taken in another way."
     ]
 
 
