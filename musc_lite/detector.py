@@ -136,9 +136,13 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         threshold, calibration = self.threshold_, self.calibration_
         return scored(images.names, after, before, maps, patches, threshold, images, calibration=calibration)
 
+    def holds(self, digest: str) -> bool:
+        """Tell whether an image with this digest (`ImageSet.digest`) belongs to the fitted batch."""
+        return digest in self._digests
+
     def _in_batch(self, images: ImageSet) -> list[str]:
         """Name those of some images that the fitted batch holds."""
-        return [name for i, name in enumerate(images.names) if images.digest(i) in self._digests]
+        return [name for i, name in enumerate(images.names) if self.holds(images.digest(i))]
 
     def _score_new(self, images: ImageSet) -> list[np.ndarray]:
         """Score images against the batch: after re-scoring (Q,), before it (Q,), maps (Q, H, W), patches."""

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,6 +30,7 @@ __all__ = [
     "Output",
     "Photos",
     "check_apart",
+    "expand",
     "load_photos",
     "make_folder",
     "named",
@@ -80,6 +82,7 @@ def load_photos(photos: list[Path], labels: str, on_error: str) -> "ImageSet":
     from musc_lite.data.loaders import load_folder
     from musc_lite.data.remarks import remarks_on_sizes
 
+    photos = [path for each in photos for path in expand(each)]
     several = len(photos) > 1 or photos[0].is_file()
     images = load_folder(photos if several else photos[0], on_error=on_error, labels=labels)
     print(f"{len(images)} images; {images.labeling}", flush=True)
@@ -89,6 +92,16 @@ def load_photos(photos: list[Path], labels: str, on_error: str) -> "ImageSet":
         print(f"musc-lite: {remark}", file=sys.stderr)
     images.masks(8)  # a mask that does not fit is said now, not after the long work
     return images
+
+
+def expand(photos: Path) -> list[Path]:
+    """Give what a pattern such as today/*.jpg stands for where the shell left it to us; other paths stay."""
+    if photos.exists() or not has_magic(str(photos)):
+        return [photos]
+    found = sorted(map(Path, glob(str(photos), recursive=True)))
+    if not found:
+        raise ValueError(f"nothing matches {photos}")
+    return found
 
 
 def named(photos: Sequence[Path]) -> str:

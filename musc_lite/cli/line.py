@@ -24,6 +24,7 @@ from musc_lite.cli.common import (
     settle_view,
 )
 from musc_lite.cli.program import app
+from musc_lite.cli.watching import keep_watching
 from musc_lite.options import Method, parse_contamination, takes_method
 from musc_lite.support.parameters import check_contamination
 
@@ -102,7 +103,12 @@ def fit(
         print(f"{time.perf_counter() - START:.0f} s in all. Kept {len(scores)} images in {line}, {size:.0f} MB.")
 
 
-@app.command(name="apply", epilog="Examples: `musc-lite apply line.musc today/ -o out/today`")
+@app.command(
+    name="apply",
+    epilog="Examples: "
+    "`musc-lite apply line.musc today/ -o out/today`; "
+    "`musc-lite apply line.musc arriving/ -o out/arriving --watch`",
+)
 def apply(
     line: Line,
     photos: Photos,
@@ -110,11 +116,14 @@ def apply(
     labels: Labels = "auto",
     on_error: OnError = "raise",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default a GPU where there is one.")] = None,
+    watch: Annotated[
+        bool, typer.Option(help="Score what arrives in the folder, each photo once, until Ctrl+C.")
+    ] = False,
 ) -> None:
     """Score new photos against a line file; they do not score each other, and one is enough.
 
     Writes scores.csv, results.json, report.html, maps/ and maps.npz, of the new photos only, with the day, the size and
-    the SHA-256 of the reference.
+    the SHA-256 of the reference. With --watch it writes watched.csv and maps/ as photos arrive.
     """
     with plain_errors():
         from musc_lite.data.loaders import left_out
@@ -122,6 +131,10 @@ def apply(
         check_apart(output, photos)
         if not line.is_file():
             raise ValueError(f"there is no line file {line}; `musc-lite fit PHOTOS -o {line}` writes one")
+        if watch:
+            make_folder(output)
+            keep_watching(line, photos, output, device)
+            return
         images = load_photos(photos, labels, on_error)
         make_folder(output)
 

@@ -14,7 +14,7 @@ from musc_lite.results.plots import COLORS, color_range, overlay
 from musc_lite.results.scores import Scores
 from musc_lite.support.files import atomic_path
 
-__all__ = ["draw_region", "write_json", "write_maps", "write_region", "write_scores"]
+__all__ = ["draw_region", "write_json", "write_map", "write_maps", "write_region", "write_scores"]
 
 REGION_HEIGHT, GAP = 320, 12  # pixels
 LARGEST_OVERLAY = 1024  # pixels along the longer side
@@ -73,18 +73,24 @@ def draw_region(images: ImageSet, region: Region) -> Image.Image:
 def write_maps(folder: str | Path, scores: Scores) -> None:
     """Write maps.npz, and each image with its map over it to maps/; an earlier run's pictures go."""
     folder = Path(folder)
-    maps, names, images = scores.anomaly_maps, scores.names, scores.known_images
+    maps, names = scores.anomaly_maps, scores.names
     _remove_earlier_maps(folder)
     with atomic_path(folder / "maps.npz") as partial, partial.open("wb") as file:
         np.savez_compressed(file, maps=maps, names=np.array(names), region=np.array(scores.region))
-    low, high = color_range(maps)
-    for i, name in enumerate(names):
-        path = folder / "maps" / f"{name}{MAP_ENDING}"  # a.jpg and a.png of one folder stay apart
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image = images[i]
-        image.thumbnail((LARGEST_OVERLAY, LARGEST_OVERLAY))
-        on_photo = lay_map(maps[i], image.size, scores.region)
-        Image.fromarray(overlay(image, on_photo, low, high)).save(path, quality=90)
+    colors = color_range(maps)
+    for i in range(len(scores)):
+        write_map(folder, scores, i, colors)
+
+
+def write_map(folder: str | Path, scores: Scores, i: int, colors: tuple[float, float]) -> None:
+    """Write the i-th image with its map over it to maps/, on a color scale from the first value to the second."""
+    path = Path(folder) / "maps" / f"{scores.names[i]}{MAP_ENDING}"  # a.jpg and a.png of one folder stay apart
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = scores.known_images[i]
+    image.thumbnail((LARGEST_OVERLAY, LARGEST_OVERLAY))
+    on_photo = lay_map(scores.anomaly_maps[i], image.size, scores.region)
+    with atomic_path(path) as partial:
+        Image.fromarray(overlay(image, on_photo, *colors)).save(partial, "JPEG", quality=90)
 
 
 def _remove_earlier_maps(output: Path) -> None:

@@ -1,0 +1,38 @@
+"""`musc-lite apply --watch`: a line for each photo as it arrives, until Ctrl+C."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ["keep_watching"]
+
+
+def keep_watching(line: Path, folders: Sequence[Path], output: Path, device: str | None) -> None:
+    """Score what arrives in a folder until it is stopped, and say at the end how to look at it."""
+    if len(folders) != 1 or not folders[0].is_dir():
+        raise ValueError(f"--watch takes one folder in which photos arrive, got {', '.join(map(str, folders))}")
+    os.environ["TQDM_DISABLE"] = "1"  # a line a photo is enough
+
+    from musc_lite.detector import Detector
+    from musc_lite.line import about_line
+    from musc_lite.watch import read_watched, watch_folder
+
+    detector = Detector.load(line, device=device)
+    print(f"Reference {about_line(line, detector)['reference']}")
+    if earlier := read_watched(output):
+        print(f"{len(earlier)} photos were scored before, up to {earlier[-1].time}.")
+    print(f"Watching {folders[0]}; Ctrl+C ends it. Results: {output / 'watched.csv'} and {output / 'maps'}", flush=True)
+    n_photos = n_outliers = 0
+    try:
+        for found in watch_folder(line, detector, folders[0], output):
+            told = found.remark if found.score is None else f"{found.score:.3f}"
+            p_value = "" if found.p_value is None else f"  p {found.p_value:.3f}"
+            remark = f"  {found.remark}" if found.score is not None and found.remark else ""
+            out = "  STANDS OUT" if found.outlier else ""
+            print(f"{found.time[11:19]}  {found.image}  {told}{p_value}{out}{remark}", flush=True)
+            n_photos, n_outliers = n_photos + 1, n_outliers + found.outlier
+    except KeyboardInterrupt:
+        print(
+            f"\nStopped: {n_photos} photos, {n_outliers} stand out. The same command goes on; `musc-lite days {line} "
+            f"{output}` draws them by day."
+        )
