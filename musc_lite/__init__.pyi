@@ -86,5 +86,7 @@ from .support.errors import ImageReadError as ImageReadError
 from .support.errors import MuScError as MuScError
 from .support.errors import WeightsNotFoundError as WeightsNotFoundError
 from .views import View as View
+from .watch import read_watched as read_watched
+from .watch import watch_folder as watch_folder
 
 __version__: str

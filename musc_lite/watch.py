@@ -25,7 +25,7 @@ from musc_lite.results.exports import write_map
 from musc_lite.results.plots import color_range
 from musc_lite.results.scores import Scores
 from musc_lite.support.errors import DataNotFoundError, ImageReadError
-from musc_lite.support.files import atomic_path, make_folder
+from musc_lite.support.files import atomic_path, make_folder, remove_leftovers
 
 __all__ = ["Watched", "read_watched", "watch_folder"]
 
@@ -116,6 +116,8 @@ def watch_folder(
                     "would not be comparable; give another folder with -o"
                 )
             _mend(output, done)
+            remove_leftovers(output)
+            remove_leftovers(output / "maps")
             yield from _watch(detector, folder, output, reference, done, seconds, stop)
     except Timeout as error:
         raise ValueError(f"another process watches into {output} already: stop it, or give another folder") from error
