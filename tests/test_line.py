@@ -11,6 +11,8 @@ import time
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 from typer.testing import CliRunner
 
 import musc_lite
@@ -31,6 +33,7 @@ from musc_lite import (
 from musc_lite.cli import app
 from musc_lite.data.verdicts import sort_by_verdict
 from musc_lite.line import score_by_trusted
+from musc_lite.results.days import Day, plot_days
 
 FAST = ["--image-size", "112", "--r", "1", "--layers", "5,8", "--precision", "float32"]
 SMALL = {"image_size": 112, "layers": (5, 8), "r": (1,)}
@@ -226,6 +229,11 @@ class TestVerdicts:
         assert "Of good images like the 4 trusted ones at most 20 % are called" in done.output
         results = json.loads((tmp_path / "out" / "results.json").read_text())
         assert all((each["p_value"] <= 0.25) == each["outlier"] for each in results["images"])
+        done = run("days", tmp_path / "l.musc", tmp_path / "out", "-o", tmp_path / "days.png")
+        n_called = sum(each["outlier"] for each in results["images"])
+        assert f"out: {n_called} of 4 called; no drift is seen." in done.output
+        with Image.open(tmp_path / "days.png") as picture:
+            assert picture.width >= 700
 
     def test_the_command_says_what_they_changed(self, days, tmp_path):
         names = load_folder(days[0]).names
@@ -249,3 +257,28 @@ def test_a_fit_that_is_killed_leaves_a_whole_line_file_or_none(days, tmp_path):
         process.wait()
         if (tmp_path / "line.musc").exists():
             assert len(Detector.load(tmp_path / "line.musc").names_) == 10
+
+
+class TestDays:
+    CALIBRATION = np.linspace(0.2, 0.6, 39)
+
+    def test_a_watch_is_sorted_by_date_without_what_could_not_be_read(self):
+        times = ["2026-11-03T08:00:00", "2026-11-02T08:00:00", "2026-11-03T09:00:00", "2026-11-03T09:00:01"]
+        first, second = Day.of_watch(times, [0.1, 0.2, None, 0.3])
+        assert (first.name, first.image_scores.tolist()) == ("2026-11-02", [0.2])
+        assert (second.name, second.image_scores.tolist()) == ("2026-11-03", [0.1, 0.3])
+
+    def test_the_picture_marks_the_day_that_drifts(self):
+        days = [Day("calm", self.CALIBRATION[::2]), Day("dark", self.CALIBRATION[::2] - 0.2)]
+        ax = plot_days(days, self.CALIBRATION, 0.59, Figure().subplots())
+        names = [label.get_text() for label in ax.get_xticklabels()]
+        assert names == ["trusted\n39", "calm\n1 of 20 called", "dark\n0 of 20 called\ndrift"]
+        shown = np.concatenate([points.get_offsets()[:, 1] for points in ax.collections])
+        assert len(shown) == 39 + 20 + 20
+
+    def test_what_is_no_result_and_a_line_that_trusts_nothing_are_refused(self, days, tmp_path):
+        with pytest.raises(DataNotFoundError, match="holds no results of"):
+            Day.read(tmp_path)
+        done = run("days", days[2], tmp_path)
+        assert done.exit_code == 1
+        assert "trusts no images" in done.output

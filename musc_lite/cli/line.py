@@ -31,7 +31,7 @@ from musc_lite.support.parameters import check_contamination
 if TYPE_CHECKING:
     from musc_lite.results.scores import Scores
 
-__all__ = ["apply", "fit", "info"]
+__all__ = ["apply", "days", "fit", "info"]
 
 Line = Annotated[Path, typer.Argument(help="What `musc-lite fit` or `Detector.save` wrote.", metavar="LINE")]
 
@@ -179,6 +179,40 @@ def info(line: Line) -> None:
         width = max(map(len, settings))
         for title, value in settings.items():
             print(f"{title:{width}}  {value}")
+
+
+@app.command(epilog="Examples: `musc-lite days line.musc out/monday out/tuesday -o days.png`")
+def days(
+    line: Line,
+    results: Annotated[list[Path], typer.Argument(help="Folders that `musc-lite apply` wrote, watched or not.")],
+    picture: Annotated[Path, typer.Option("--output", "-o", help="The picture to write.")] = Path("days.png"),
+) -> None:
+    """Hold the photos of each day against the trusted ones: how many are called, and whether the good ones drift.
+
+    A day is what one apply wrote, or a date of a watch. The line must have been fitted with good verdicts and
+    --false-alarm-rate.
+    """
+    with plain_errors():
+        from musc_lite.detector import Detector
+        from musc_lite.results.days import Day, drift_of_days, write_days
+        from musc_lite.watch import read_watched
+
+        detector = Detector.load(line)
+        if detector.calibration_ is None:
+            raise ValueError(
+                f"{line} trusts no images, so there is nothing to hold the days against: fit it with --verdicts FILE "
+                "--false-alarm-rate 0.05"
+            )
+        found: list[Day] = []
+        for folder in results:
+            watched = read_watched(folder)
+            times, scores = [each.time for each in watched], [each.score for each in watched]
+            found += Day.of_watch(times, scores) if watched else [Day.read(folder)]
+        for day, drift in zip(found, drift_of_days(found, detector.calibration_, detector.threshold_), strict=True):
+            sentences = drift.in_words() or ["no drift is seen."]
+            print(f"{day.name}: {drift.n_called} of {drift.n_images} called; {' '.join(sentences)}")
+        write_days(picture, found, detector.calibration_, detector.threshold_)
+        print(f"Look at {picture}")
 
 
 def _what_verdicts_changed(before: "Scores", after: "Scores") -> list[str]:

@@ -1,0 +1,118 @@
+"""What came in day by day, beside the images that are trusted: whether good photos still look like them."""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from musc_lite.results.plots import COLORS
+from musc_lite.stages.conformal import Drift, find_drift
+from musc_lite.support.errors import DataNotFoundError
+from musc_lite.support.files import atomic_path, make_folder
+
+__all__ = ["Day", "drift_of_days", "plot_days", "write_days"]
+
+
+@dataclass(frozen=True, eq=False)
+class Day:
+    """The scores of some images against one reference.
+
+    Attributes
+    ----------
+    name : str
+        Such as a date.
+    image_scores : ndarray (N,)
+    """
+
+    name: str
+    image_scores: np.ndarray
+
+    @classmethod
+    def read(cls, results: str | Path) -> "Day":
+        """Read what `musc-lite apply` wrote to a folder.
+
+        Raises
+        ------
+        DataNotFoundError
+            If there is no results.json, or it is of something else.
+        """
+        path = Path(results) / "results.json"
+        try:
+            images = json.loads(path.read_text(encoding="utf-8"))["images"]
+            return cls(Path(results).resolve().name, np.array([each["score"] for each in images], dtype=float))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataNotFoundError(f"{results} holds no results of `musc-lite apply` ({error!r})") from error
+
+    @classmethod
+    def of_watch(cls, times: Sequence[str], image_scores: Sequence[float | None]) -> "list[Day]":
+        """Sort what a watch has scored by the date, leaving out what could not be read."""
+        by_date: dict[str, list[float]] = defaultdict(list)
+        for time, score in zip(times, image_scores, strict=True):
+            if score is not None:
+                by_date[time[:10]].append(score)
+        return [cls(date, np.array(scores)) for date, scores in sorted(by_date.items())]
+
+
+def drift_of_days(days: Sequence[Day], calibration: np.ndarray, threshold: float) -> list[Drift]:
+    """Hold each day against the trusted images: `find_drift`."""
+    return [find_drift(day.image_scores, calibration, threshold) for day in days]
+
+
+def plot_days(days: Sequence[Day], calibration: np.ndarray, threshold: float, ax: Axes | None = None) -> Axes:
+    """Draw a column of scores for each day beside that of the trusted images.
+
+    Parameters
+    ----------
+    days : sequence of Day
+        At least one.
+    calibration : (n,)
+        Scores of the trusted images.
+    threshold : float
+        Images that score above it are called; drawn as a line.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+        A day that drifts has its name in the color of defects.
+    """
+    ax = plt.gca() if ax is None else ax
+    drifts, rng = drift_of_days(days, calibration, threshold), np.random.default_rng(0)
+    columns = [("trusted", np.asarray(calibration, dtype=float)), *((day.name, day.image_scores) for day in days)]
+    low, high = np.quantile(columns[0][1], (0.05, 0.95))
+    ax.axhspan(low, high, color=COLORS["normal"], alpha=0.12, linewidth=0, label="where 9 of 10 trusted ones lie")
+    ax.axhline(threshold, color=COLORS["threshold"], linewidth=1.5, label="threshold")
+    for k, (_, scores) in enumerate(columns):
+        called = scores > threshold if k else np.zeros(len(scores), dtype=bool)
+        x = k + rng.uniform(-0.22, 0.22, len(scores))  # side by side, so that equal ones are seen
+        for chosen, color in ((~called, "normal"), (called, "defective")):
+            ax.scatter(x[chosen], scores[chosen], s=16, color=COLORS[color], alpha=0.75, linewidths=0)
+        ax.plot([k - 0.32, k + 0.32], [np.median(scores)] * 2, color="black", linewidth=1.2)
+    told = [f"{len(calibration)}", *(f"{drift.n_called} of {drift.n_images}" for drift in drifts)]
+    drifting = [False, *(drift.is_likely for drift in drifts)]
+    names = [
+        f"{name}\n{count}{' called' if k else ''}" + ("\ndrift" if drifts_here else "")
+        for k, ((name, _), count, drifts_here) in enumerate(zip(columns, told, drifting, strict=True))
+    ]
+    ax.set_xticks(range(len(columns)), names)
+    for label, drifts_here in zip(ax.get_xticklabels(), drifting, strict=True):
+        if drifts_here:
+            label.set(color=COLORS["defective"], fontweight="bold")
+    ax.set(ylabel="image score", xlim=(-0.6, len(columns) - 0.4))
+    ax.legend(loc="upper left", fontsize="small", framealpha=0.9)
+    return ax
+
+
+def write_days(path: str | Path, days: Sequence[Day], calibration: np.ndarray, threshold: float) -> None:
+    """Write what `plot_days` draws as a picture, wide enough for all days; the ending says which kind of file."""
+    figure = Figure(figsize=(max(6.0, 1.2 * (len(days) + 1)), 4.2), dpi=120, layout="constrained")
+    plot_days(days, calibration, threshold, figure.subplots())
+    path = make_folder(Path(path).parent) / Path(path).name
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format=path.suffix.removeprefix(".") or "png")
