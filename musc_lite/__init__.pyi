@@ -41,9 +41,13 @@ from .musc import MuSc as MuSc
 from .results.comparison import Comparison as Comparison
 from .results.comparison_report import write_comparison as write_comparison
 from .results.contact_sheet import contact_sheet as contact_sheet
+from .results.defects import Defect as Defect
+from .results.defects import defect_mask as defect_mask
+from .results.defects import find_defects as find_defects
 from .results.evidence import Evidence as Evidence
 from .results.evidence import draw_evidence as draw_evidence
 from .results.given_maps import read_maps as read_maps
+from .results.handing_on import write_results as write_results
 from .results.metrics import Metrics as Metrics
 from .results.metrics import evaluate as evaluate
 from .results.scores import Scores as Scores
