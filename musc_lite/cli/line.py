@@ -127,7 +127,7 @@ def apply(
     """Score new photos against a line file; they do not score each other, and one is enough.
 
     Writes scores.csv, results.json (with the defects of each photo), report.html, maps/ and maps.npz, of the new photos
-    only, with the day, the size and the SHA-256 of the reference. With --watch it writes watched.csv and maps/ as photos
+    only, with the day, the size and the SHA-256 of the reference. With --watch: watched.csv and maps/, as photos
     arrive.
     """
     with plain_errors():
