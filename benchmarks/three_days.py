@@ -7,8 +7,8 @@ score each other (`musc-lite fit`). Verdicts are given on none, ten or twenty of
 leave the reference, and a false alarm rate, the lowest that so many good ones allow, draws the line. The photos of the
 second and third day are scored against it (`musc-lite apply`). Mean and range over the divisions.
 
-Trusted images must be drawn like those that come later. Good ones from the bottom of the ranking alone would promise too
-much: `--from-the-bottom` shows it.
+Trusted images must be drawn like those that come later. Good ones from the bottom of the ranking alone would promise
+too much: `--from-the-bottom` shows it.
 """
 
 import argparse
