@@ -1,4 +1,4 @@
-"""Everything in full, with its figures: make stress, or python -m stress in tests/. Takes three minutes."""
+"""Everything in full, with its figures: make stress, or python -m stress in tests/. Takes ten minutes."""
 
 import argparse
 import sys
@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 from stress.extraction import crowds, disks, kills
 from stress.images import damaged_images
+from stress.lines import kill_lines
 from stress.saved import saved_files
 from stress.workplace import Workplace
 
@@ -39,6 +40,7 @@ def main() -> None:
         show("killed", lambda: kills(workplace, options.kills, options.seed))
         show("crowded", lambda: crowds(workplace, options.crowds))
         show("no room", lambda: disks(workplace, (0, 4_096, 60_000), ("100k", "500k", "1m")))
+    show("lines", lambda: kill_lines(options.kills, options.seed))
     for fault in faults:
         print(f"FAULT {fault}")
     sys.exit(bool(faults))
