@@ -155,7 +155,7 @@ def score(
         result = Result(named(photos), scores, evidence=find_evidence(detector), groups=lots, classes=kinds)
         write_scores(output / "scores.csv", scores)
         write_maps(output, scores)
-        report = write_report(output / "report.html", [result], title=f"{_title(method)} on {result.name}")
+        report = write_report(output / "report.html", [result], title=f"{_title(method)} on {result.name}", maps="maps")
         seconds |= {**scores.seconds, "writing": time.perf_counter() - written}
         print_table([result], [seconds])
         if unseen := unseen_in_words(scores):

@@ -131,7 +131,7 @@ def apply(
         write_scores(output / "scores.csv", scores)
         write_json(output / "results.json", scores)
         write_maps(output, scores)
-        report = write_report(output / "report.html", [result], title=f"{result.name} against {line.name}")
+        report = write_report(output / "report.html", [result], title=f"{result.name} against {line.name}", maps="maps")
         seconds["writing"] = time.perf_counter() - written
         print(f"Reference {scores.about['reference']}")
         print_table([result], [seconds])
