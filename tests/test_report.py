@@ -11,6 +11,7 @@ from PIL import Image
 
 from musc_lite import ImageSet, MuSc, Scores, SubspaceScorer, Verdict, find_evidence, from_arrays, planted_textures
 from musc_lite.parts import PARTS, part_class
+from musc_lite.results.exports import write_maps
 from musc_lite.results.report import Result, write_report
 from musc_lite.views import Framing
 
@@ -207,6 +208,20 @@ def test_new_images_have_a_report(detector, tmp_path):
     assert "on one scale for all, that of the reference" in page
     assert new.fingerprint() in page
     assert detector.images_.fingerprint() in page
+
+
+def test_pictures_of_new_images_have_the_colors_of_their_reference(tmp_path):
+    """Those in maps/ had their own, and changed when an image of the report was enlarged."""
+    new, known = (from_arrays(list(np.full((3, 32, 32), 0.5))) for _ in range(2))
+    maps = np.random.default_rng(0).random((3, 32, 32))
+    batch = Scores.from_maps(known, 100 * maps)
+    scores = replace(Scores.from_maps(new, maps), batch=batch)
+    write_maps(tmp_path, scores)
+    pixels = np.asarray(Image.open(tmp_path / "maps" / "image_000.jpg"), dtype=float)
+    assert np.ptp(pixels) < 8  # gray: all is calm beside the reference
+    page = write_report(tmp_path / "report.html", [Result("new", scores)]).read_text()
+    drawn = re.findall(r'class="map"[^>]*src="data:image/jpeg;base64,([^"]*)', page)
+    assert all(np.ptp(np.asarray(Image.open(io.BytesIO(base64.b64decode(each))), dtype=float)) < 8 for each in drawn)
 
 
 def test_the_report_says_that_nothing_standing_out_is_no_all_clear(result, tmp_path):

@@ -242,7 +242,8 @@ def test_an_image_is_enlarged_zoomed_moved_and_marked(page, report):
     page.locator(".card .open").first.click()
     dialog, names = page.get_by_role("dialog"), ranked(report[1])
     assert dialog.locator("[data-name]").inner_text() == names[0]
-    page.keyboard.press("Enter")  # again, by mistake: no verdict
+    page.keyboard.press("Enter")  # again, by mistake
+    assert said(page) == "0 good, 0 bad, 0 unsure of 6"
     page.keyboard.press("b")
     page.keyboard.press("ArrowRight")
     assert dialog.locator("[data-name]").inner_text() == names[1]

@@ -1,5 +1,7 @@
 """What a report shows of each image: its pictures, boxes around what stands out, and the digest that verdicts name."""
 
+import hashlib
+import json
 import math
 from collections.abc import Sequence
 from urllib.parse import quote
@@ -8,6 +10,7 @@ from PIL import Image
 
 from musc_lite.analysis.classes import DefectClasses
 from musc_lite.data.region import crop, pixel_box
+from musc_lite.data.verdicts import Verdict
 from musc_lite.results.defects import find_defects
 from musc_lite.results.evidence import Evidence, draw_evidence
 from musc_lite.results.exports import MAP_ENDING
@@ -15,7 +18,7 @@ from musc_lite.results.page import THUMBNAIL, data_uri
 from musc_lite.results.plots import color_range, outlined, overlay
 from musc_lite.results.scores import Scores
 
-__all__ = ["make_cards", "split_ranks"]
+__all__ = ["MOST_BOXES", "make_cards", "marking", "split_ranks"]
 
 LARGE, N_LARGE = 900, 24  # pixels of the longer side; so many of the highest ranks have a photo of this size
 SMALL, MOST_SMALL = 112, 1000  # pixels; at most so many images are shown small, about 5 KB each
@@ -92,6 +95,20 @@ def make_cards(
         return _told(scores, i, digest, photo, maps) | {"rank": rank + 1, "overlay": picture}
 
     return [in_full(rank) for rank in first], [as_small(rank) for rank in small], [in_full(rank) for rank in last]
+
+
+def marking(scores: Scores, cards: Sequence[dict], verdicts: Sequence[Verdict], file: str) -> dict:
+    """Give the script what it needs to take verdicts: which files these are, and what was found about them before."""
+    found = [[v.image, v.sha256, v.verdict, v.kind, v.note] for v in verdicts]
+    state = f"{scores.known_images.fingerprint()} {json.dumps(found)}"
+    return {
+        "file": file,
+        "n_images": len(scores),
+        "key": f"musc-lite verdicts {hashlib.sha256(state.encode()).hexdigest()}",
+        "images": [[card["name"], card["sha256"]] for card in cards],
+        "verdicts": found,
+        "region": scores.region,
+    }
 
 
 def _told(scores: Scores, i: int, digest: str, photo: Image.Image, maps: str | None) -> dict:

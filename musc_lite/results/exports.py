@@ -77,7 +77,7 @@ def write_maps(folder: str | Path, scores: Scores) -> None:
     _remove_earlier_maps(folder)
     with atomic_path(folder / "maps.npz") as partial, partial.open("wb") as file:
         np.savez_compressed(file, maps=maps, names=np.array(names), region=np.array(scores.region))
-    low, high = color_range(maps)
+    low, high = color_range((scores.batch or scores).anomaly_maps)  # as in the report
     for i, name in enumerate(names):
         path = folder / "maps" / f"{name}{MAP_ENDING}"  # a.jpg and a.png of one folder stay apart
         path.parent.mkdir(parents=True, exist_ok=True)

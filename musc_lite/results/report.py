@@ -1,9 +1,7 @@
 """A result as one HTML file with its pictures inside, to look at, send and keep."""
 
 import base64
-import hashlib
 import io
-import json
 import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ from musc_lite.analysis.groups import Groups
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.loaders import left_out
 from musc_lite.data.verdicts import VERDICTS, Verdict
-from musc_lite.results.cards import make_cards
+from musc_lite.results.cards import MOST_BOXES, make_cards, marking
 from musc_lite.results.class_plots import plot_class_gallery
 from musc_lite.results.evidence import Evidence
 from musc_lite.results.group_report import group_picture, group_rows, group_sentences
@@ -136,6 +134,7 @@ def write_report(
             for r in results
         ],
         verdicts=VERDICTS,
+        most_boxes=MOST_BOXES,
         css=inlined("report.css"),
         script=inlined("verdicts.js", "lightbox.js", "report.js"),
     )
@@ -160,7 +159,9 @@ def compared_in_words(scores: Sequence[Scores]) -> dict[str, Any]:
         scale = "the whole batch" if batches else "all, that of the reference"
     return {
         "references": [f"Each image was scored against a reference, not against the others here: {r}." for r in about],
-        "batches": "Scores compare images of one batch only." if batches else "",
+        "batches": "Scores compare images of one batch only."
+        if batches
+        else "For a new image the others are those of the reference.",
         "scale": scale,
     }
 
@@ -194,23 +195,9 @@ def _section(
         "small": small,
         "n_left_out": len(images) - len(first) - len(small) - len(last),
         "last": last,
-        "marking": _marking(result, [*first, *small, *last], file),
+        "marking": marking(scores, [*first, *small, *last], result.verdicts, file),
         "skipped": images.skipped,
         "parameters": parameters(scores),
-    }
-
-
-def _marking(result: Result, cards: Sequence[dict], file: str) -> dict:
-    """Give the script what it needs to take verdicts: which files these are, and what was found about them before."""
-    verdicts = [[v.image, v.sha256, v.verdict, v.kind, v.note] for v in result.verdicts]
-    state = f"{result.scores.known_images.fingerprint()} {json.dumps(verdicts)}"
-    return {
-        "file": file,
-        "n_images": len(result.scores),
-        "key": f"musc-lite verdicts {hashlib.sha256(state.encode()).hexdigest()}",
-        "images": [[card["name"], card["sha256"]] for card in cards],
-        "verdicts": verdicts,
-        "region": result.scores.region,
     }
 
 
