@@ -47,6 +47,7 @@ from .results.defects import find_defects as find_defects
 from .results.evidence import Evidence as Evidence
 from .results.evidence import draw_evidence as draw_evidence
 from .results.given_maps import read_maps as read_maps
+from .results.handing_on import write_results as write_results
 from .results.metrics import Metrics as Metrics
 from .results.metrics import evaluate as evaluate
 from .results.scores import Scores as Scores

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import typer
 
 from musc_lite.parts import PARTS, part_class, scorer_name
-from musc_lite.support.parameters import check_parameters
+from musc_lite.support.parameters import check_formats, check_parameters
 
 if TYPE_CHECKING:  # the command line answers before it needs torch
     from musc_lite.detector import Detector
     from musc_lite.musc import MuSc
     from musc_lite.scorers.base import PatchScorer
 
-__all__ = ["Method", "listed", "parse_classes", "parse_contamination", "parse_groups", "takes_method"]
+__all__ = ["Method", "listed", "parse_classes", "parse_contamination", "parse_formats", "parse_groups", "takes_method"]
 
 OF_MUTUAL = ("interval", "references", "n_components", "window", "aligned")  # options that other scorers do not have
 EMPTY: dict = {}
@@ -86,6 +86,13 @@ def parse_classes(text: str | None) -> int | None:
     if len(numbers) != 1 or numbers[0] < 1:
         raise ValueError(f"--classes takes auto or one number of kinds such as 3, got {text!r}")
     return numbers[0]
+
+
+def parse_formats(text: str) -> tuple[str, ...]:
+    """Read "coco,masks"; an empty text gives none."""
+    formats = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    check_formats(formats)
+    return formats
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from musc_lite.cli.common import (
     OnError,
     Output,
     Photos,
+    PixelThreshold,
+    Write,
     check_apart,
     load_photos,
     make_folder,
@@ -24,10 +26,10 @@ from musc_lite.cli.common import (
     settle_view,
 )
 from musc_lite.cli.program import app
-from musc_lite.options import Method, parse_classes, parse_contamination, parse_groups, takes_method
+from musc_lite.options import Method, parse_classes, parse_contamination, parse_formats, parse_groups, takes_method
 from musc_lite.parts import scorer_name
 from musc_lite.support.files import atomic_path
-from musc_lite.support.parameters import check_contamination
+from musc_lite.support.parameters import check_contamination, check_pixel_threshold
 
 if TYPE_CHECKING:
     from musc_lite.analysis.classes import DefectClasses
@@ -118,12 +120,15 @@ def score(
     classes: Annotated[
         str | None, typer.Option(help="Sort what stands out into so many kinds of defect, or auto: find how many.")
     ] = None,
+    write: Write = "",
+    pixel_threshold: PixelThreshold = None,
 ) -> None:
     """Score the images of a folder by each other.
 
-    Writes scores.csv, report.html, maps/ (each image with its map) and maps.npz to the output folder; groups.jpg
-    where the images are of several kinds, kinds.csv with --classes. Several folders and files are one batch.
-    Features are kept in OUTPUT/features: interrupted and started again, it goes on where it was.
+    Writes scores.csv, results.json (with the defects of each image), report.html, maps/ (each image with its map) and
+    maps.npz to the output folder; groups.jpg where the images are of several kinds, kinds.csv with --classes. Several
+    folders and files are one batch. Features are kept in OUTPUT/features: interrupted and started again, it goes on
+    where it was.
     """
     with plain_errors():
         from musc_lite.data.loaders import left_out
@@ -132,6 +137,8 @@ def score(
         share, normal = parse_contamination(contamination), parse_groups(groups)
         n_classes = parse_classes(classes)
         check_contamination(share)
+        formats = parse_formats(write)
+        check_pixel_threshold(pixel_threshold)
         method.check()
         check_apart(output, photos)
         images = load_photos(photos, labels, on_error)
@@ -147,6 +154,7 @@ def score(
         from musc_lite.evidence import find_evidence
         from musc_lite.results.exports import write_maps, write_scores
         from musc_lite.results.group_report import group_sentences
+        from musc_lite.results.handing_on import write_results
         from musc_lite.results.report import Result, unseen_in_words, write_report
         from musc_lite.stages.thresholds import in_words
 
@@ -154,6 +162,7 @@ def score(
         kinds = None if classes is None else _write_kinds(output / "kinds.csv", detector, n_classes)
         result = Result(named(photos), scores, evidence=find_evidence(detector), groups=lots, classes=kinds)
         write_scores(output / "scores.csv", scores)
+        write_results(output, scores, formats, threshold=pixel_threshold, kinds=kinds)
         write_maps(output, scores)
         report = write_report(output / "report.html", [result], title=f"{_title(method)} on {result.name}", maps="maps")
         seconds |= {**scores.seconds, "writing": time.perf_counter() - written}

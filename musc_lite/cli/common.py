@@ -28,6 +28,8 @@ __all__ = [
     "OnError",
     "Output",
     "Photos",
+    "PixelThreshold",
+    "Write",
     "check_apart",
     "load_photos",
     "make_folder",
@@ -49,6 +51,21 @@ Labels = Annotated[
 ]
 OnError = Annotated[str, typer.Option(help="What to do with an unreadable image: raise or skip.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for results; made where it is missing.")]
+
+Write = Annotated[
+    str,
+    typer.Option(
+        help="For other programs, any of coco,labelme,masks,heatmaps with commas between: coco.json; a LabelMe file, a "
+        "PNG mask, a 16-bit heat map of each photo in its own size (results.json has their scale)."
+    ),
+]
+PixelThreshold = Annotated[
+    float | None,
+    typer.Option(
+        help="Value of the map above which a pixel is defective; by default half way from each image's median to its "
+        "highest."
+    ),
+]
 
 
 @contextmanager

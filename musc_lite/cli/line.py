@@ -14,6 +14,8 @@ from musc_lite.cli.common import (
     OnError,
     Output,
     Photos,
+    PixelThreshold,
+    Write,
     check_apart,
     load_photos,
     make_folder,
@@ -24,8 +26,8 @@ from musc_lite.cli.common import (
     settle_view,
 )
 from musc_lite.cli.program import app
-from musc_lite.options import Method, parse_contamination, takes_method
-from musc_lite.support.parameters import check_contamination
+from musc_lite.options import Method, parse_contamination, parse_formats, takes_method
+from musc_lite.support.parameters import check_contamination, check_pixel_threshold
 
 if TYPE_CHECKING:
     from musc_lite.results.scores import Scores
@@ -100,15 +102,19 @@ def apply(
     labels: Labels = "auto",
     on_error: OnError = "raise",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default a GPU where there is one.")] = None,
+    write: Write = "",
+    pixel_threshold: PixelThreshold = None,
 ) -> None:
     """Score new photos against a line file; they do not score each other, and one is enough.
 
-    Writes scores.csv, results.json, report.html, maps/ and maps.npz, of the new photos only, with the day, the size and
-    the SHA-256 of the reference.
+    Writes scores.csv, results.json (with the defects of each photo), report.html, maps/ and maps.npz, of the new photos
+    only, with the day, the size and the SHA-256 of the reference.
     """
     with plain_errors():
         from musc_lite.data.loaders import left_out
 
+        formats = parse_formats(write)
+        check_pixel_threshold(pixel_threshold)
         check_apart(output, photos)
         if not line.is_file():
             raise ValueError(f"there is no line file {line}; `musc-lite fit PHOTOS -o {line}` writes one")
@@ -122,14 +128,15 @@ def apply(
         scores = apply_line(line, images, device=device)
         seconds["scoring"] = time.perf_counter() - began
 
-        from musc_lite.results.exports import write_json, write_maps, write_scores
+        from musc_lite.results.exports import write_maps, write_scores
+        from musc_lite.results.handing_on import write_results
         from musc_lite.results.report import Result, unseen_in_words, write_report
         from musc_lite.stages.thresholds import in_words
 
         written = time.perf_counter()
         result = Result(named(photos), scores)
         write_scores(output / "scores.csv", scores)
-        write_json(output / "results.json", scores)
+        write_results(output, scores, formats, threshold=pixel_threshold)
         write_maps(output, scores)
         report = write_report(output / "report.html", [result], title=f"{result.name} against {line.name}", maps="maps")
         seconds["writing"] = time.perf_counter() - written

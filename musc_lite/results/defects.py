@@ -5,9 +5,10 @@ for a whole batch cuts faint defects away and lets strong ones grow into their s
 the same on the grid of patches, with the source of the idea; its constants hold here too.
 
 A map is no sharper than the patches that it comes from: borders are accurate to about half a patch, and a defect that
-is smaller than a patch gets about a patch's area. Specks that only just rise above the threshold are kept, so that the
-defects of an image are its mask, no pixel more or less; being low, they come last among the defects of their image.
-Each defect has its area: leave out what is too small for you.
+is smaller than a patch gets about a patch's area, if it is seen. Specks of a few pixels are tips that only just rise
+above the threshold. They are kept: the defects of an image are its mask, no pixel more or less, and what is left out
+unseen may be a pinhole. Being low, they come last among the defects of their image; each defect has its area, so leave
+out what is too small for you.
 """
 
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from musc_lite.analysis.classes import DefectClasses
 from musc_lite.analysis.regions import HALF, TOUCHING
 from musc_lite.data.region import pixel_box
 from musc_lite.results.scores import Scores
+from musc_lite.support.parameters import check_pixel_threshold
 
 __all__ = ["Defect", "defect_mask", "find_defects", "label_defects"]
 
@@ -87,6 +89,7 @@ def find_defects(scores: Scores, threshold: float | None = None, kinds: DefectCl
     >>> [defect.box for defect in find_defects(scores, threshold=0.7)]
     [(2, 1, 3, 2), (5, 3, 6, 4)]
     """
+    check_pixel_threshold(threshold)
     if kinds is not None and len(kinds.labels) != len(scores):
         raise ValueError(f"the kinds are those of {len(kinds.labels)} images, the scores of {len(scores)}: sort these")
     found = []
@@ -111,6 +114,9 @@ def defect_mask(scores: Scores, i: int, threshold: float | None = None) -> np.nd
 
 def label_defects(scores: Scores, i: int, threshold: float | None = None) -> np.ndarray:
     """Give the i-th photo's defects numbers, as `find_defects` orders them: (H', W') int, from 1; 0 elsewhere."""
+    check_pixel_threshold(threshold)
+    if not scores.is_outlier[i]:
+        return np.zeros(scores.known_images.size(i)[::-1], dtype=np.int32)
     return _map_and_labels(scores, i, threshold)[1]
 
 
@@ -121,18 +127,15 @@ def pixel_threshold(values: np.ndarray) -> float:
 
 
 def _map_and_labels(scores: Scores, i: int, threshold: float | None) -> tuple[np.ndarray, np.ndarray]:
-    if threshold is not None and not np.isfinite(threshold):
-        raise ValueError(f"the threshold is a value of the maps, or None for each image's own; got {threshold!r}")
     on_photo = scores.map_of_photo(i)
+    left, top, right, bottom = pixel_box(scores.region, on_photo.shape[::-1])
+    seen = on_photo[top:bottom, left:right]
+    marked, n = label(seen > (pixel_threshold(seen) if threshold is None else float(threshold)), TOUCHING)
+    order = np.argsort(-np.asarray(maximum(seen, marked, range(1, n + 1))), kind="stable")
+    number = np.zeros(n + 1, dtype=np.int32)
+    number[1 + order] = np.arange(1, n + 1)
     labels = np.zeros(on_photo.shape, dtype=np.int32)
-    if scores.is_outlier[i]:
-        left, top, right, bottom = pixel_box(scores.region, on_photo.shape[::-1])
-        seen = on_photo[top:bottom, left:right]
-        marked, n = label(seen > (pixel_threshold(seen) if threshold is None else float(threshold)), TOUCHING)
-        order = np.argsort(-np.asarray(maximum(seen, marked, range(1, n + 1))), kind="stable")
-        number = np.zeros(n + 1, dtype=np.int32)
-        number[1 + order] = np.arange(1, n + 1)
-        labels[top:bottom, left:right] = number[marked]
+    labels[top:bottom, left:right] = number[marked]
     return on_photo, labels
 
 

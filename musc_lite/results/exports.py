@@ -1,6 +1,5 @@
 """Scores as files for other programs: a table, the maps, a picture of each map."""
 
-import json
 from contextlib import suppress
 from pathlib import Path
 from zipfile import BadZipFile
@@ -14,7 +13,7 @@ from musc_lite.results.plots import COLORS, color_range, overlay
 from musc_lite.results.scores import Scores
 from musc_lite.support.files import atomic_path
 
-__all__ = ["draw_region", "write_json", "write_maps", "write_region", "write_scores"]
+__all__ = ["draw_region", "write_maps", "write_region", "write_scores"]
 
 REGION_HEIGHT, GAP = 320, 12  # pixels
 LARGEST_OVERLAY = 1024  # pixels along the longer side
@@ -27,24 +26,6 @@ def write_scores(path: str | Path, scores: Scores) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as partial:
         scores.to_frame().to_csv(partial, index=False, float_format="%.6f", encoding="utf-8", lineterminator="\r\n")
-
-
-def write_json(path: str | Path, scores: Scores) -> None:
-    """Write every image's score as strict JSON, most anomalous first, with all that shaped the numbers.
-
-    Keys: `threshold` (null where no score can lie above it), `about` (title: text), `images` (a list of objects with
-    the columns of `Scores.to_frame`).
-    """
-    threshold = float(scores.threshold)
-    found = {
-        "threshold": threshold if np.isfinite(threshold) else None,
-        "about": dict(scores.about),
-        "images": scores.to_frame().to_dict("records"),
-    }
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as partial:
-        partial.write_text(json.dumps(found, allow_nan=False, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 def write_region(path: str | Path, images: ImageSet, region: Region) -> None:
