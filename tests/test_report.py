@@ -161,6 +161,8 @@ def test_boxes_are_in_shares_of_what_is_shown(tmp_path):
         assert [float(share) for share in box[1:]] == pytest.approx([50, 20, 40, 20], abs=3)
         assert box[0].startswith(f"{round(0.4 * width)} x ")
         assert ", peak 1.000" in box[0]
+    none = write_report(tmp_path / "report.html", [Result("box", scores, pixel_threshold=2.0)]).read_text()
+    assert 'class="box"' not in none
 
 
 def test_names_of_files_are_text_not_markup(result, tmp_path, backbone):

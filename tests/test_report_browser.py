@@ -290,6 +290,26 @@ def test_an_image_is_enlarged_zoomed_moved_and_marked(page, report):
     assert dialog.is_visible()
 
 
+def test_two_fingers_zoom_and_shift_with_arrows_moves(page, report):
+    page.goto(report[0].as_uri())
+    page.locator(".card .open").first.click()
+    picture = page.locator("[data-pane=photo] img")
+    small = picture.bounding_box()
+    x, y = small["x"] + small["width"] / 2, small["y"] + small["height"] / 2
+    touch = page.context.new_cdp_session(page)
+    for kind, apart in (("touchStart", 40), ("touchMove", 60), ("touchMove", 100), ("touchEnd", None)):
+        points = [] if apart is None else [{"x": x + sign * apart, "y": y, "id": sign + 1} for sign in (-1, 1)]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    large = picture.bounding_box()
+    assert large["width"] / small["width"] == pytest.approx(2.5, abs=0.1)
+    assert large["x"] + large["width"] / 2 == pytest.approx(x, abs=5)
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("Shift+ArrowUp")
+    moved = picture.bounding_box()
+    assert (moved["x"] - large["x"], moved["y"] - large["y"]) == pytest.approx((-80, 80), abs=1)
+    assert page.locator("dialog [data-name]").inner_text() == ranked(report[1])[0]
+
+
 def test_a_report_that_travels_alone_shows_what_is_inside_of_it(page, report, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     alone = shutil.copy(report[0], tmp_path / "elsewhere")

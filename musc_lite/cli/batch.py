@@ -160,7 +160,14 @@ def score(
 
         lots = _write_groups(detector, output)
         kinds = None if classes is None else _write_kinds(output / "kinds.csv", detector, n_classes)
-        result = Result(named(photos), scores, evidence=find_evidence(detector), groups=lots, classes=kinds)
+        result = Result(
+            named(photos),
+            scores,
+            evidence=find_evidence(detector),
+            groups=lots,
+            classes=kinds,
+            pixel_threshold=pixel_threshold,
+        )
         write_scores(output / "scores.csv", scores)
         write_results(output, scores, formats, threshold=pixel_threshold, kinds=kinds)
         write_maps(output, scores)

@@ -134,7 +134,7 @@ def apply(
         from musc_lite.stages.thresholds import in_words
 
         written = time.perf_counter()
-        result = Result(named(photos), scores)
+        result = Result(named(photos), scores, pixel_threshold=pixel_threshold)
         write_scores(output / "scores.csv", scores)
         write_results(output, scores, formats, threshold=pixel_threshold)
         write_maps(output, scores)

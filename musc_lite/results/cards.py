@@ -49,6 +49,7 @@ def make_cards(
     evidence: Sequence[Evidence] = (),
     classes: DefectClasses | None = None,
     maps: str | None = None,
+    pixel_threshold: float | None = None,
 ) -> tuple[list[dict], list[dict], list[dict]]:
     """Make what the template shows of each image, the most anomalous first.
 
@@ -63,13 +64,15 @@ def make_cards(
     classes : DefectClasses, optional
     maps : str, optional
         Folder of the pictures that `write_maps` wrote, seen from the report.
+    pixel_threshold : float, optional
+        For the boxes, see `find_defects`.
 
     Returns
     -------
     three lists of dict
         For the ranks of `split_ranks`.
     """
-    masks, boxes = scores.masks(), _boxes(scores, classes)
+    masks, boxes = scores.masks(), _boxes(scores, classes, pixel_threshold)
     scale = color_range((scores.batch or scores).anomaly_maps)  # new images on the colors of their batch
     closely = {each.image: each for each in evidence}
     order, (first, small, last) = scores.ranking.tolist(), split_ranks(len(scores), max_images)
@@ -139,10 +142,10 @@ def _read(scores: Scores, i: int, side: int) -> tuple[str, Image.Image]:
     return digest, image
 
 
-def _boxes(scores: Scores, classes: DefectClasses | None) -> dict[int, list[dict]]:
+def _boxes(scores: Scores, classes: DefectClasses | None, threshold: float | None) -> dict[int, list[dict]]:
     """Give the boxes of each image's defects in percent of the part of the photo that is shown."""
     boxes: dict[int, list[dict]] = {}
-    for defect in find_defects(scores, kinds=classes):
+    for defect in find_defects(scores, threshold, classes):
         left, top, right, bottom = pixel_box(scores.region, scores.known_images.size(defect.image))
         x0, y0, x1, y1 = defect.box
         title = f"{x1 - x0} x {y1 - y0} pixels at {x0}, {y0}: area {defect.area}, peak {defect.peak:.3f}"

@@ -114,7 +114,7 @@ class Lightbox {
     }
   }
 
-  // One finger or the mouse moves the pictures, two fingers zoom them about the point between.
+  // One finger or the mouse moves the pictures, two fingers zoom them about the point between, which they move too.
   drag(pointer, to) {
     const from = this.pointers.get(pointer);
     if (!from) return;
@@ -122,6 +122,7 @@ class Lightbox {
     const other = [...this.pointers].find(([id]) => id !== pointer)?.[1];
     if (!other) return this.move(to[0] - from[0], to[1] - from[1]);
     const apart = (point) => Math.hypot(point[0] - other[0], point[1] - other[1]) || 1;
-    this.zoom(apart(to) / apart(from), (to[0] + other[0]) / 2, (to[1] + other[1]) / 2);
+    this.zoom(apart(to) / apart(from), (from[0] + other[0]) / 2, (from[1] + other[1]) / 2);
+    this.move((to[0] - from[0]) / 2, (to[1] - from[1]) / 2);
   }
 }

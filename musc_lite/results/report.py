@@ -61,6 +61,8 @@ class Result:
         Kinds of image that are to be shown, such as ``detector.groups_`` or of `image_groups`; without copies.
     verdicts : sequence of Verdict
         What was found about the images before, see `read_verdicts`: the report goes on from there.
+    pixel_threshold : float, optional
+        For the boxes around what stands out, see `find_defects`.
 
     Raises
     ------
@@ -75,6 +77,7 @@ class Result:
     classes: DefectClasses | None = None
     groups: Groups | None = None
     verdicts: Sequence[Verdict] = ()
+    pixel_threshold: float | None = None
 
     def __post_init__(self):
         if not isinstance(self.scores, Scores):
@@ -176,7 +179,7 @@ def _section(
     result: Result, metric_names: Sequence[str], stages: Sequence[str], max_images: int, maps: str | None, file: str
 ) -> dict:
     scores, images = result.scores, result.scores.known_images
-    first, small, last = make_cards(scores, max_images, result.evidence, result.classes, maps)
+    first, small, last = make_cards(scores, max_images, result.evidence, result.classes, maps, result.pixel_threshold)
     metrics = [getattr(result.metrics, name) for name in metric_names]
     return {
         "name": result.name,
