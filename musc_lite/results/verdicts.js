@@ -53,7 +53,8 @@ function readTable(text) {
 // A browser may keep nothing for files, or be told to.
 function kept(key) {
   try {
-    return JSON.parse(localStorage.getItem(key));
+    const found = JSON.parse(localStorage.getItem(key));
+    return Array.isArray(found?.records) ? found : null;
   } catch {
     return null;
   }
