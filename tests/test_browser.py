@@ -233,7 +233,7 @@ def test_report_shows_evidence_in_the_photos_own_pixels_on_a_click(page, tmp_pat
     detector = MuSc(image_size=112, layers=[5, 8], r=(1,)).fit(planted_textures("brick", n_images=6, n_defective=2))
     result = Result("brick", detector.scores_, evidence=find_evidence(detector))
     page.goto(write_report(tmp_path / "report.html", [result]).as_uri())
-    button, picture = page.locator("figure button").first, page.locator("figure button img").first
+    button, picture = page.locator("figure .closely").first, page.locator("figure .closely img").first
     small = picture.bounding_box()["width"]
     button.click()
     assert small < picture.bounding_box()["width"] == picture.evaluate("image => image.naturalWidth")

@@ -86,7 +86,7 @@ class TestAScorerOfTenLines:
     def test_has_a_report(self, far, new, tmp_path):
         scores = far.score_images(new)
         page = write_report(tmp_path / "report.html", [Result("a", far.scores_), Result("b", scores)]).read_text()
-        assert page.count("<figure>") == 11
+        assert page.count("<figure") == 11
         assert "interval" not in page
 
     def test_is_on_the_command_line(self, backbone, tmp_path):

@@ -159,11 +159,18 @@ def score(
 
         lots = _write_groups(detector, output)
         kinds = None if classes is None else _write_kinds(output / "kinds.csv", detector, n_classes)
-        result = Result(named(photos), scores, evidence=find_evidence(detector), groups=lots, classes=kinds)
+        result = Result(
+            named(photos),
+            scores,
+            evidence=find_evidence(detector),
+            groups=lots,
+            classes=kinds,
+            pixel_threshold=pixel_threshold,
+        )
         write_scores(output / "scores.csv", scores)
         write_results(output, scores, formats, threshold=pixel_threshold, kinds=kinds)
         write_maps(output, scores)
-        report = write_report(output / "report.html", [result], title=f"{_title(method)} on {result.name}")
+        report = write_report(output / "report.html", [result], title=f"{_title(method)} on {result.name}", maps="maps")
         seconds |= {**scores.seconds, "writing": time.perf_counter() - written}
         print_table([result], [seconds])
         if unseen := unseen_in_words(scores):

@@ -157,11 +157,11 @@ def apply(
         from musc_lite.results.report import Result, unseen_in_words, write_report
 
         written = time.perf_counter()
-        result = Result(named(photos), scores)
+        result = Result(named(photos), scores, pixel_threshold=pixel_threshold)
         write_scores(output / "scores.csv", scores)
         write_results(output, scores, formats, threshold=pixel_threshold)
         write_maps(output, scores)
-        report = write_report(output / "report.html", [result], title=f"{result.name} against {line.name}")
+        report = write_report(output / "report.html", [result], title=f"{result.name} against {line.name}", maps="maps")
         seconds["writing"] = time.perf_counter() - written
         print(f"Reference {scores.about['reference']}")
         print_table([result], [seconds])

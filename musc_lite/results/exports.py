@@ -58,7 +58,7 @@ def write_maps(folder: str | Path, scores: Scores) -> None:
     _remove_earlier_maps(folder)
     with atomic_path(folder / "maps.npz") as partial, partial.open("wb") as file:
         np.savez_compressed(file, maps=maps, names=np.array(names), region=np.array(scores.region))
-    colors = color_range(maps)
+    colors = color_range((scores.batch or scores).anomaly_maps)  # as in the report
     for i in range(len(scores)):
         write_map(folder, scores, i, colors)
 

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 from PIL import Image
 
 from musc_lite.support.files import atomic_path
 
-__all__ = ["THUMBNAIL", "data_uri", "write_page"]
+__all__ = ["THUMBNAIL", "data_uri", "inlined", "write_page"]
 
 THUMBNAIL = 224  # pixels
 
@@ -24,6 +25,11 @@ def write_page(path: str | Path, template: str, **content: Any) -> Path:
     with atomic_path(path) as partial:
         partial.write_text(page, encoding="utf-8")
     return path
+
+
+def inlined(*names: str) -> Markup:
+    """Join scripts or styles of this folder as they are; a template would change braces."""
+    return Markup("\n").join(Markup(Path(__file__).with_name(name).read_text(encoding="utf-8")) for name in names)
 
 
 def data_uri(image: Image.Image) -> str:

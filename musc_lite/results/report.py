@@ -7,22 +7,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 
 from musc_lite.analysis.classes import DefectClasses
 from musc_lite.analysis.groups import Groups
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.loaders import left_out
-from musc_lite.data.region import crop
+from musc_lite.data.verdicts import VERDICTS, Verdict
+from musc_lite.results.cards import MOST_BOXES, make_cards, marking
 from musc_lite.results.class_plots import plot_class_gallery
-from musc_lite.results.evidence import Evidence, draw_evidence
+from musc_lite.results.evidence import Evidence
 from musc_lite.results.group_report import group_picture, group_rows, group_sentences
 from musc_lite.results.metrics import Metrics, evaluate_scores
-from musc_lite.results.page import THUMBNAIL, data_uri, write_page
-from musc_lite.results.plots import color_range, outlined, overlay, plot_ranking
+from musc_lite.results.page import inlined, write_page
+from musc_lite.results.plots import plot_ranking
 from musc_lite.results.scores import Scores
 from musc_lite.views import what_a_patch_covers
 
@@ -57,6 +58,10 @@ class Result:
         Kinds of defect, see `defect_classes`.
     groups : Groups, optional
         Kinds of image that are to be shown, such as ``detector.groups_`` or of `image_groups`; without copies.
+    verdicts : sequence of Verdict
+        What was found about the images before, see `read_verdicts`: the report goes on from there.
+    pixel_threshold : float, optional
+        For the boxes around what stands out, see `find_defects`.
 
     Raises
     ------
@@ -70,6 +75,8 @@ class Result:
     evidence: Sequence[Evidence] = ()
     classes: DefectClasses | None = None
     groups: Groups | None = None
+    verdicts: Sequence[Verdict] = ()
+    pixel_threshold: float | None = None
 
     def __post_init__(self):
         if not isinstance(self.scores, Scores):
@@ -80,9 +87,16 @@ class Result:
 
 
 def write_report(
-    path: str | Path, results: Sequence[Result], *, title: str = "MuSc report", max_images: int = 60
+    path: str | Path,
+    results: Sequence[Result],
+    *,
+    title: str = "MuSc report",
+    max_images: int = 60,
+    maps: str | None = None,
 ) -> Path:
     """Write one self-contained HTML file: ranked galleries, metrics where labels exist, parameters.
+
+    Every image can be marked there as good, bad or unsure; what `read_verdicts` reads is saved from it.
 
     Parameters
     ----------
@@ -92,7 +106,11 @@ def write_report(
         One section each.
     title : str
     max_images : int
-        Largest number of images in a gallery: the highest ranks and the last few. Around 20 KB each.
+        Largest number of images that a gallery shows in full: the highest ranks and the last few. 20 KB each, the first
+        24 with a photo of up to 900 pixels. Of the others up to 1000 are shown small.
+    maps : str, optional
+        Folder, seen from that of the report, to which `write_maps` wrote the pictures of the maps: they are linked, and
+        shown when an image is enlarged.
 
     Returns
     -------
@@ -110,7 +128,17 @@ def write_report(
         any_closely=any(result.evidence for result in results),
         any_likeness=any(each.compared is not None for result in results for each in result.evidence),
         any_masks=any(r.scores.known_images.has_masks for r in results),
-        results=[_section(result, names, stages, max_images) for result in results],
+        compared=compared_in_words([result.scores for result in results]),
+        results=[
+            _section(
+                r, names, stages, max_images, maps, "verdicts.csv" if len(results) == 1 else f"verdicts {r.name}.csv"
+            )
+            for r in results
+        ],
+        verdicts=VERDICTS,
+        most_boxes=MOST_BOXES,
+        css=inlined("report.css"),
+        script=inlined("verdicts.js", "lightbox.js", "report.js"),
     )
 
 
@@ -119,45 +147,38 @@ def ideas(scores: Iterable[Scores]) -> list[str]:
     return list(dict.fromkeys(each.about["method"] for each in scores if "method" in each.about))
 
 
+def compared_in_words(scores: Sequence[Scores]) -> dict[str, Any]:
+    """Say what the scores compare: the images of one batch with each other, or new ones with a reference."""
+    batches = [each for each in scores if each.batch is None]
+    about = dict.fromkeys(
+        each.about.get("reference", f"a batch of {len(each.batch)} images that was fitted before")
+        for each in scores
+        if each.batch is not None
+    )
+    if batches and about:
+        scale = "each batch, and that of their reference for new images"
+    else:
+        scale = "the whole batch" if batches else "all, that of the reference"
+    return {
+        "references": [f"Each image was scored against a reference, not against the others here: {r}." for r in about],
+        "batches": "Scores compare images of one batch only."
+        if batches
+        else "For a new image the others are those of the reference.",
+        "scale": scale,
+    }
+
+
 def versions() -> dict[str, str]:
     """Name the versions that a result may depend on."""
     packages = ("musc-lite", "torch", "torchvision", "timm", "open_clip_torch", "numpy", "pillow", "scikit-learn")
     return {"Python": platform.python_version(), "machine": platform.machine()} | {p: version(p) for p in packages}
 
 
-def _section(result: Result, metric_names: Sequence[str], stages: Sequence[str], max_images: int) -> dict:
+def _section(
+    result: Result, metric_names: Sequence[str], stages: Sequence[str], max_images: int, maps: str | None, file: str
+) -> dict:
     scores, images = result.scores, result.scores.known_images
-    maps, labels, copies = scores.anomaly_maps, images.labels, scores.first_copies
-    masks = scores.masks()
-    low, high = color_range((scores.batch or scores).anomaly_maps)  # new images on the colors of their batch
-    order = scores.ranking
-    last_few = min(8, max_images // 4)
-    shown = range(len(order))
-    if len(order) > max_images:
-        shown = [*range(max_images - last_few), *range(len(order) - last_few, len(order))]
-
-    shown_closely = {each.image: each for each in result.evidence}
-    cards = []
-    for position, rank in enumerate(shown):
-        i = order[rank]
-        image = crop(images[i], scores.region)
-        image.thumbnail((THUMBNAIL, THUMBNAIL))
-        following = shown[position + 1] if position + 1 < len(shown) else rank + 1
-        cards.append(
-            {
-                "rank": rank + 1,
-                "name": images.names[i],
-                "score": scores.image_scores[i],
-                "is_outlier": scores.is_outlier[i],
-                "copy_of": copies[i],
-                "label": None if labels is None else ("normal", "defective")[labels[i]],
-                "image": data_uri(image if masks is None else outlined(image, masks[i])),
-                "overlay": data_uri(Image.fromarray(overlay(image, maps[i], low, high))),
-                "gap_after": following - rank - 1,
-                "closely": _closely(shown_closely[i], scores) if i in shown_closely else None,
-                "kind": _kind(result.classes, i),
-            }
-        )
+    first, small, last = make_cards(scores, max_images, result.evidence, result.classes, maps, result.pixel_threshold)
     metrics = [getattr(result.metrics, name) for name in metric_names]
     return {
         "name": result.name,
@@ -167,10 +188,14 @@ def _section(result: Result, metric_names: Sequence[str], stages: Sequence[str],
         "sentences": scores.in_words(),
         "metrics_row": ["–" if np.isnan(value) else f"{value:.3f}" for value in metrics],
         "seconds_row": [f"{scores.seconds[s]:.1f}" if s in scores.seconds else "–" for s in stages],
-        "ranking": _ranking(scores.image_scores, scores.threshold, labels),
+        "ranking": _ranking(scores.image_scores, scores.threshold, images.labels),
         "kinds": _kinds(result),
         "groups": _groups(result.groups, scores),
-        "cards": cards,
+        "first": first,
+        "small": small,
+        "n_left_out": len(images) - len(first) - len(small) - len(last),
+        "last": last,
+        "marking": marking(scores, [*first, *small, *last], result.verdicts, file),
         "skipped": images.skipped,
         "parameters": parameters(scores),
     }
@@ -196,22 +221,6 @@ def _covered(scores: Scores) -> str | None:
     if scores.framing is None:
         return None
     return what_a_patch_covers(scores.framing, scores.known_images).removesuffix(".")
-
-
-def _closely(evidence: Evidence, scores: Scores) -> dict:
-    """Give the pictures of an image around its strangest patch, and the name of what it was compared with."""
-    images, framing = scores.known_images, scores.framing
-    pictures = [] if framing is None else draw_evidence(evidence, images, framing)
-    return {
-        "pictures": [data_uri(picture) for picture in pictures],
-        "compared": None if evidence.compared is None else images.names[evidence.compared],
-        "distance": evidence.distance,
-    }
-
-
-def _kind(classes: DefectClasses | None, i: int) -> int | None:
-    """Give the kind of an image's defect, where there are kinds and it stands out."""
-    return None if classes is None or classes.labels[i] < 0 else int(classes.labels[i])
 
 
 def _kinds(result: Result) -> dict | None:
