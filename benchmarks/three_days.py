@@ -4,8 +4,9 @@
 
 The photos of a set are divided at random into three days, without labels. On the first day half of them are there; they
 score each other (`musc-lite fit`). Verdicts are given on none, ten or twenty of them, drawn at random: the bad ones
-leave the reference, and a false alarm rate, the lowest that so many good ones allow, draws the line. The photos of the
-second and third day are scored against it (`musc-lite apply`). Mean and range over the divisions.
+leave the reference, and a false alarm rate, the lowest that so many good ones allow, draws the line (where all photos
+have a verdict, half of the good ones stay in the reference). The photos of the second and third day are scored against
+it (`musc-lite apply`). Mean and range over the divisions.
 
 Trusted images must be drawn like those that come later. Good ones from the bottom of the ranking alone would promise
 too much: `--from-the-bottom` shows it.
@@ -85,7 +86,7 @@ def three_days(root: Path, options: list[str], seed: int, from_the_bottom: bool,
             line, more, rate = work / f"{n}.musc", [], np.nan
             if n:
                 n_good = give_verdicts(work / f"{n}.csv", names, truth, n)
-                rate = 1 / (n_good + 1)
+                rate = 1 / ((n_good if n < len(names) else n_good // 2) + 1)  # some photos must be left to score by
                 more = ["--verdicts", work / f"{n}.csv", "--false-alarm-rate", f"{rate + 1e-6:.6f}"]
             fitted = run("fit", first, "-o", line, *options, *more)
             for k, day in enumerate(later, start=2):
