@@ -241,7 +241,11 @@ class TestVerdicts:
         done = run("fit", days[0], "-o", tmp_path / "l.musc", "--verdicts", tmp_path / "verdicts.csv", *FAST)
         assert done.exit_code == 0, done.output
         assert "By the verdicts 9 of 10 images stay." in done.output
-        assert names[0] not in Detector.load(tmp_path / "l.musc").names_
+        detector = Detector.load(tmp_path / "l.musc")
+        assert names[0] not in detector.names_
+        old = MuSc(**SMALL).fit(load_folder(days[0])).map_scores_[1:]
+        k = np.abs(detector.map_scores_ - old).argmax()
+        assert f"changed most for {names[k + 1]} from {old[k]:.3f} to {detector.map_scores_[k]:.3f}, " in done.output
 
 
 def test_a_fit_that_is_killed_leaves_a_whole_line_file_or_none(days, tmp_path):

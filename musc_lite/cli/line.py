@@ -224,7 +224,7 @@ def days(
 
 
 def _what_verdicts_changed(before: "Scores", after: "Scores") -> list[str]:
-    """Say how many images stay, and which of them stand out now or no longer."""
+    """Say how many images stay, which of them stand out now or no longer, and how their scores changed."""
     stay = set(after.names)
     was, now = (
         {name for name, out in zip(each.names, each.is_outlier, strict=True) if out and name in stay}
@@ -236,4 +236,8 @@ def _what_verdicts_changed(before: "Scores", after: "Scores") -> list[str]:
             names = sorted(some, key=[*after.names].index)
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
             sentences.append(f"{len(names)} of them {words}: {', '.join(names[:5])}{more}.")
-    return sentences
+    earlier = dict(zip(before.names, before.map_scores.tolist(), strict=True))
+    changes = [(name, earlier[name], score) for name, score in zip(after.names, after.map_scores.tolist(), strict=True)]
+    most = sorted(changes, key=lambda change: -abs(change[2] - change[1]))[:3]
+    told = ", ".join(f"{name} from {old:.3f} to {new:.3f}" for name, old, new in most)
+    return [*sentences, f"Scores before re-scoring, which can be compared, changed most for {told}."]
