@@ -50,6 +50,8 @@ def test_the_bound_for_these_trusted_images_holds_nine_times_in_ten():
         bound = float(re.search(r"nine times in ten, at most ([\d.]+) %", sentence)[1]) / 100
         held.append(1 - threshold <= bound)  # how much of all good images lies above
     assert np.mean(held) == pytest.approx(0.9, abs=0.03)
+    (sentence,) = promise_in_words(np.arange(4), 3)  # a share s of 4 independent ones lies below with (1 - s)^4
+    assert f"at most {100 * (1 - 0.1 ** (1 / 4)):.2g} %" in sentence
     assert promise_in_words(calibration, threshold + 1e-9) == []  # another threshold promises nothing
 
 
@@ -84,6 +86,7 @@ class TestDrift:
     def test_a_day_that_is_called_altogether_is_told(self):
         drift = find_drift(np.full(8, 9.0), np.arange(9.0), 8.0)
         assert (drift.p_value, drift.n_called) == (1.0, 8)
+        assert find_drift([9.0], np.arange(9.0), 8.0).p_called == pytest.approx(1 / 10)  # one among ten ranks
         assert "or all look different today" in drift.in_words()[0]
 
 
