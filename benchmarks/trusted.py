@@ -39,19 +39,19 @@ class Pairs:
     """A data set of which every image was compared with every other, once."""
 
     def __init__(self, images: musc_lite.ImageSet, backbone: musc_lite.Backbone, pooling: str | float):
-        self.nearest, self.class_tokens = distances(images, backbone, 224)  # (L, N, N, M)
+        nearest, self.class_tokens = distances(images, backbone, 224)  # (L, N, N, M)
+        self.nearest = nearest.permute(1, 0, 3, 2).float().numpy().copy()  # (N, L, M, N): of each image to the others
         self.labels, self.pooling = np.asarray(images.labels), pooling
 
     def score(self, new: np.ndarray, references: np.ndarray) -> np.ndarray:
         """Score images by others, before re-scoring; an image among its references is left out of them."""
-        among = self.nearest[:, new][:, :, references].float()  # (L, n, J, M), infinite where it is itself
-        itself = np.isin(new, references)
-        parts = np.empty((len(new), among.shape[-1]), dtype=np.float32)
+        itself = np.isin(new, references)  # there it is infinitely far
+        parts = np.empty((len(new), self.nearest.shape[2]), dtype=np.float32)
         for inside in (False, True):
             if (itself == inside).any():
-                first, last = interval_bounds(len(references) - inside, (0.0, 0.3))
-                kept = among[:, itself == inside].topk(last, dim=2, largest=False, sorted=True).values[:, :, first:]
-                parts[itself == inside] = kept.mean(dim=(0, 2))
+                _, n_kept = interval_bounds(len(references) - inside, (0.0, 0.3))
+                among = self.nearest[new[itself == inside]][..., references]  # (n, L, M, J)
+                parts[itself == inside] = np.partition(among, n_kept - 1)[..., :n_kept].mean(axis=(1, 3))
         side = round(parts.shape[1] ** 0.5)
         maps = musc_lite.upsample_maps(parts, (side, side), 14 * side)
         return musc_lite.image_scores_from_maps(maps, self.pooling).numpy()
