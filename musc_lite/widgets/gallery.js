@@ -16,6 +16,7 @@ function button(text, title, call, className = "") {
 function menu(label, options, changed) {
   const [box, select] = [make("label", "", label), make("select")];
   for (const [value, text] of Object.entries(options)) select.append(new Option(text, value));
+  select.setAttribute("aria-label", label.trim());
   select.addEventListener("change", changed);
   box.append(select);
   return [box, select];
@@ -195,7 +196,7 @@ function render({ model, el }) {
     dialog.dataset.large = card;
   });
   dialog.addEventListener("close", () => {
-    opened = null;
+    [current, opened] = [opened, null]; // the browser has given the focus to where it was before
     delete dialog.dataset.large;
     refresh();
     if (cards[current]) cards[current].picture.focus();
