@@ -83,7 +83,9 @@ class Foreman(ipywidgets.VBox):
         self.folder = ipywidgets.Text(first, description="folder", layout={"width": "min(520px, 97%)"}, **wide)
         self.browse = ipywidgets.ToggleButton(description="Choose ...", icon="folder-open", tooltip="list folders")
         self.chooser = FolderChooser(self.places, self._choose)
-        self.look = ipywidgets.Dropdown(options=list(LOOKS), description="look", layout={"width": "min(340px, 97%)"}, **wide)
+        self.look = ipywidgets.Dropdown(
+            options=list(LOOKS), description="look", layout={"width": "min(400px, 97%)"}, **wide
+        )
         self.run = _button("Find the odd ones", "search", "these photos are compared with each other", "primary")
         self.apply = _button("Score against the reference", "check", "each of these photos is compared with it")
         self.keep = _button("Keep as reference", "save", "without what you marked bad; replaces an earlier one")
@@ -104,8 +106,10 @@ class Foreman(ipywidgets.VBox):
         self._list_folders()
         self._arrange()
         choices = row(self.folder, self.browse), self.chooser, row(self.look, self.run, self.apply)
-        about = ipywidgets.HTML(f'<div style="line-height: 1.4; white-space: normal">{html.escape(where + only)}.</div>')
-        super().__init__([self.go_on, *choices, self.work, self._keeping, self.gallery, about])
+        about = ipywidgets.HTML(
+            f'<div style="line-height: 1.4; white-space: normal">{html.escape(where + only)}.</div>'
+        )
+        super().__init__([self.go_on, *choices, about, self.work, self._keeping, self.gallery])
 
     def _start(self, score: Score) -> None:
         """Score the folder that is chosen and show it."""
