@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from typer.testing import CliRunner
 
 import musc_lite
 from musc_lite import MuSc, Verdict, load_folder, planted_textures, read_verdicts, write_verdicts
+from musc_lite.cli import app
 from musc_lite.places import Places
 from musc_lite.results.plots import color_range, overlay
 from musc_lite.support.progress import followed_by, progress_bar
@@ -292,6 +294,8 @@ class TestForeman:
         assert "type the path" in press(foreman, foreman.run, "")
         assert "there is no folder" in press(foreman, foreman.run, tmp_path / "<none>")
         assert foreman.apply.disabled
+        foreman.folder.value = str(photos)
+        assert "there is no folder" not in foreman.work.message.value
         said = press(foreman, foreman.run, photos)
         assert f"6 photos of {photos}." in said
         own = foreman.places.of_photos(photos)
@@ -351,3 +355,32 @@ class TestForeman:
         assert page.app.choices.folder.options == ()
         page.app.run.click()
         assert "/ lies outside of" in page.app.message.value
+
+
+class TestCommand:
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["none"], "there is no folder"),
+            (["--root", "none"], "there is no folder none"),
+            (["photos", "--root", "root"], "photos lies outside of"),
+            (["-o", "file"], "cannot write to file"),
+        ],
+        ids=lambda each: " ".join(each) if isinstance(each, list) else "",
+    )
+    def test_bad_input_is_told_before_anything_starts(self, photos, tmp_path, monkeypatch, arguments, words):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "root").mkdir()
+        (tmp_path / "file").touch()
+        monkeypatch.setattr("musc_lite.cli.serve._serve", lambda *_: pytest.fail("it was started"))
+        done = CliRunner().invoke(app, ["app", *arguments])
+        assert done.exit_code == 1
+        assert words in done.output
+
+    def test_what_is_missing_is_named_with_what_to_do(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("musc_lite.cli.serve.find_spec", lambda name: None if name == "voila" else True)
+        done = CliRunner().invoke(app, ["app"])
+        assert done.exit_code == 1
+        assert "the page needs voila: pip install 'musc-lite[lab]'" in done.output
+        assert not (tmp_path / "out").exists()

@@ -97,7 +97,7 @@ class Foreman(ipywidgets.VBox):
         self.keep.on_click(lambda _: self._keep())
         self.go_on.on_click(lambda _: self._go_on())
         self.browse.observe(lambda _: self._list_folders(), "value")
-        self.folder.observe(lambda _: self._list_folders(), "value")
+        self.folder.observe(lambda _: self._change_folder(), "value")
         self.work.observe(lambda _: self._arrange(), "busy")
         self.gallery.on_mark(self._mark)
         self._session = self._last_session()
@@ -219,6 +219,12 @@ class Foreman(ipywidgets.VBox):
 
     def _choose(self, folder: Path) -> None:
         self.folder.value = str(folder)
+
+    def _change_folder(self) -> None:
+        """List what is there, and take back what was said of another folder; what is said of shown photos stays."""
+        self._list_folders()
+        if self._batch is None and not self.work.busy:
+            self.work.say("")
 
     def _list_folders(self) -> None:
         self.chooser.layout.display = None if self.browse.value else "none"
