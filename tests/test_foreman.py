@@ -185,7 +185,7 @@ def test_a_photo_is_enlarged_beside_its_map_and_both_are_zoomed(app, page, tmp_p
 def test_stop_keeps_what_is_extracted_and_the_last_session_comes_back(app, page, tmp_path):
     folder = write_photos(tmp_path / "photos", 40, 4)
     open_page(page, app)
-    page.get_by_label("look", exact=True).select_option("closely: where the objects are, in tiles")
+    page.get_by_label("look", exact=True).select_option("closely, where the objects are")
     page.get_by_label("folder", exact=True).fill(str(folder))
     page.get_by_role("button", name="Find the odd ones").click()
     page.get_by_text(re.compile("extracting features: [1-9].* of 40, about .* left")).wait_for(timeout=60_000)

@@ -35,7 +35,7 @@ __all__ = ["LOOKS", "Foreman"]
 
 LOOKS: dict[str, dict[str, Any]] = {
     "quickly": {},
-    "closely: where the objects are, in tiles": {"region": "auto", "tiles": 2},
+    "closely, where the objects are": {"region": "auto", "tiles": 2},
     "as closely as 5 minutes allow": {"image_size": "auto"},
 }
 
