@@ -30,8 +30,8 @@ quick: $(READY)  ## Run the tests that take half a minute: formulas, reading fil
 lab: $(READY)  ## Open JupyterLab in notebooks/
 	cd notebooks && ../$(BIN)/jupyter lab
 
-app: $(READY)  ## Explore your images in the browser, without seeing code
-	cd notebooks/app && JUPYTER_PATH=. ../../$(BIN)/voila app.ipynb
+app: $(READY)  ## Find the odd ones in the browser, without seeing code
+	$(BIN)/musc-lite app
 
 notebooks: $(READY)  ## Execute all notebooks of the course again
 	$(BIN)/python notebooks/execute.py

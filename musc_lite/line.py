@@ -124,7 +124,13 @@ def about_line(path: str | Path, detector: Detector) -> dict[str, str]:
     return {"reference": f"{Path(path).name}: {len(detector.names_)} images, {fitted}; SHA-256 {digest}"}
 
 
-def apply_line(path: str | Path, X: Images, backbone: Backbone | None = None, device: str | None = None) -> Scores:
+def apply_line(
+    path: str | Path,
+    X: Images,
+    backbone: Backbone | None = None,
+    device: str | None = None,
+    cache_dir: str | Path | None = None,
+) -> Scores:
     """Score new images against a line file.
 
     Parameters
@@ -135,6 +141,8 @@ def apply_line(path: str | Path, X: Images, backbone: Backbone | None = None, de
         See `MuSc.fit`; one is enough.
     backbone, device
         See `Detector.load`.
+    cache_dir : path, optional
+        Where the features of the new images are kept: see `MuSc`.
 
     Returns
     -------
@@ -155,7 +163,7 @@ def apply_line(path: str | Path, X: Images, backbone: Backbone | None = None, de
     ...     apply_line(f"{folder}/line.musc", planted_textures("brick", 3, 1, seed=1)).about["reference"]
     'line.musc: 4 images, fitted on ...; SHA-256 ...'
     """
-    detector = Detector.load(path, backbone, device)
+    detector = Detector.load(path, backbone, device).set_params(cache_dir=cache_dir)
     scores = detector.score_images(X)
     known = scores.batch and replace(scores.batch, images=None)  # its photos may be gone
     return replace(scores, batch=known, about={**scores.about, **about_line(path, detector)})

@@ -435,19 +435,28 @@ def test_course_notebook_follows_a_slider(lab, page):
 
 
 @contextmanager
-def app_served(tmp_path, folder=NOTEBOOKS / "app"):
-    """Serve the app as `make app` does."""
-    (tmp_path / "runtime").mkdir()
-    environment = os.environ | {"JUPYTER_PATH": ".", "IPYTHONDIR": str(tmp_path / "ipython")}
-    command = ["voila", "app.ipynb", f"--Voila.connection_dir_root={tmp_path / 'runtime'}"]
-    with served(command, tmp_path, environment, folder) as url:
-        yield url
+def app_served(tmp_path, *arguments):
+    """Run `musc-lite app`; give the page's address."""
+    (tmp_path / "runtime").mkdir(exist_ok=True)
+    environment = os.environ | {"TMPDIR": str(tmp_path / "runtime"), "IPYTHONDIR": str(tmp_path / "ipython")}
+    command = ["musc_lite.cli", "app", *map(str, arguments), "--output", str(tmp_path / "out")]
+    with served(command, tmp_path, environment):
+        yield wait_for(lambda: re.search(r"http://\S+", (tmp_path / "log").read_text()), 10)[0]
 
 
 @pytest.fixture
 def app(tmp_path):
     with app_served(tmp_path) as url:
         yield url
+
+
+def open_explorers(page, url):
+    """Open the tab "How it works"; give its button Run."""
+    page.goto(url, timeout=120_000)
+    page.get_by_role("tab", name="How it works").click(timeout=60_000)
+    run = page.get_by_role("button", name="Run")
+    run.wait_for()
+    return run
 
 
 def kernels(tmp_path):
@@ -460,12 +469,12 @@ def kernels(tmp_path):
 def test_closed_page_ends_its_kernel_also_while_it_loads_or_runs(app, page, tmp_path):
     page.goto(app, wait_until="commit", timeout=60_000)
     wait_for(lambda: kernels(tmp_path), 60)
-    page.wait_for_function("document.body?.textContent.includes('press Run')", timeout=60_000)  # the kernel is starting
+    page.wait_for_function(
+        "document.body?.textContent.includes('among your images')", timeout=60_000
+    )  # the kernel is starting
     page.goto("about:blank")
     wait_for(lambda: not kernels(tmp_path), 20)
-    page.goto(app, timeout=120_000)
-    run = page.get_by_role("button", name="Run")
-    run.wait_for(timeout=60_000)
+    run = open_explorers(page, app)
     page.get_by_label("image size").select_option("448 pixels: smaller defects")
     run.click()
     page.get_by_text("extracting features").wait_for(timeout=60_000)
@@ -476,17 +485,19 @@ def test_closed_page_ends_its_kernel_also_while_it_loads_or_runs(app, page, tmp_
 
 
 def test_busy_kernel_of_a_lost_browser_is_ended_and_one_with_an_open_page_is_not(page, tmp_path):
-    folder = shutil.copytree(NOTEBOOKS / "app", tmp_path / "app")
+    folder = shutil.copytree(ROOT / "musc_lite" / "app", tmp_path / "app")
     settings = json.loads((folder / "voila.json").read_text())
-    for name, seconds in (("cull_idle_timeout", 6), ("cull_interval", 1)):
-        assert settings["MappingKernelManager"][name] >= 60  # time enough to load the app
-        settings["MappingKernelManager"][name] = seconds
+    assert 60 <= settings["MappingKernelManager"]["cull_idle_timeout"] <= 120  # time enough to load the app, no more
+    settings["MappingKernelManager"] |= {"cull_idle_timeout": 6, "cull_interval": 1}
     (folder / "voila.json").write_text(json.dumps(settings))
     notebook = nbformat.read(folder / "app.ipynb", as_version=4)  # a long run that says nothing, quick to load
     notebook.cells[-1].source = "import time, ipywidgets\nrun = ipywidgets.Button(description='Run')\n"
     notebook.cells[-1].source += "run.on_click(lambda _: (setattr(run, 'description', 'busy'), time.sleep(90)))\nrun"
     nbformat.write(notebook, folder / "app.ipynb")
-    with app_served(tmp_path, folder) as url:
+    (tmp_path / "runtime").mkdir()
+    environment = os.environ | {"JUPYTER_PATH": ".", "IPYTHONDIR": str(tmp_path / "ipython")}
+    command = ["voila", "app.ipynb", f"--Voila.connection_dir_root={tmp_path / 'runtime'}"]
+    with served(command, tmp_path, environment, folder) as url:
         page.goto(url, timeout=60_000)
         page.get_by_role("button", name="Run").click(timeout=60_000)
         page.get_by_role("button", name="busy").wait_for()
@@ -504,9 +515,7 @@ def test_app_scores_a_folder_without_code(app, page, tmp_path):
         picture.paste(thing.resize((600, 450)), (200, 150))
         picture.save(photos / "a folder of a long name" / f"photo_{k}.jpg")
     (photos / "broken.jpg").write_bytes(b"\xff\xd8 not a photo")
-    page.goto(app, timeout=60_000)
-    run = page.get_by_role("button", name="Run")
-    run.wait_for(timeout=60_000)
+    run = open_explorers(page, app)
     assert page.title() == "MuSc"
     page.get_by_label("images", exact=True).select_option("a folder")
     page.get_by_label("its path").fill(str(photos / "wrong"))
@@ -564,9 +573,7 @@ def test_app_sets_recurring_defects_apart_and_sorts_what_stands_out(app, page, t
     textures = planted_textures("gravel", n_images=16, n_defective=4, image_size=112)
     for name, image in zip(textures.names, textures, strict=True):
         image.save(tmp_path / "photos" / f"{name.replace('/', '_')}.png")
-    page.goto(app, timeout=60_000)
-    run = page.get_by_role("button", name="Run")
-    run.wait_for(timeout=60_000)
+    run = open_explorers(page, app)
     page.get_by_label("images", exact=True).select_option("a folder")
     page.get_by_label("its path").fill(str(tmp_path / "photos"))
     page.get_by_label("score by").select_option("all, recurring defects apart")

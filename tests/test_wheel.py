@@ -1,11 +1,13 @@
 """What `pip install` gives: the wheel alone, in an environment without this checkout, runs the demo."""
 
 import os
+import re
 import shutil
 import site
 import subprocess
 import sys
 import sysconfig
+import urllib.request
 import venv
 import zipfile
 from pathlib import Path
@@ -36,6 +38,25 @@ def wheel(tmp_path_factory):
     run(sys.executable, "-c", build, cwd=source)
     (path,) = out.glob("*.whl")
     return path
+
+
+def page_title(command, folder):
+    """Start the page of the app, fetch it as a browser would, and end it."""
+    pytest.importorskip("voila", reason="comes with the extra 'lab'")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environment |= {"PYTHONUNBUFFERED": "1", "IPYTHONDIR": str(folder / "ipython"), "TMPDIR": str(folder)}
+    environment["JUPYTER_PATH"] = str(Path(sys.prefix, "share", "jupyter"))  # voila's own templates
+    with subprocess.Popen(
+        [command, "app", "--no-browser"], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            url = server.stdout.readline().split()[-1]
+            opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+            page = opener.open(url, timeout=30).read().decode()
+        finally:
+            server.terminate()
+    assert "application/vnd.jupyter.widget-view+json" in page  # the notebook ran
+    return re.search("<title>(.*?)</title>", page)[1].strip()
 
 
 def test_wheel_holds_all_that_git_tracks_and_nothing_else(wheel):
@@ -69,7 +90,13 @@ def test_the_demo_runs_from_the_wheel(wheel, tmp_path):
     assert Path(file) == packages / "musc_lite" / "__init__.py"
     assert version == distributed
 
-    printed = run(shutil.which("musc-lite", path=scripts), "demo", "--n-images", "4", "-o", "demo", cwd=elsewhere)
+    command = shutil.which("musc-lite", path=scripts)
+    assert "--root" in run(command, "app", "--help", cwd=elsewhere)
+    for name in ("app.ipynb", "voila.json", "voila/templates/offline/index.html.j2"):
+        assert (packages / "musc_lite" / "app" / name).is_file()
+    assert page_title(command, elsewhere) == "MuSc"
+
+    printed = run(command, "demo", "--n-images", "4", "-o", "demo", cwd=elsewhere)
     assert "gravel" in printed
     report = (elsewhere / "demo" / "report.html").read_text(encoding="utf-8")
     assert report.count("<img") >= 12  # four images of each texture

@@ -39,6 +39,7 @@ from musc_lite.data.folders import (
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.labels import BY_MASKS, LABELS, NORMAL_FOLDERS, folder_labels, labeling
 from musc_lite.support.errors import DataNotFoundError, ImageReadError
+from musc_lite.support.progress import progress_bar
 
 __all__ = ["left_out", "load_btad", "load_folder", "load_magnetic_tile", "load_mvtec", "load_visa"]
 
@@ -413,7 +414,9 @@ def _image_set(found: _Found, on_error: str) -> ImageSet:
         raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
     labels = None if found.labels is None else np.array(found.labels)
     images = ImageSet(found.paths, found.names, labels, found.masks, found.unsupported)
-    troubles = [_trouble(images, i, path, decode=on_error == "skip") for i, path in enumerate(found.paths)]
+    decode = on_error == "skip"  # of many photos it takes a while
+    bar = progress_bar(found.paths, desc="reading images", unit="image", leave=False, show=decode)
+    troubles = [_trouble(images, i, path, decode) for i, path in enumerate(bar)]
     skipped = [(path, trouble) for path, trouble in zip(found.paths, troubles, strict=True) if trouble]
     if skipped and on_error == "raise":
         raise ImageReadError(

@@ -1,4 +1,4 @@
-"""The whole toolkit without code: choose images, look before the work, run, explore (`make app`)."""
+"""The whole toolkit without code: choose images, look before the work, run, explore (`musc-lite app`)."""
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -12,16 +12,16 @@ from musc_lite.backbones.backbone import Backbone
 from musc_lite.backbones.load import EMBEDDED, load_backbone
 from musc_lite.closeness import how_closely, settle_view
 from musc_lite.data.image_set import ImageSet
-from musc_lite.data.loaders import left_out
 from musc_lite.data.region import WHOLE, Region
 from musc_lite.data.remarks import remarks_on_sizes
 from musc_lite.detector import Detector
 from musc_lite.musc import MuSc
 from musc_lite.normal_group import groups_to_show
+from musc_lite.places import Places
 from musc_lite.results.exports import draw_region
 from musc_lite.results.group_report import group_picture, group_sentences
 from musc_lite.stages.thresholds import in_words
-from musc_lite.widgets.choices import TROUBLE, Choices, told, trouble
+from musc_lite.widgets.choices import TROUBLE, Choices, left_out_by_name, told, trouble
 from musc_lite.widgets.defect_kinds import DefectKinds
 from musc_lite.widgets.explorer import Explorer, row
 from musc_lite.widgets.interval import IntervalExplorer
@@ -55,6 +55,8 @@ class App(ipywidgets.VBox):
     ----------
     cache_dir : path, optional
         Where features are kept (`extract_features`): a run that was interrupted goes on where it stopped.
+    places : Places, optional
+        Which folders may be opened; by default all.
 
     Attributes
     ----------
@@ -76,13 +78,13 @@ class App(ipywidgets.VBox):
         The last one fitted.
     """
 
-    def __init__(self, cache_dir: str | Path | None = None):
+    def __init__(self, cache_dir: str | Path | None = None, places: Places | None = None):
         self.cache_dir = cache_dir
         self.detector: Detector | None = None
         self._backbone: Backbone | None = None
         self._found: dict[tuple[str, ...], Region] = {}
         self._offered: dict[str, type[Explorer]] = {}
-        self.choices = Choices(self._forget)
+        self.choices = Choices(self._forget, places)
         self.check = ipywidgets.Button(description="Check", icon="search", tooltip="what would be looked at")
         self.run = ipywidgets.Button(description="Run", button_style="primary", icon="play")
         self.message, self.summary, self._bars = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.Output()
@@ -190,8 +192,7 @@ class App(ipywidgets.VBox):
 def _notes(images: ImageSet, caught: Warned) -> list[str]:
     """Say how labels were understood, what was warned of, and which files were left out."""
     warned = [str(each.message) for each in caught if each.category is UserWarning]
-    names = ", ".join(path.name for path, _ in images.skipped[:5]) + ", ..." * (len(images.skipped) > 5)
-    return [images.labeling, *warned, f"{left_out(images)}: {names}" if images.skipped else ""]
+    return [images.labeling, *warned, left_out_by_name(images)]
 
 
 def _sentences(notes: Iterable[str]) -> list[str]:

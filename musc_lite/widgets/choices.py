@@ -2,22 +2,24 @@
 
 import html
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import ipywidgets
 
 from musc_lite.data.image_set import ImageSet
-from musc_lite.data.loaders import load_folder
+from musc_lite.data.loaders import left_out, load_folder
 from musc_lite.data.region import WHOLE, Region
 from musc_lite.data.textures import PHOTOS, planted_textures
+from musc_lite.places import Places
 from musc_lite.scorers.base import PatchScorer
 from musc_lite.scorers.recurring import RecurringScorer
 from musc_lite.support.errors import MuScError
 from musc_lite.widgets.explorer import row
 from musc_lite.widgets.region import RegionPicker
 
-__all__ = ["TROUBLE", "Choices", "told", "trouble"]
+__all__ = ["TROUBLE", "Choices", "left_out_by_name", "told", "trouble"]
 
 SIZES: dict[str, int | str] = {"224 pixels: quick": 224, "336 pixels": 336, "448 pixels: smaller defects": 448}
 SIZES |= {"as 224, in the photos' shape": "aspect", "as close as 5 minutes allow": "auto"}
@@ -40,6 +42,8 @@ class Choices(ipywidgets.VBox):
     ----------
     changed : callable
         Called after every change.
+    places : Places, optional
+        Which folders may be opened; by default all.
 
     Attributes
     ----------
@@ -54,8 +58,8 @@ class Choices(ipywidgets.VBox):
         On which the part is drawn, once "a part that I draw" is chosen and the images can be read.
     """
 
-    def __init__(self, changed: Callable[[], None]):
-        self._changed = changed
+    def __init__(self, changed: Callable[[], None], places: Places | None = None):
+        self._changed, self._places = changed, places or Places.from_environment()
         self.picker: RegionPicker | None = None
         wide = {"layout": {"width": "340px"}, "style": {"description_width": "80px"}}
         textures = [(f"{name} with planted defects", name) for name in PHOTOS]
@@ -84,9 +88,7 @@ class Choices(ipywidgets.VBox):
         """Read the images that are chosen."""
         if self.source.value != "folder":
             return planted_textures(self.source.value, n_images=40, n_defective=12)
-        if not self.folder.value.strip():
-            raise ValueError("type the path of a folder of images")
-        return load_folder(Path(self.folder.value.strip()).expanduser(), on_error="skip")
+        return self._places.check(load_folder(self._places.inside(self.folder.value), on_error="skip"))
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -133,11 +135,15 @@ class Choices(ipywidgets.VBox):
 
     def _list_subfolders(self) -> None:
         """Offer the folders inside the one that is typed."""
-        try:
-            inside = Path(self.folder.value or Path.home()).expanduser().iterdir()
-            self.folder.options = sorted(str(path) for path in inside if path.is_dir() and path.name[0] != ".")[:100]
-        except OSError:
-            pass  # half a path is typed: keep what was offered
+        with suppress(OSError, ValueError):  # half a path is typed: keep what was offered
+            folder = self._places.inside(self.folder.value or str(self._places.root or Path.home()))
+            self.folder.options = [str(path) for path in self._places.subfolders(folder)][:100]
+
+
+def left_out_by_name(images: ImageSet) -> str:
+    """Say which files were left out, and why; "" where none was."""
+    names = ", ".join(path.name for path, _ in images.skipped[:5]) + ", ..." * (len(images.skipped) > 5)
+    return f"{left_out(images)}: {names}" if images.skipped else ""
 
 
 def told(text: str) -> str:
