@@ -308,7 +308,7 @@ class TestForeman:
         assert "Kept 5 of 6 photos as the reference" in said
         assert worst not in MuSc.load(foreman.places.line).names_
         foreman.trusted.value = True
-        assert "at least 2 good ones are needed" in press(foreman, foreman.keep)
+        assert "at least 2 good ones more are needed" in press(foreman, foreman.keep)
         today = write_photos(tmp_path / "today", 3, 1, seed=1)
         said = press(foreman, foreman.apply, today)
         assert "Compared with line.musc: 5 images, fitted on 20" in said
@@ -317,6 +317,19 @@ class TestForeman:
         assert [card["score"] for card in foreman.gallery.cards] == [
             f"{score:.3f}" for score in sorted(expected.image_scores, reverse=True)
         ]
+
+    def test_a_false_alarm_rate_is_promised_or_refused(self, foreman, photos):
+        press(foreman, foreman.run, photos)
+        foreman.rate.value = 0.2
+        assert "there are no verdicts yet" in press(foreman, foreman.keep)
+        for card in range(4):
+            send(foreman.gallery, card=card, verdict="good")
+            if card < 3:
+                assert "needs at least 4 images" in press(foreman, foreman.keep)
+        said = press(foreman, foreman.keep)
+        assert "Kept 2 of 6 photos as the reference" in said
+        assert "0 are bad by your verdicts" in said
+        assert "Of good images like the 4 trusted ones at most 20 % are called" in said
 
     def test_the_last_session_comes_back(self, foreman, photos, backbone):
         press(foreman, foreman.run, photos)

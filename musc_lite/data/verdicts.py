@@ -124,13 +124,11 @@ def sort_by_verdict(images: "ImageSet", verdicts: Sequence[Verdict]) -> list[str
             f"{len(other)} images were changed since the verdict on them, such as {other[0]}: its SHA-256 is another; "
             "look again, or empty the column sha256"
         )
+    if not verdicts:
+        raise ValueError("there are no verdicts yet: mark images good or bad first")
     if not any(kinds):
         raise ValueError(
-            f"none of the {len(verdicts)} verdicts is on one of the {len(images)} images"
-            + (
-                f": verdicts name {verdicts[0].image!r} and the like, the images {images.names[0]!r}"
-                if verdicts
-                else ""
-            )
+            f"none of the {len(verdicts)} verdicts is on one of the {len(images)} images: verdicts name "
+            f"{verdicts[0].image!r} and the like, the images {images.names[0]!r}"
         )
     return kinds

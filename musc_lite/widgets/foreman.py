@@ -16,12 +16,13 @@ from musc_lite.backbones.load import EMBEDDED, load_backbone
 from musc_lite.closeness import how_closely, settle_view
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.loaders import load_folder
-from musc_lite.line import apply_line, fit_line
+from musc_lite.line import TRUSTED, apply_line, fit_line
 from musc_lite.musc import MuSc
 from musc_lite.places import Places
 from musc_lite.results.exports import write_scores
+from musc_lite.results.handing_on import write_results
 from musc_lite.results.scores import Scores
-from musc_lite.stages.thresholds import in_words
+from musc_lite.stages.conformal import promise_in_words
 from musc_lite.support.errors import MuScError
 from musc_lite.support.files import atomic_path, make_folder
 from musc_lite.widgets.choices import TROUBLE, left_out_by_name
@@ -38,6 +39,8 @@ LOOKS: dict[str, dict[str, Any]] = {
     "closely, where the objects are": {"region": "auto", "tiles": 2},
     "as closely as 5 minutes allow": {"image_size": "auto"},
 }
+RATES = {"no promise": None, "at most 20 %": 0.2, "at most 10 %": 0.1, "at most 5 %": 0.05, "at most 1 %": 0.01}
+LABEL = {"description_width": "initial"}
 
 
 @dataclass
@@ -63,8 +66,9 @@ class Foreman(ipywidgets.VBox):
 
     Attributes
     ----------
-    folder, look, trusted : ipywidgets widgets
-        The path, how closely to look, whether the reference is those that were found good alone.
+    folder, look, trusted, rate : ipywidgets widgets
+        The path, how closely to look, whether the reference is those that were found good alone, how many good photos
+        may be called.
     run, apply, keep, go_on, browse : ipywidgets buttons
         Score by each other; score against the reference; keep a reference; the last session; list folders.
     chooser : FolderChooser
@@ -90,8 +94,11 @@ class Foreman(ipywidgets.VBox):
         self.apply = _button("Score against the reference", "check", "each of these photos is compared with it")
         self.keep = _button("Keep as reference", "save", "without what you marked bad; replaces an earlier one")
         self.trusted = ipywidgets.Checkbox(description="compare with the good ones only", indent=False)
+        self.rate = ipywidgets.Dropdown(
+            options=RATES, description="good photos called", layout={"width": "min(300px, 97%)"}, style=LABEL
+        )
         self.go_on = _button("", "repeat", "")
-        self._keeping = row(self.keep, self.trusted)
+        self._keeping = row(self.keep, self.trusted, self.rate)
         self.run.on_click(lambda _: self._start(self._find))
         self.apply.on_click(lambda _: self._start(self._apply))
         self.keep.on_click(lambda _: self._keep())
@@ -141,6 +148,7 @@ class Foreman(ipywidgets.VBox):
         batch: _Batch = score(folder, images, look)
         own = make_folder(self.places.of_photos(folder))
         write_scores(own / "scores.csv", batch.scores)
+        write_results(own, batch.scores)
         verdicts, changed = self._book(folder).of(images)
         self.gallery.show(batch.scores, verdicts)
         self._batch = batch
@@ -151,9 +159,7 @@ class Foreman(ipywidgets.VBox):
         """Say what was found."""
         batch, changed = result
         scores, images, detector = batch.scores, batch.images, batch.detector
-        n_fitted = None if detector else scores.n_fitted
-        lines = [f"{len(images)} photos of {batch.folder}."]
-        lines += in_words(scores.image_scores, scores.threshold, scores.names, n_fitted=n_fitted)
+        lines = [f"{len(images)} photos of {batch.folder}.", *scores.in_words()]
         if detector:
             lines += how_closely(detector, images, detector.cost(len(images), images), option="tiles").split("\n")[:1]
         else:
@@ -179,21 +185,25 @@ class Foreman(ipywidgets.VBox):
     def _keep(self) -> None:
         """Fit what is shown again, without what is bad, and write it."""
         if (batch := self._batch) is not None and batch.detector is not None:
-            self.work.start(partial(self._fit, batch, batch.detector, self.trusted.value), lambda told, _: told)
+            asked = {"references": TRUSTED if self.trusted.value else None, "false_alarm_rate": self.rate.value}
+            self.work.start(partial(self._fit, batch, batch.detector, asked), lambda told, _: told)
 
-    def _fit(self, batch: _Batch, shown: MuSc, trusted: bool) -> str:
+    def _fit(self, batch: _Batch, shown: MuSc, asked: dict[str, Any]) -> str:
         book = self._book(batch.folder)
-        verdicts = book.read() if any(book.of(batch.images)[0]) or trusted else None
-        unfitted = MuSc(**shown.get_params(deep=False))
-        detector, before = fit_line(unfitted, batch.images, verdicts, trusted=trusted)
+        verdicts = book.read() if any(book.of(batch.images)[0]) or any(asked.values()) else None
+        unfitted = MuSc(**shown.get_params(deep=False)).set_params(**asked)
+        detector, before = fit_line(unfitted, batch.images, verdicts)
         detector.save(self.places.line)
         after, n = detector.scores_, len(batch.images)
         stay = set(after.names)
         told = [f"Kept {len(after)} of {n} photos as the reference, in {self.places.line}."]
         if before is not None:
             was = sum(out and name in stay for name, out in zip(before.names, before.is_outlier, strict=True))
-            told.append(f"{n - len(after)} are bad by your verdicts. Of those that stay {int(after.is_outlier.sum())}")
-            told[-1] += f" stand out now, {was} before."
+            outside = 0 if detector.calibration_ is None else len(detector.calibration_)
+            told.append(f"{n - len(after) - outside} are bad by your verdicts. Of those that stay")
+            told[-1] += f" {int(after.is_outlier.sum())} stand out now, {was} before."
+        if detector.calibration_ is not None:
+            told += promise_in_words(detector.calibration_, detector.threshold_)
         return " ".join([*told, "Choose today's folder, and score it against the reference."])
 
     def _book(self, folder: Path) -> VerdictBook:
