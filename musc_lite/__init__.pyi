@@ -51,6 +51,7 @@ from .results.handing_on import write_results as write_results
 from .results.metrics import Metrics as Metrics
 from .results.metrics import evaluate as evaluate
 from .results.scores import Scores as Scores
+from .results.watched import read_watched as read_watched
 from .scorers.base import PatchScorer as PatchScorer
 from .scorers.fusion import Fusion as Fusion
 from .scorers.gaussian import GaussianScorer as GaussianScorer
@@ -90,7 +91,6 @@ from .support.errors import ImageReadError as ImageReadError
 from .support.errors import MuScError as MuScError
 from .support.errors import WeightsNotFoundError as WeightsNotFoundError
 from .views import View as View
-from .watch import read_watched as read_watched
 from .watch import watch_folder as watch_folder
 
 __version__: str

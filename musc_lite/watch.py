@@ -4,13 +4,10 @@ What is done stands in a table, `watched.csv`, to which whole rows are added; a 
 the disk. Killed at any moment and started again, the watch goes on where it was.
 """
 
-import csv
 import hashlib
-import io
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
@@ -24,50 +21,15 @@ from musc_lite.detector import Detector
 from musc_lite.results.exports import write_map
 from musc_lite.results.plots import color_range
 from musc_lite.results.scores import Scores
-from musc_lite.support.errors import DataNotFoundError, ImageReadError
-from musc_lite.support.files import atomic_path, make_folder, remove_leftovers
+from musc_lite.results.watched import TABLE, Watched, add_rows, mend_table, read_watched
+from musc_lite.support.errors import ImageReadError
+from musc_lite.support.files import make_folder, remove_leftovers
 
-__all__ = ["Watched", "read_watched", "watch_folder"]
+__all__ = ["watch_folder"]
 
-TABLE, LOCK = "watched.csv", ".watching.lock"
+LOCK = ".watching.lock"
 PATIENCE = 30  # seconds: a file that cannot be read and has not grown for so long will not become a photo
 IN_REFERENCE = "is in the reference: it finds itself there and looks normal"
-
-
-@dataclass(frozen=True)
-class Watched:
-    """What is said of one photo: a row of the table.
-
-    Attributes
-    ----------
-    time : str
-        When it was scored, local time (ISO 8601).
-    image : str
-        Path relative to the folder.
-    sha256 : str
-        Of the file.
-    score, p_value : float or None
-        None for a file that cannot be read; no p-value either where nothing is trusted.
-    outlier : int
-        1 where it stands out.
-    remark : str
-        What is wrong with it, if anything.
-    reference : str
-        SHA-256 of the line file.
-    size, modified_ns : int
-        Of the file: by them it is known again without reading it.
-    """
-
-    time: str
-    image: str
-    sha256: str
-    score: float | None
-    p_value: float | None
-    outlier: int
-    remark: str
-    reference: str
-    size: int
-    modified_ns: int
 
 
 def watch_folder(
@@ -115,61 +77,12 @@ def watch_folder(
                     f"{output / TABLE} was begun with another line file (SHA-256 {done[-1].reference[:12]}...): scores "
                     "would not be comparable; give another folder with -o"
                 )
-            _mend(output, done)
+            mend_table(output, done)
             remove_leftovers(output)
             remove_leftovers(output / "maps")
             yield from _watch(detector, folder, output, reference, done, seconds, stop)
     except Timeout as error:
         raise ValueError(f"another process watches into {output} already: stop it, or give another folder") from error
-
-
-def read_watched(output: str | Path) -> list[Watched]:
-    """Read what a watch has said so far; a last row that was not written to its end is no row.
-
-    Raises
-    ------
-    DataNotFoundError
-        If the table there is none of a watch.
-    """
-    path = Path(output) / TABLE
-    if not path.is_file():
-        return []
-    names = [field.name for field in fields(Watched)]
-    text = path.read_text(encoding="utf-8")
-    header, *rows = [*csv.reader(io.StringIO(text, newline=""))] or [[]]
-    if header != names and rows:
-        raise DataNotFoundError(f"{path} is no table of a watch, which has the columns {', '.join(names)}")
-    if rows and not text.endswith("\n"):
-        rows.pop()
-    return [_from_row(row) for row in rows if len(row) == len(names)]
-
-
-def _from_row(row: Sequence[str]) -> Watched:
-    at, image, digest, score, p_value, outlier, remark, reference, size, modified = row
-    known, p_known = (float(value) if value else None for value in (score, p_value))
-    return Watched(at, image, digest, known, p_known, int(outlier), remark, reference, int(size), int(modified))
-
-
-def _mend(output: Path, done: Sequence[Watched]) -> None:
-    """Write the table anew where its last row is not whole, or its header is missing."""
-    whole = _rows([[field.name for field in fields(Watched)], *map(astuple, done)])
-    path = output / TABLE
-    if not path.is_file() or path.read_bytes() != whole:
-        with atomic_path(path) as partial:
-            partial.write_bytes(whole)
-
-
-def _rows(rows: Sequence[Sequence[object]]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
-
-
-def _add(output: Path, found: Sequence[Watched]) -> None:
-    """Add rows to the table, on the disk when this returns."""
-    with (output / TABLE).open("ab", buffering=0) as file:
-        file.write(_rows([astuple(each) for each in found]))
-        os.fsync(file.fileno())
 
 
 @dataclass(frozen=True)
@@ -248,7 +161,7 @@ def _watch(
             if photos:
                 rows += _score(detector, photos, output, reference, colors)
             if rows:
-                _add(output, rows)
+                add_rows(output, rows)
                 states |= {(row.image, row.size, row.modified_ns) for row in rows}
                 contents |= {(row.image, row.sha256) for row in rows}
                 yield from rows

@@ -14,7 +14,8 @@ import pytest
 
 import musc_lite.watch
 from musc_lite import DataNotFoundError, Detector, MuSc, planted_textures
-from musc_lite.watch import read_watched, watch_folder
+from musc_lite.results.watched import read_watched
+from musc_lite.watch import watch_folder
 
 SMALL = {"image_size": 56, "layers": (5,), "r": (1,)}
 

@@ -203,7 +203,7 @@ def days(
     with plain_errors():
         from musc_lite.detector import Detector
         from musc_lite.results.days import Day, drift_of_days, write_days
-        from musc_lite.watch import read_watched
+        from musc_lite.results.watched import read_watched
 
         detector = Detector.load(line)
         if detector.calibration_ is None:

@@ -15,7 +15,8 @@ def keep_watching(line: Path, folders: Sequence[Path], output: Path, device: str
 
     from musc_lite.detector import Detector
     from musc_lite.line import about_line
-    from musc_lite.watch import read_watched, watch_folder
+    from musc_lite.results.watched import read_watched
+    from musc_lite.watch import watch_folder
 
     detector = Detector.load(line, device=device)
     print(f"Reference {about_line(line, detector)['reference']}")
