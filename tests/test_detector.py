@@ -470,6 +470,7 @@ def test_what_json_does_not_know_is_saved_all_the_same(backbone, images, tmp_pat
         ({"window": "2"}, "window must be a whole number"),
         ({"references": 9}, "references must be 2 to 8"),
         ({"references": "all"}, "references must be 2 to 8"),
+        ({"references": "trusted"}, "are the images that verdicts say are good"),
         ({"max_memory": "inf"}, "a memory budget is a number of bytes"),
     ],
 )

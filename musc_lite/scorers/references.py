@@ -25,11 +25,7 @@ def choose_references(n_images: int, references: References) -> Tensor:
     """
     if references is None:
         return torch.arange(n_images)
-    if references == "trusted":
-        raise ValueError(
-            "references='trusted' are the images that verdicts say are good: fit_line(detector, images, verdicts), or "
-            "`musc-lite fit --verdicts FILE --trusted`"
-        )
+    _check_named(references)
     if np.ndim(references) == 0:
         if not isinstance(references, Integral) or not 2 <= int(references) <= n_images:
             raise ValueError(f"references must be 2 to {n_images} of the {n_images} images, got {references!r}")
@@ -49,7 +45,7 @@ def count_references(n_images: int, references: References) -> int:
     >>> count_references(9, None), count_references(9, 4), count_references(9, ["a", "b"])
     (9, 4, 2)
     """
-    if isinstance(references, str):
+    if isinstance(references, str) and references == "trusted":
         return n_images
     named = np.asarray(references)
     if named.ndim and named.dtype.kind == "U":
@@ -76,7 +72,8 @@ def places_of(references: References, place: Mapping[Any, int]) -> References:
     >>> places_of(["b", "a"], {"a": 0, "b": 1, 0: 0, 1: 1})
     [0, 1]
     """
-    if references is None or isinstance(references, str) or np.ndim(references) == 0:
+    _check_named(references)
+    if references is None or np.ndim(references) == 0:
         return references
     chosen = np.asarray(references).tolist()
     unknown = [each for each in chosen if each not in place]
@@ -89,3 +86,12 @@ def places_of(references: References, place: Mapping[Any, int]) -> References:
         last = max(each for each in place if not isinstance(each, str))
         raise ValueError(f"references must name at least 2 of the images 0 to {last}, got {references}")
     return sorted({place[each] for each in chosen})
+
+
+def _check_named(references: References) -> None:
+    """Refuse trusted images that nobody has named."""
+    if isinstance(references, str) and references == "trusted":
+        raise ValueError(
+            "references='trusted' are the images that verdicts say are good: fit_line(detector, images, verdicts), or "
+            "`musc-lite fit --verdicts FILE --trusted`"
+        )
