@@ -20,7 +20,7 @@ from musc_lite.results.scores import Scores
 from musc_lite.scorers.references import References
 from musc_lite.stages.conformal import FalseAlarmRate
 
-__all__ = ["about_line", "apply_line", "fit_line", "score_by_trusted"]
+__all__ = ["about_line", "apply_line", "fit_line", "line_digest", "score_by_trusted"]
 
 TRUSTED = "trusted"  # as references: the images with the verdict good
 
@@ -68,9 +68,10 @@ def fit_line(
     references = np.setdiff1d(good, outside) if by_trusted else batch
     if len(references) < 2:
         promised = f", {n_outside} of which are kept for the false alarm rate" if n_outside else ""
+        more = "; confirm more, or ask for a higher rate" if n_outside else ""
         raise ValueError(
             f"of {len(images)} images {(kinds == 'bad').sum()} are bad and {len(good)} are good by the verdicts"
-            f"{promised}: at least 2 {'good ones more ' if by_trusted else ''}are needed to score by"
+            f"{promised}: at least 2 {'good ones more ' if by_trusted else ''}are needed to score by{more}"
         )
     plain = clone(detector).set_params(**_by_auto(detector))
     before = (_with_references(plain, None) if by_trusted else plain).fit(images).scores_
@@ -109,6 +110,12 @@ def _by_auto(detector: Detector) -> dict[str, None]:
     return {"false_alarm_rate": None} if "false_alarm_rate" in detector.get_params(deep=False) else {"threshold": None}
 
 
+def line_digest(path: str | Path) -> str:
+    """Give the SHA-256 of a line file."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def about_line(path: str | Path, detector: Detector) -> dict[str, str]:
     """Say of which day, size and content the reference is, title: value.
 
@@ -118,10 +125,8 @@ def about_line(path: str | Path, detector: Detector) -> dict[str, str]:
         The line file that the detector was read from.
     detector : Detector
     """
-    with Path(path).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     fitted = f"fitted on {detector.fitted_at_}" if detector.fitted_at_ else "of an unknown day (an early version)"
-    return {"reference": f"{Path(path).name}: {len(detector.names_)} images, {fitted}; SHA-256 {digest}"}
+    return {"reference": f"{Path(path).name}: {len(detector.names_)} images, {fitted}; SHA-256 {line_digest(path)}"}
 
 
 def apply_line(

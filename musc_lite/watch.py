@@ -15,9 +15,11 @@ from typing import TypeAlias
 from filelock import FileLock, Timeout
 from PIL import Image
 
+from musc_lite.data.decode import SKIP_HINT
 from musc_lite.data.folders import existing_folder, find_images
 from musc_lite.data.image_set import ImageSet
 from musc_lite.detector import Detector
+from musc_lite.line import line_digest
 from musc_lite.results.exports import write_map
 from musc_lite.results.plots import color_range
 from musc_lite.results.scores import Scores
@@ -25,7 +27,7 @@ from musc_lite.results.watched import TABLE, Watched, add_rows, mend_table, read
 from musc_lite.support.errors import ImageReadError
 from musc_lite.support.files import make_folder, remove_leftovers
 
-__all__ = ["watch_folder"]
+__all__ = ["check_reference", "watch_folder"]
 
 LOCK = ".watching.lock"
 PATIENCE = 30  # seconds: a file that cannot be read and has not grown for so long will not become a photo
@@ -67,22 +69,27 @@ def watch_folder(
         If another process watches into the same output, or it was begun with another line file.
     """
     output, folder = make_folder(Path(output)), existing_folder(folder)
-    with Path(line).open("rb") as file:
-        reference = hashlib.file_digest(file, "sha256").hexdigest()
+    reference = line_digest(line)
     try:
         with FileLock(output / LOCK, timeout=0):
-            done = read_watched(output)
-            if done and done[-1].reference != reference:
-                raise ValueError(
-                    f"{output / TABLE} was begun with another line file (SHA-256 {done[-1].reference[:12]}...): scores "
-                    "would not be comparable; give another folder with -o"
-                )
+            done = check_reference(output, reference)
             mend_table(output, done)
             remove_leftovers(output)
             remove_leftovers(output / "maps")
             yield from _watch(detector, folder, output, reference, done, seconds, stop)
     except Timeout as error:
         raise ValueError(f"another process watches into {output} already: stop it, or give another folder") from error
+
+
+def check_reference(output: str | Path, reference: str) -> list[Watched]:
+    """Read what a watch has said so far, or refuse a table that was begun with another line file."""
+    done = read_watched(output)
+    if done and done[-1].reference != reference:
+        raise ValueError(
+            f"{Path(output) / TABLE} was begun with another line file (SHA-256 {done[-1].reference[:12]}...): scores "
+            "would not be comparable; give another folder with -o"
+        )
+    return done
 
 
 @dataclass(frozen=True)
@@ -178,8 +185,13 @@ def _read(files: Sequence[tuple[_File, bool]], reference: str) -> tuple[list[_Ph
             photos.append((file, *ImageSet([file.path], [file.name]).digest_and_image(0)))
         except ImageReadError as error:
             if last and (digest := _digest(file.path)):
-                rows.append(_row(file, digest, reference, f"cannot be read: {error}"))
+                rows.append(_row(file, digest, reference, f"cannot be read: {_reason(error)}"))
     return photos, rows
+
+
+def _reason(error: ImageReadError) -> str:
+    """Say what is wrong with a file, without its name, which the row has, and without options of other commands."""
+    return str(error).partition(" cannot be read: ")[2].removesuffix(SKIP_HINT) or str(error)
 
 
 def _digest(path: Path) -> str | None:

@@ -34,6 +34,7 @@ from musc_lite.cli import app
 from musc_lite.data.verdicts import sort_by_verdict
 from musc_lite.line import score_by_trusted
 from musc_lite.results.days import Day, plot_days
+from musc_lite.results.watched import Watched
 
 FAST = ["--image-size", "112", "--r", "1", "--layers", "5,8", "--precision", "float32"]
 SMALL = {"image_size": 112, "layers": (5, 8), "r": (1,)}
@@ -215,7 +216,7 @@ class TestVerdicts:
         np.testing.assert_allclose(line.calibration_, np.sort(expected.image_scores), atol=1e-6)
         both, _ = fit_line(rated.set_params(references="trusted"), images, verdicts)
         assert (len(both.references), len(both.names_), len(both.calibration_)) == (4, 5, 4)
-        with pytest.raises(ValueError, match=r"a rate of 0\.333 or more"):
+        with pytest.raises(ValueError, match=r"a rate of 0\.334 or more"):
             fit_line(rated.set_params(references=None), images, verdicts[:3])
         with pytest.raises(ValueError, match="3 of which are kept for the false alarm rate: at least 2 good ones more"):
             fit_line(rated.set_params(references="trusted"), images, verdicts[:5])
@@ -268,7 +269,10 @@ class TestDays:
 
     def test_a_watch_is_sorted_by_date_without_what_could_not_be_read(self):
         times = ["2026-11-03T08:00:00", "2026-11-02T08:00:00", "2026-11-03T09:00:00", "2026-11-03T09:00:01"]
-        first, second = Day.of_watch(times, [0.1, 0.2, None, 0.3])
+        scored = zip(times, [0.1, 0.2, None, 0.3], strict=True)
+        rows = [Watched(time, "a.png", "", score, None, 0, "", "abc", 1, 1) for time, score in scored]
+        first, second = Day.of_watch(rows)
+        assert first.reference == "abc"
         assert (first.name, first.image_scores.tolist()) == ("2026-11-02", [0.2])
         assert (second.name, second.image_scores.tolist()) == ("2026-11-03", [0.1, 0.3])
 
@@ -281,8 +285,18 @@ class TestDays:
         assert len(shown) == 39 + 20 + 20
 
     def test_what_is_no_result_and_a_line_that_trusts_nothing_are_refused(self, days, tmp_path):
-        with pytest.raises(DataNotFoundError, match="holds no results of"):
+        with pytest.raises(DataNotFoundError, match=r"holds no results\.json of"):
             Day.read(tmp_path)
         done = run("days", days[2], tmp_path)
         assert done.exit_code == 1
         assert "trusts no images" in done.output
+
+    def test_results_against_another_line_are_refused(self, days, tmp_path):
+        batch, trusted, new = (load_folder(days[0]).subset(range(a, b)) for a, b in ((0, 4), (4, 7), (7, 10)))
+        for name, some in (("line", batch), ("other", new)):
+            MuSc(**SMALL, false_alarm_rate=0.3).fit(some, trusted=trusted).save(tmp_path / f"{name}.musc")
+        assert run("apply", tmp_path / "line.musc", days[1], "-o", tmp_path / "tuesday").exit_code == 0
+        assert run("days", tmp_path / "line.musc", tmp_path / "tuesday", "-o", tmp_path / "days.png").exit_code == 0
+        done = run("days", tmp_path / "other.musc", tmp_path / "tuesday", "-o", tmp_path / "days.png")
+        assert done.exit_code == 1
+        assert "tuesday: not scored against this" in done.output

@@ -19,6 +19,7 @@ import requests
 import urllib3
 from tqdm import tqdm
 
+from musc_lite.data.folders import from_here
 from musc_lite.support.errors import DownloadError
 from musc_lite.support.log import tell
 
@@ -305,7 +306,7 @@ def _local_file(source: str | Path) -> Path | None:
     if path.is_dir():
         raise DownloadError(f"{path} is a folder: give the archive (data that is unpacked can be used where it is)")
     if not path.is_file():
-        raise DownloadError(f"there is no file {path}: check the spelling (from here, {Path.cwd()})")
+        raise DownloadError(f"there is no file {path}: check the spelling{from_here(Path(path))}")
     return path
 
 

@@ -23,6 +23,7 @@ from musc_lite.cli.common import (
     plain_errors,
     print_table,
     say_cost,
+    say_no_defects,
     settle_view,
 )
 from musc_lite.cli.program import app
@@ -169,6 +170,7 @@ def score(
         )
         write_scores(output / "scores.csv", scores)
         write_results(output, scores, formats, threshold=pixel_threshold, kinds=kinds)
+        say_no_defects(scores, formats)
         write_maps(output, scores)
         report = write_report(output / "report.html", [result], title=f"{_title(method)} on {result.name}", maps="maps")
         seconds |= {**scores.seconds, "writing": time.perf_counter() - written}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # the command line answers before it needs torch
     from musc_lite.data.image_set import ImageSet
     from musc_lite.detector import Detector
     from musc_lite.results.report import Result
+    from musc_lite.results.scores import Scores
     from musc_lite.views import Framing
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "plain_errors",
     "print_table",
     "say_cost",
+    "say_no_defects",
     "settle_view",
 ]
 
@@ -153,6 +155,16 @@ def say_cost(detector: "Detector", images: "ImageSet") -> None:
     print(how_closely(detector, images, cost), flush=True)
     if cost.seconds > LONG:
         print(f"This takes {cost}. Features that are kept from an earlier run take no time.", flush=True)
+
+
+def say_no_defects(scores: "Scores", formats: Sequence[str]) -> None:
+    """Say where files for other programs are empty because nothing stands out."""
+    if formats and not scores.is_outlier.any():
+        print(
+            f"musc-lite: warning: nothing stands out, so {', '.join(formats)} hold no defects: `score --contamination "
+            "0.2` calls a share that you expect, `fit --false-alarm-rate` draws the line by images found to be good",
+            file=sys.stderr,
+        )
 
 
 def check_apart(output: Path, photos: Iterable[Path]) -> None:

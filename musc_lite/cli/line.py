@@ -23,6 +23,7 @@ from musc_lite.cli.common import (
     plain_errors,
     print_table,
     say_cost,
+    say_no_defects,
     settle_view,
 )
 from musc_lite.cli.program import app
@@ -97,7 +98,11 @@ def fit(
         scores = detector.scores_
         if before is not None:
             print(" ".join(_what_verdicts_changed(before, scores)))
+        else:
+            print("Without verdicts what is defective among them stays in the reference: its like passes for normal.")
         if detector.calibration_ is not None:
+            n_outside = len(detector.calibration_)
+            print(f"{n_outside} good ones are kept out of the reference, to draw the line for the false alarm rate.")
             print(" ".join(promise_in_words(detector.calibration_, detector.threshold_)))
         for sentence in scores.in_words():
             print(sentence)
@@ -136,6 +141,8 @@ def apply(
         formats = parse_formats(write)
         check_pixel_threshold(pixel_threshold)
         check_apart(output, photos)
+        if line.is_dir():
+            raise ValueError(f"{line} is a folder: the line file comes first, musc-lite apply LINE PHOTOS -o OUT")
         if not line.is_file():
             raise ValueError(f"there is no line file {line}; `musc-lite fit PHOTOS -o {line}` writes one")
         if watch:
@@ -160,6 +167,7 @@ def apply(
         result = Result(named(photos), scores, pixel_threshold=pixel_threshold)
         write_scores(output / "scores.csv", scores)
         write_results(output, scores, formats, threshold=pixel_threshold)
+        say_no_defects(scores, formats)
         write_maps(output, scores)
         report = write_report(output / "report.html", [result], title=f"{result.name} against {line.name}", maps="maps")
         seconds["writing"] = time.perf_counter() - written
@@ -202,6 +210,7 @@ def days(
     """
     with plain_errors():
         from musc_lite.detector import Detector
+        from musc_lite.line import line_digest
         from musc_lite.results.days import Day, drift_of_days, write_days
         from musc_lite.results.watched import read_watched
 
@@ -214,10 +223,15 @@ def days(
         found: list[Day] = []
         for folder in results:
             watched = read_watched(folder)
-            times, scores = [each.time for each in watched], [each.score for each in watched]
-            found += Day.of_watch(times, scores) if watched else [Day.read(folder)]
+            found += Day.of_watch(watched) if watched else [Day.read(folder)]
+        foreign = [day.name for day in found if line_digest(line) not in day.reference]
+        if foreign:
+            raise ValueError(
+                f"{', '.join(foreign)}: not scored against this {line}, so its threshold says nothing there; run "
+                f"`musc-lite apply {line} PHOTOS` again"
+            )
         for day, drift in zip(found, drift_of_days(found, detector.calibration_, detector.threshold_), strict=True):
-            sentences = drift.in_words() or ["no drift is seen."]
+            sentences = drift.in_words() or [f"no drift is seen, against {drift.n_trusted} trusted images."]
             print(f"{day.name}: {drift.n_called} of {drift.n_images} called; {' '.join(sentences)}")
         write_days(picture, found, detector.calibration_, detector.threshold_)
         print(f"Look at {picture}")

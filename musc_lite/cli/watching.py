@@ -9,18 +9,22 @@ __all__ = ["keep_watching"]
 
 def keep_watching(line: Path, folders: Sequence[Path], output: Path, device: str | None) -> None:
     """Score what arrives in a folder until it is stopped, and say at the end how to look at it."""
-    if len(folders) != 1 or not folders[0].is_dir():
+    from musc_lite.data.folders import existing_folder
+
+    for folder in folders:
+        existing_folder(folder)
+    if len(folders) != 1:
         raise ValueError(f"--watch takes one folder in which photos arrive, got {', '.join(map(str, folders))}")
     os.environ["TQDM_DISABLE"] = "1"  # a line a photo is enough
 
     from musc_lite.detector import Detector
-    from musc_lite.line import about_line
-    from musc_lite.results.watched import read_watched
-    from musc_lite.watch import watch_folder
+    from musc_lite.line import about_line, line_digest
+    from musc_lite.watch import check_reference, watch_folder
 
     detector = Detector.load(line, device=device)
     print(f"Reference {about_line(line, detector)['reference']}")
-    if earlier := read_watched(output):
+    earlier = check_reference(output, line_digest(line))
+    if earlier:
         print(f"{len(earlier)} photos were scored before, up to {earlier[-1].time}.")
     print(f"Watching {folders[0]}; Ctrl+C ends it. Results: {output / 'watched.csv'} and {output / 'maps'}", flush=True)
     n_photos = n_outliers = 0

@@ -16,6 +16,7 @@ __all__ = [
     "entries",
     "existing_folder",
     "find_images",
+    "from_here",
     "mask_names",
     "match_masks",
     "natural_key",
@@ -53,8 +54,13 @@ def existing_folder(path: str | PathLike) -> Path:
     if folder.is_file():
         raise DataNotFoundError(f"{folder} is a file: give the folder that holds it")
     if not folder.is_dir():
-        raise DataNotFoundError(f"there is no folder {folder}: check the spelling (from here, {Path.cwd()})")
+        raise DataNotFoundError(f"there is no folder {folder}: check the spelling{from_here(folder)}")
     return folder
+
+
+def from_here(path: Path) -> str:
+    """Say where a relative path begins."""
+    return "" if path.is_absolute() else f" (from here, {Path.cwd()})"
 
 
 def entries(folder: Path) -> list[Path]:

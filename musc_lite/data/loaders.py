@@ -28,6 +28,7 @@ from musc_lite.data.folders import (
     entries,
     existing_folder,
     find_images,
+    from_here,
     mask_names,
     match_masks,
     natural_key,
@@ -155,7 +156,7 @@ def _several(given: Sequence[Path], labels: str, on_error: str) -> _Found:
             inside = _one_folder(path, "none")
             files, others = inside.paths, inside.unsupported
         elif not path.exists():
-            raise DataNotFoundError(f"there is no file or folder {path}: check the spelling (from here, {Path.cwd()})")
+            raise DataNotFoundError(f"there is no file or folder {path}: check the spelling{from_here(Path(path))}")
         elif path.suffix.lower() in readable():
             files, others = [path], []
         elif on_error == "raise":

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from musc_lite.results.plots import COLORS
+from musc_lite.results.watched import Watched
 from musc_lite.stages.conformal import Drift, find_drift
 from musc_lite.support.errors import DataNotFoundError
 from musc_lite.support.files import atomic_path, make_folder
@@ -28,10 +29,13 @@ class Day:
     name : str
         Such as a date.
     image_scores : ndarray (N,)
+    reference : str
+        What they were scored against, with its SHA-256.
     """
 
     name: str
     image_scores: np.ndarray
+    reference: str = ""
 
     @classmethod
     def read(cls, results: str | Path) -> "Day":
@@ -44,19 +48,20 @@ class Day:
         """
         path = Path(results) / "results.json"
         try:
-            images = json.loads(path.read_text(encoding="utf-8"))["images"]
-            return cls(Path(results).resolve().name, np.array([each["score"] for each in images], dtype=float))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataNotFoundError(f"{results} holds no results of `musc-lite apply` ({error!r})") from error
+            found = json.loads(path.read_text(encoding="utf-8"))
+            scores = np.array([each["score"] for each in found["images"]], dtype=float)
+            return cls(Path(results).resolve().name, scores, found["about"].get("reference", ""))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataNotFoundError(f"{results} holds no {path.name} of `musc-lite apply`") from error
 
     @classmethod
-    def of_watch(cls, times: Sequence[str], image_scores: Sequence[float | None]) -> "list[Day]":
+    def of_watch(cls, watched: Sequence[Watched]) -> "list[Day]":
         """Sort what a watch has scored by the date, leaving out what could not be read."""
         by_date: dict[str, list[float]] = defaultdict(list)
-        for time, score in zip(times, image_scores, strict=True):
-            if score is not None:
-                by_date[time[:10]].append(score)
-        return [cls(date, np.array(scores)) for date, scores in sorted(by_date.items())]
+        for each in watched:
+            if each.score is not None:
+                by_date[each.time[:10]].append(each.score)
+        return [cls(date, np.array(scores), watched[-1].reference) for date, scores in sorted(by_date.items())]
 
 
 def drift_of_days(days: Sequence[Day], calibration: np.ndarray, threshold: float) -> list[Drift]:
@@ -93,7 +98,7 @@ def plot_days(days: Sequence[Day], calibration: np.ndarray, threshold: float, ax
         x = k + rng.uniform(-0.22, 0.22, len(scores))  # side by side, so that equal ones are seen
         for chosen, color in ((~called, "normal"), (called, "defective")):
             ax.scatter(x[chosen], scores[chosen], s=16, color=COLORS[color], alpha=0.75, linewidths=0)
-        ax.plot([k - 0.32, k + 0.32], [np.median(scores)] * 2, color="black", linewidth=1.2)
+        ax.plot([k - 0.32, k + 0.32], [np.median(scores)] * 2, color="black", lw=1.2, label=None if k else "median")
     told = [f"{len(calibration)}", *(f"{drift.n_called} of {drift.n_images}" for drift in drifts)]
     drifting = [False, *(drift.is_likely for drift in drifts)]
     names = [

@@ -114,7 +114,7 @@ class FalseAlarmRate(Part):
             raise ValueError(
                 f"a false alarm rate of {self.rate:g} needs at least {self.n_needed} images that are known to be good "
                 f"and are not compared with, got {n_trusted}: trust more, or ask for a rate of "
-                f"{1 / (n_trusted + 1):.3g} or more"
+                f"{ceil(1000 / (n_trusted + 1)) / 1000:g} or more"
                 if n_trusted
                 else f"a false alarm rate of {self.rate:g} needs at least {self.n_needed} images that are known to be "
                 "good and are not part of the batch: fit(batch, trusted=images), or verdicts in fit_line"

@@ -115,7 +115,7 @@ def read_tensors(path: str | Path, kind: str) -> "tuple[dict[str, Tensor], dict]
         return tensors, json.loads(metadata[kind])
     except (OSError, SafetensorError, ValueError) as error:
         raise DataNotFoundError(
-            f"{path} is not a complete {kind} file ({error}); delete it and make it again"
+            f"{path} is not a complete {kind} file ({error}): give another, or make it again"
         ) from error
 
 

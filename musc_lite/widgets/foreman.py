@@ -39,7 +39,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     "closely, where the objects are": {"region": "auto", "tiles": 2},
     "as closely as 5 minutes allow": {"image_size": "auto"},
 }
-RATES = {"no promise": None, "at most 20 %": 0.2, "at most 10 %": 0.1, "at most 5 %": 0.05, "at most 1 %": 0.01}
+RATES = {"no promise": 0.0, "at most 20 %": 0.2, "at most 10 %": 0.1, "at most 5 %": 0.05, "at most 1 %": 0.01}
 LABEL = {"description_width": "initial"}
 
 
@@ -185,7 +185,7 @@ class Foreman(ipywidgets.VBox):
     def _keep(self) -> None:
         """Fit what is shown again, without what is bad, and write it."""
         if (batch := self._batch) is not None and batch.detector is not None:
-            asked = {"references": TRUSTED if self.trusted.value else None, "false_alarm_rate": self.rate.value}
+            asked = {"references": TRUSTED if self.trusted.value else None, "false_alarm_rate": self.rate.value or None}
             self.work.start(partial(self._fit, batch, batch.detector, asked), lambda told, _: told)
 
     def _fit(self, batch: _Batch, shown: MuSc, asked: dict[str, Any]) -> str:
@@ -197,12 +197,15 @@ class Foreman(ipywidgets.VBox):
         after, n = detector.scores_, len(batch.images)
         stay = set(after.names)
         told = [f"Kept {len(after)} of {n} photos as the reference, in {self.places.line}."]
+        outside = 0 if detector.calibration_ is None else len(detector.calibration_)
         if before is not None:
             was = sum(out and name in stay for name, out in zip(before.names, before.is_outlier, strict=True))
-            outside = 0 if detector.calibration_ is None else len(detector.calibration_)
             told.append(f"{n - len(after) - outside} are bad by your verdicts. Of those that stay")
             told[-1] += f" {int(after.is_outlier.sum())} stand out now, {was} before."
+        else:
+            told.append("Without verdicts what is defective among them stays in it, and its like passes for normal.")
         if detector.calibration_ is not None:
+            told.append(f"{outside} good ones are kept out of it, to draw the line.")
             told += promise_in_words(detector.calibration_, detector.threshold_)
         return " ".join([*told, "Choose today's folder, and score it against the reference."])
 
