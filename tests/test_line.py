@@ -232,7 +232,7 @@ class TestVerdicts:
         assert all((each["p_value"] <= 0.25) == each["outlier"] for each in results["images"])
         done = run("days", tmp_path / "l.musc", tmp_path / "out", "-o", tmp_path / "days.png")
         n_called = sum(each["outlier"] for each in results["images"])
-        assert f"out: {n_called} of 4 called; no drift is seen." in done.output
+        assert f"out: {n_called} of 4 called; no drift is seen, against 4 trusted images." in done.output
         with Image.open(tmp_path / "days.png") as picture:
             assert picture.width >= 700
 
