@@ -178,7 +178,8 @@ def test_a_photo_is_enlarged_beside_its_map_and_both_are_zoomed(app, page, tmp_p
     wait_for(lambda: sorted(kind for kind, _ in verdicts(tmp_path, folder).values()) == ["bad", "good"], 10)
     page.keyboard.press("Escape")
     dialog.wait_for(state="hidden")
-    assert page.evaluate("document.activeElement.getAttribute('aria-label')").startswith("rank 2")
+    focused = "document.activeElement.getAttribute('aria-label') ?? ''"
+    wait_for(lambda: page.evaluate(focused).startswith("rank 2"), 5)  # "close" is told after it is hidden
     page.keyboard.press("Enter")
     page.locator("dialog[data-large='1']").wait_for()
     assert page.errors == []

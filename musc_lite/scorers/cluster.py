@@ -53,8 +53,9 @@ class _Search:
 
     Attributes
     ----------
-    path, stamp : str, int
-        The features file, and when it was written: kept blocks of an older file are not those of this one.
+    path, stamp : str, (int, int)
+        The features file, and which one of this name: when it was written and its inode, as clocks may tick in
+        milliseconds. Kept blocks of an older file are not those of this one.
     s, r, window, tiles
         See `mutual_scores_on_cluster`; tiles that are compared apart.
     axes : bytes, optional
@@ -62,7 +63,7 @@ class _Search:
     """
 
     path: str
-    stamp: int
+    stamp: tuple[int, int]
     s: int
     r: int
     window: int | None
@@ -118,7 +119,8 @@ def mutual_scores_on_cluster(
     n_images = len(at_least_two_images(torch.empty(shape[0])))
     tiles = framing.tiles if scorer.aligned else (1, 1)
     scorer.work(shape, tiles=tiles)  # says what does not fit
-    search = _Search(str(path), path.stat().st_mtime_ns, s, r, scorer.window, tiles)
+    stamp = path.stat().st_mtime_ns, path.stat().st_ino
+    search = _Search(str(path), stamp, s, r, scorer.window, tiles)
     blocks, chosen = _blocks(range(n_images), block), choose_references(n_images, scorer.references)
     compared = blocks if scorer.references is None else _blocks(chosen.tolist(), block)
     if scorer.n_components is not None:
