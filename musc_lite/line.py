@@ -55,16 +55,15 @@ def fit_line(
     """
     if verdicts is None:
         return detector.fit(images), None
-    kinds = np.array(sort_by_verdict(images, verdicts))
-    good, by_trusted, threshold = (
-        np.flatnonzero(kinds == "good"),
-        _references(detector) == TRUSTED,
-        detector.parts.threshold,
-    )
+    kinds, threshold = np.array(sort_by_verdict(images, verdicts)), detector.parts.threshold
+    by_trusted = _references(detector) == TRUSTED
+    digests = np.array([images.digest(i) for i in range(len(images))])
+    first_copies = np.unique(digests, return_index=True)[1]  # a copy of a trusted image is no second one
+    good = np.intersect1d(np.flatnonzero(kinds == "good"), first_copies)
     n_outside = max(threshold.n_needed, len(good) // 2) if isinstance(threshold, FalseAlarmRate) else 0
     threshold.check_trusted(min(n_outside, len(good)))
     outside = np.sort(np.random.default_rng(0).permutation(good)[:n_outside])
-    batch = np.setdiff1d(np.flatnonzero(kinds != "bad"), outside)
+    batch = np.flatnonzero((kinds != "bad") & ~np.isin(digests, digests[outside]))
     references = np.setdiff1d(good, outside) if by_trusted else batch
     if len(references) < 2:
         promised = f", {n_outside} of which are kept for the false alarm rate" if n_outside else ""

@@ -236,6 +236,18 @@ class TestVerdicts:
         with Image.open(tmp_path / "days.png") as picture:
             assert picture.width >= 700
 
+    def test_a_copy_of_a_trusted_image_leaves_the_reference_with_it_and_counts_once(self, days, tmp_path):
+        folder = shutil.copytree(days[0], tmp_path / "photos")
+        for photo in sorted(folder.iterdir())[:6]:
+            shutil.copy(photo, folder / f"copy of {photo.name}")
+        images = load_folder(folder)
+        good = [Verdict(name, "good") for name in images.names if "copy" not in name][:6]
+        copies = [Verdict(f"copy of {each.image}", "good") for each in good]
+        line, _ = fit_line(MuSc(**SMALL, false_alarm_rate=0.25), images, [*good, *copies])
+        assert len(line.calibration_) == 3
+        kept = set(line.names_)
+        assert all((each.image in kept) == (f"copy of {each.image}" in kept) for each in good)
+
     def test_the_command_says_what_they_changed(self, days, tmp_path):
         names = load_folder(days[0]).names
         write_verdicts(tmp_path / "verdicts.csv", [Verdict(names[0], "bad"), Verdict(names[1], "good")])
