@@ -75,7 +75,7 @@ def fit_line(
     plain = clone(detector).set_params(**_by_auto(detector))
     before = (_with_references(plain, None) if by_trusted else plain).fit(images).scores_
     if by_trusted:
-        detector = _with_references(detector, [images.names[i] for i in references])
+        detector = _with_references(detector, [images.names[i] for i in references.tolist()])
     return detector.fit(images.subset(batch), trusted=images.subset(outside) if n_outside else None), before
 
 

@@ -13,7 +13,7 @@ from musc_lite.support.files import atomic_path
 if TYPE_CHECKING:
     from musc_lite.data.image_set import ImageSet
 
-__all__ = ["VERDICTS", "Verdict", "read_verdicts", "sort_by_verdict", "write_verdicts"]
+__all__ = ["VERDICTS", "Verdict", "match_verdicts", "read_verdicts", "sort_by_verdict", "write_verdicts"]
 
 VERDICTS = ("good", "bad", "unsure")
 COLUMNS = ("image", "sha256", "verdict", "class", "note")
@@ -91,6 +91,20 @@ def write_verdicts(path: str | Path, verdicts: Sequence[Verdict]) -> None:
         table.writerows([each.image, each.sha256, each.verdict, each.kind, each.note] for each in verdicts)
 
 
+def match_verdicts(images: "ImageSet", verdicts: Sequence[Verdict]) -> tuple[list[str], list[str]]:
+    """Give each image's verdict, "" where there is none; and the names of those that were changed since theirs."""
+    by_digest = {each.sha256: each.verdict for each in verdicts if each.sha256}
+    by_name = {each.image: each for each in verdicts}
+    kinds, changed = [], []
+    for i, name in enumerate(images.names):
+        named, digest = by_name.get(name), images.digest(i) if by_digest else ""
+        if named is not None and named.sha256 and digest not in by_digest:
+            changed.append(name)
+            named = None
+        kinds.append(by_digest.get(digest) or (named.verdict if named is not None else ""))
+    return kinds, changed
+
+
 def sort_by_verdict(images: "ImageSet", verdicts: Sequence[Verdict]) -> list[str]:
     """Give each image its verdict, "" where there is none: by its bytes where these are known, else by its name.
 
@@ -108,17 +122,7 @@ def sort_by_verdict(images: "ImageSet", verdicts: Sequence[Verdict]) -> list[str
     ValueError
         If no verdict is on any of the images, or one is on an image of this name with other bytes.
     """
-    by_digest = {each.sha256: each.verdict for each in verdicts if each.sha256}
-    by_name = {each.image: each for each in verdicts}
-    kinds, other = [], []
-    for i, name in enumerate(images.names):
-        named, digest = by_name.get(name), images.digest(i) if by_digest else ""
-        if digest in by_digest:
-            kinds.append(by_digest[digest])
-        elif named is not None and named.sha256:
-            other.append(name)
-        else:
-            kinds.append("" if named is None else named.verdict)
+    kinds, other = match_verdicts(images, verdicts)
     if other:
         raise ValueError(
             f"{len(other)} images were changed since the verdict on them, such as {other[0]}: its SHA-256 is another; "

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from musc_lite.data.image_set import ImageSet
-from musc_lite.data.verdicts import Verdict, read_verdicts, write_verdicts
+from musc_lite.data.verdicts import Verdict, match_verdicts, read_verdicts, write_verdicts
 from musc_lite.support.files import make_folder
 
 __all__ = ["VerdictBook"]
@@ -40,13 +40,4 @@ class VerdictBook:
 
     def of(self, images: ImageSet) -> tuple[list[str], list[str]]:
         """Give each image's verdict, "" where there is none; and the names of those that were changed since theirs."""
-        rows = self.read()
-        by_digest = {each.sha256: each.verdict for each in rows if each.sha256}
-        by_name = {each.image: each for each in rows}
-        verdicts, changed = [], []
-        for i, name in enumerate(images.names):
-            named, known = by_name.get(name), by_digest.get(images.digest(i)) if rows else None
-            if known is None and named is not None and named.sha256:
-                changed.append(name)
-            verdicts.append(known or (named.verdict if named and not named.sha256 else ""))
-        return verdicts, changed
+        return match_verdicts(images, self.read())
