@@ -158,6 +158,7 @@ def in_kernel(lab, expression):
     client.load_connection_file()
     client.start_channels()
     try:
+        client.wait_for_ready(timeout=60)  # what a kernel says before its listener is connected is lost
         reply = client.execute_interactive("", user_expressions={"asked": expression}, timeout=60)
     finally:
         client.stop_channels()
