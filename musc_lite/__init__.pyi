@@ -68,6 +68,7 @@ from .stages.aggregation import normalize_tokens as normalize_tokens
 from .stages.conformal import FalseAlarmRate as FalseAlarmRate
 from .stages.features import Features as Features
 from .stages.features import extract_features as extract_features
+from .stages.maps import defective_patches as defective_patches
 from .stages.maps import image_scores_from_maps as image_scores_from_maps
 from .stages.maps import patch_shares as patch_shares
 from .stages.maps import upsample_maps as upsample_maps

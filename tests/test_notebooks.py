@@ -49,6 +49,15 @@ def test_notebook_and_text_agree(path):
 
 
 @each_notebook
+def test_figures_have_words_for_who_cannot_see_them(path):
+    for cell in code_cells(path):
+        if any({"image/png", "image/jpeg"} & set(output.get("data", {})) for output in cell.outputs):
+            words = cell.metadata.get("mystnb", {})
+            assert len(words["image"]["alt"]) > 30, cell.source
+            assert len(words["figure"]["caption"]) > 20, cell.source
+
+
+@each_notebook
 def test_imports_are_required_somewhere(path):
     requirements = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     required = {name_of(r) for r in requirements["dependencies"] + requirements["optional-dependencies"]["lab"]}
@@ -87,29 +96,35 @@ def kernel():
 @pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem[0].isdigit()], ids=lambda path: path.stem)
 def test_exercises_accept_right_answers_and_refuse_wrong_ones(path, kernel):
     notebook = nbformat.read(path, as_version=4)
-    solutions = dict(
-        re.findall(
-            r"```python\n((?:.*\n)*?(answer_\d) = .*\n)```",
-            "\n".join(c.source + "\n" for c in notebook.cells if "<details>" in c.source),
-        )
-    )
-    solutions = {name: code for code, name in solutions.items()}
-    assert len(solutions) == 3
-    cells = [nbformat.v4.new_code_cell("%reset -f")]
+    written = "\n".join(c.source for c in notebook.cells if c.source.startswith("<details><summary>Solution"))
+    solutions = dict(re.findall(r"(?s)Solution of exercise (\d)</summary>\n\n```python\n(.*?)\n```", written))
+    assert set(solutions) == {"1", "2", "3"}
+    cells, said = [nbformat.v4.new_code_cell("%reset -f")], []
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         if "exercise" in tags:
-            name = cell.source.split()[0]
-            cell.source = solutions[name]
+            number = cell.source.split()[0].removeprefix("answer_")
+            cell.source = solutions[number]
         cells.append(cell)
         if "check" in tags:
-            check = "\n".join("    " + line for line in cell.source.splitlines())
-            wrong = f"right_one = {name}\n{name} = -1\ntry:\n{check}\nexcept AssertionError:\n    {name} = right_one\n"
-            cells.append(
-                nbformat.v4.new_code_cell(wrong + "else:\n    raise RuntimeError('a wrong answer was accepted')")
-            )
+            assert [output.text for output in cell.outputs] == [
+                f"Exercise {number}: not answered. Put your answer in place of ... and run both cells.\n"
+            ]
+            cells.append(nbformat.v4.new_code_cell(f"right_one, answer_{number} = answer_{number}, -1"))
+            cells.append(nbformat.v4.new_code_cell(cell.source))
+            said.append((cell, f"Exercise {number}: correct.\n"))
+            said.append((cells[-1], f"Exercise {number}: not yet. Hint: "))
+            cells.append(nbformat.v4.new_code_cell(f"answer_{number} = right_one"))
     notebook.cells = cells
     NotebookClient(notebook, km=kernel, timeout=300).execute()
+    for cell, begin in said:
+        assert cell.outputs[-1].text.startswith(begin)
+
+
+@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem[0].isdigit()], ids=lambda path: path.stem)
+def test_solutions_stand_apart_from_their_questions(path):
+    headings = [c.source.splitlines()[0] for c in nbformat.read(path, as_version=4).cells if c.source.startswith("## ")]
+    assert headings[-3:] == ["## Exercises", "## An open task", "## Solutions"]
 
 
 def test_own_images_runs_on_another_folder_when_only_its_path_changes(tmp_path, monkeypatch):

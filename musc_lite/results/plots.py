@@ -41,6 +41,7 @@ __all__ = [
     "plot_lines",
     "plot_neighbor_graph",
     "plot_patch_map",
+    "plot_patch_maps",
     "plot_ranking",
     "plot_slopes",
 ]
@@ -313,6 +314,54 @@ def plot_patch_map(
         ax.figure.colorbar(picture, ax=ax, label=label, shrink=0.8)
     ax.set_axis_off()
     return ax
+
+
+def plot_patch_maps(
+    values: ArrayLike,
+    grid: tuple[int, int],
+    titles: Sequence[str] | None = None,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    label: str = "",
+    cmap: str = "inferno",
+    axes: Sequence[Axes] | None = None,
+) -> list[Axes]:
+    """Draw patch maps that are to be compared, side by side on one color scale with one bar.
+
+    Parameters
+    ----------
+    values : (K, M)
+        One number per patch of each map.
+    grid : (h, w)
+        Rows and columns of patches.
+    titles : sequence of K str, optional
+        Over the maps.
+    low, high : float, optional
+        Color scale; the range of all values where not given.
+    label : str
+        Beside the color bar, which stands right of the last map.
+    cmap : str
+        matplotlib's name; "inferno" for scores and distances, "viridis" for similarities and counts.
+    axes : sequence of K matplotlib Axes, optional
+        A row of a figure of its own where not given.
+
+    Returns
+    -------
+    list of K matplotlib Axes
+    """
+    values = np.asarray(values)
+    low = float(values.min()) if low is None else low
+    high = float(values.max()) if high is None else high
+    if axes is None:
+        axes = plt.subplots(1, len(values), figsize=(8, 8 / len(values) * grid[0] / grid[1] + 0.3), squeeze=False)[1][0]
+    axes = list(axes)
+    for ax, one in zip(axes, values, strict=True):
+        plot_patch_map(one, grid, low=low, high=high, cmap=cmap, ax=ax)
+    for ax, title in zip(axes, titles or [], strict=bool(titles)):
+        ax.set_title(title)
+    axes[0].figure.colorbar(axes[0].images[0], ax=axes, label=label, shrink=0.8, pad=0.01)
+    return axes
 
 
 def plot_distances(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from musc_lite.support.part import Part
 
-__all__ = ["Pooling", "image_scores_from_maps", "patch_shares", "upsample_maps"]
+__all__ = ["Pooling", "defective_patches", "image_scores_from_maps", "patch_shares", "upsample_maps"]
 
 
 def upsample_maps(
@@ -120,6 +120,31 @@ def patch_shares(masks: ArrayLike, grid: tuple[int, int]) -> np.ndarray:
         )
     n, height, width = masks.shape
     return masks.reshape(n, h, height // h, w, width // w).mean(axis=(2, 4)).reshape(n, h * w)
+
+
+def defective_patches(masks: ArrayLike, grid: tuple[int, int]) -> np.ndarray:
+    """Say which patches are defective: those with more than half of their pixels inside the defect.
+
+    Parameters
+    ----------
+    masks : (N, H, W) bool
+        True where defective; H and W are multiples of h and w.
+    grid : (h, w)
+        Rows and columns of patches.
+
+    Returns
+    -------
+    ndarray (N, M) of bool
+        Row by row of the grid. A defect that covers no more than half of any patch, such as a thin scratch, has none.
+
+    Examples
+    --------
+    >>> masks = np.zeros((1, 2, 6), dtype=bool)
+    >>> masks[0, :, 3:] = True
+    >>> defective_patches(masks, grid=(1, 3))
+    array([[False, False,  True]])
+    """
+    return patch_shares(masks, grid) > 0.5
 
 
 class Pooling(Part):

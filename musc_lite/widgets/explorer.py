@@ -18,7 +18,7 @@ from musc_lite.detector import Detector
 from musc_lite.results.plots import COLORS, KINDS, outlined
 from musc_lite.results.scores import Scores
 from musc_lite.scorers.base import Context
-from musc_lite.stages.maps import patch_shares
+from musc_lite.stages.maps import defective_patches
 from musc_lite.support.parameters import parse_bytes
 from musc_lite.widgets.chart import histogram
 from musc_lite.widgets.kept import Kept
@@ -138,7 +138,7 @@ class Explorer(Shown, ipywidgets.VBox):
     def defective_patches(self) -> np.ndarray | None:
         """Which patches lie mostly on a defect, (N, M) bool; None without masks."""
         masks = self.shown.masks()
-        return None if masks is None else patch_shares(masks, self.grid) > 0.5
+        return None if masks is None else defective_patches(masks, self.grid)
 
     def histograms(self, values: ArrayLike, defective: ArrayLike | None, bins: int | ArrayLike = 30) -> list[dict]:
         """Make the entries of a chart: how values (n,) are distributed, normal against defective where it is known."""
