@@ -3,7 +3,8 @@
     python notebooks/execute.py [01_patch_features.ipynb ...]
 
 Notebook and text of a pair are brought in step first: the one that was changed last wins. Figures made of photos
-become JPEG where that is much smaller; lines and flat colors stay PNG. Prints the seconds and the size of each notebook.
+become JPEG where that is much smaller; lines and flat colors stay PNG. Prints the seconds and the size of each
+notebook.
 """
 
 import base64
