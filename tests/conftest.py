@@ -1,15 +1,21 @@
 """What the tests share: golden results of the published code, the real backbone, real images."""
 
 import os
+import signal
 import warnings
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
 import musc_lite
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test reaches for a model hub (read when timm is first imported)
+hypothesis.settings.register_profile("any machine")  # a busy one is no slower formula
+hypothesis.settings.load_profile("any machine")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs behind: Ctrl-C would stop nothing
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 GOLDEN = Path(__file__).parent / "data" / "golden.npz"
 SHARED = Path(__file__).parents[2] / "shared"  # development data beside the checkout; not part of the project

@@ -29,7 +29,7 @@ def test_the_grid_is_read_row_by_row():
     assert torch.equal(mean, torch.tensor([[1.0, 1, 0, 0, 0], [1, 1, 0, 0, 0]]))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     shape=st.tuples(st.integers(1, 3), st.integers(1, 6), st.integers(1, 6), st.integers(1, 4)),
     r=st.sampled_from([1, 3, 5, 7]),

@@ -97,7 +97,7 @@ def test_scores_that_are_all_equal_have_no_order():
     assert same.in_words()[-1] == "All methods rank the images the same way."
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=3, max_size=12))
 def test_units_of_the_scores_do_not_matter(values):
     a, b = np.array(values, dtype=float).T

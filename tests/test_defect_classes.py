@@ -67,7 +67,7 @@ def test_the_core_is_what_lies_near_the_regions_own_highest_score():
     assert found.cores[1].tolist() == [16]  # 1 + 0.8 * (7 - 1) = 5.8
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(maps, st.floats(0.1, 10), st.floats(-5, 5))
 def test_regions_do_not_depend_on_the_scale_of_the_scores(scores, factor, shift):
     found = find_regions(scores * 64, GRID)
@@ -115,7 +115,7 @@ def test_vectors_are_those_of_a_plain_loop():
         region_vectors(regions, features.subset(np.arange(3)))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(2, 12), st.integers(0, 1000), st.floats(0.2, 3))
 def test_clusters_are_those_of_scipy_and_numbered_by_size(n, seed, spread):
     vectors = np.random.default_rng(seed).normal(size=(n, 4))

@@ -72,7 +72,7 @@ def fixed_camera(n, seed):
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_photos_by_a_fixed_camera_are_told_apart_from_copies(seed):
     boards = fixed_camera(6, seed)
     copies = [np.asarray(as_jpeg(Image.fromarray(board), quality=70)) for board in boards]

@@ -39,7 +39,7 @@ def points(*clusters):
     return np.linalg.norm(places[:, None] - places[None], axis=-1)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(2, 5), st.integers(1, 6), st.integers(1, 4), st.integers(0, 1000))
 def test_distances_are_those_of_a_plain_loop(n_images, n_patches, n_channels, seed):
     tokens = torch.randn(n_images, n_patches, n_channels, generator=torch.Generator().manual_seed(seed)).double()

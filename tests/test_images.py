@@ -440,7 +440,7 @@ def test_more_pixels_than_the_limit(tmp_path, monkeypatch, too_many, kind):
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("extension", EXTENSIONS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_damaged_bytes_are_read_or_refused(tmp_path_factory, extension, data):
     damaged = bytearray(encoded(extension))
@@ -579,7 +579,7 @@ def test_arrays_of_all_kinds(item, expected):
 
 
 @given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_arrays_come_back_as_they_were(array):
     for given_as in (array, array.astype(np.uint16) * 257, array / 255, Image.fromarray(array)):
         np.testing.assert_array_equal(pixels(from_arrays([given_as])[0]), array)
@@ -760,7 +760,7 @@ INDICES = st.one_of(
     ids=["same", "pickled"],
 )
 @given(index=INDICES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_subset_keeps_images_labels_names_and_masks_together(make, index):
     images = make(ten_images())
     chosen = np.arange(10)[index if isinstance(index, slice) else list(index)]

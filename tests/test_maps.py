@@ -13,7 +13,7 @@ def test_maps_and_scores_agree_with_the_published_code(golden):
     np.testing.assert_allclose(image_scores_from_maps(maps), golden["image_scores"], atol=1e-5)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(h=st.integers(1, 5), w=st.integers(1, 5), seed=st.integers(0, 2**16))
 def test_corners_and_range_are_kept(h, w, seed):
     scores = np.random.default_rng(seed).normal(size=(2, h * w))

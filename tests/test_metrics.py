@@ -32,7 +32,7 @@ def plain_aupro(masks, maps, max_fpr=0.3):
     return np.trapezoid(np.interp(grid, fpr, overlap), grid) / max_fpr
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**16), ties=st.booleans())
 def test_aupro_is_its_definition(seed, ties):
     rng = np.random.default_rng(seed)

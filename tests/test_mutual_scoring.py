@@ -59,7 +59,7 @@ def test_mean_over_layers_and_degrees_agrees_with_the_published_code(golden):
     assert_same_distances(torch.stack(scores).mean(dim=0), golden["patch_scores"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(shape=token_shapes, seed=st.integers(0, 2**16), unit=st.booleans(), tile=st.sampled_from([1, 300, 2**21]))
 def test_fast_equals_loop(shape, seed, unit, tile):
     tokens = random_tokens(*shape, seed, unit).double()  # double, so that rounding hides no mistake
@@ -71,7 +71,7 @@ def test_fast_equals_loop(shape, seed, unit, tile):
     torch.testing.assert_close(fast, nearest_distances(tokens, method="loop"), atol=1e-6, rtol=0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(shape=token_shapes, seed=st.integers(0, 2**16))
 def test_scores_follow_their_images_when_these_are_permuted(shape, seed):
     tokens = random_tokens(*shape, seed).double()
@@ -79,7 +79,7 @@ def test_scores_follow_their_images_when_these_are_permuted(shape, seed):
     torch.testing.assert_close(mutual_scores(tokens[order]), mutual_scores(tokens)[order], atol=1e-7, rtol=0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(shape=token_shapes, seed=st.integers(0, 2**16))
 def test_where_patches_lie_does_not_matter(shape, seed):
     tokens = random_tokens(*shape, seed).double()
@@ -87,7 +87,7 @@ def test_where_patches_lie_does_not_matter(shape, seed):
     torch.testing.assert_close(mutual_scores(tokens[:, order]), mutual_scores(tokens)[:, order], atol=1e-7, rtol=0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(shape=token_shapes, seed=st.integers(0, 2**16))
 def test_distances_bear_a_rotation_and_scale_with_the_tokens(shape, seed):
     tokens = random_tokens(*shape, seed, unit=False).double()
@@ -145,7 +145,7 @@ def test_bad_interval(interval):
         interval_average(torch.ones(2, 4), interval)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(shape=token_shapes, seed=st.integers(0, 2**16), data=st.data())
 def test_nearest_patches_are_those_of_the_distances(shape, seed, data):
     tokens = random_tokens(*shape, seed).double()
@@ -161,7 +161,7 @@ def test_nearest_patches_are_those_of_the_distances(shape, seed, data):
     assert patches[i] == -1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(shape=token_shapes, seed=st.integers(0, 2**16), tile=st.sampled_from([1, 300, 2**21]))
 def test_patch_counts_are_the_plain_counts(shape, seed, tile):
     tokens = random_tokens(*shape, seed).double()
@@ -219,7 +219,7 @@ def options(draw, n, grid):
     }
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data=st.data(), seed=st.integers(0, 2**16), tile=st.sampled_from([1, 300, 2**21]))
 def test_fast_equals_loop_with_references_and_windows(data, seed, tile):
     n, grid = data.draw(st.integers(2, 7)), data.draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))

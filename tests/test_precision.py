@@ -37,7 +37,7 @@ def assert_close(found, expected, scale=1.0):
     torch.testing.assert_close(found, expected, rtol=2**-9 + 1e-5, atol=0.006 * scale)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(shapes, st.integers(0, 99), st.sampled_from([1e-3, 1.0, 30.0]))
 def test_the_product_is_half_the_squared_distance_of_the_rounded_vectors(shape, seed, scale):
     tokens = tokens_of(shape, seed, scale)
@@ -49,7 +49,7 @@ def test_the_product_is_half_the_squared_distance_of_the_rounded_vectors(shape, 
     torch.testing.assert_close(found, expected, rtol=2**-8, atol=1e-6 * scale**2)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(shapes, st.integers(0, 99), st.sampled_from([1e-3, 1.0, 30.0]), st.integers(1, 3))
 def test_distances_are_close_to_those_of_float32(shape, seed, scale, n_tiles):
     tokens, whole = tokens_of(shape, seed, scale), bfloat16.TILE_BYTES

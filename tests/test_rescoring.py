@@ -30,7 +30,7 @@ def unit_tokens(n, d, seed):
     return np.abs(tokens) / np.linalg.norm(tokens, axis=1, keepdims=True)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     n=st.integers(1, 9),
     seed=st.integers(0, 2**16),

@@ -173,7 +173,7 @@ def test_cost_changes_nothing(backbone):
     assert vars(detector) == before
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.tuples(st.integers(2, 6), st.integers(1, 8), st.integers(1, 5)), st.integers(0, 10_000), st.integers(1, 5))
 def test_nearest_is_scikit_learns(shape, seed, k):
     n_images, n_patches, n_channels = shape

@@ -22,7 +22,7 @@ from musc_lite.stages.similarity_aggregation import SNAMD, similarity_mean
 
 SHAPES = st.tuples(st.integers(2, 7), st.integers(1, 9), st.integers(1, 7))
 SEEDS = st.integers(0, 2**16)
-some = settings(max_examples=30, deadline=None)
+some = settings(max_examples=30)
 
 SHELF = {
     "subspace": SubspaceScorer(n_components=3),

@@ -116,7 +116,7 @@ def test_a_spot_comes_back_at_its_own_pixels(backbone, view, size):
     assert abs(found[1] - y) <= patch[1]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @example(128, 161, 0.203125, 0.75, 1)  # between the two columns at the edge, where the map is flat
 @given(st.integers(40, 200), st.integers(40, 200), st.floats(0.2, 0.8), st.floats(0.2, 0.8), st.integers(1, 2))
 def test_odd_shapes_keep_the_place(backbone, width, height, across, down, tiles):

@@ -59,7 +59,7 @@ def test_attention_is_its_equation(ours):
     torch.testing.assert_close(attention(tokens)[0], attention.proj(torch.cat(heads, dim=-1)), atol=1e-5, rtol=1e-5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 5), st.integers(1, 5), st.integers(0, 99))
 def test_pillow_alone_resizes_and_standardizes_as_torchvision_does(backbone, width, height, rows, columns, seed):
     image = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
