@@ -25,7 +25,8 @@ from musc_lite.evaluation.benchmark import find_categories
 from musc_lite.support.errors import DownloadError
 
 SCRIPTS = Path(__file__).parents[1] / "data_scripts"
-MAGNETIC_TILE = Path(__file__).parents[2] / "shared" / "data" / "magnetic_tile"
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+MAGNETIC_TILE = SHARED / "magnetic_tile"
 pytestmark = pytest.mark.filterwarnings("ignore:.*published:UserWarning")
 
 
@@ -113,6 +114,21 @@ def textiles():
     return as_zip(files | {"conformal_clip_data/__init__.py": b"", "conformal_clip_data-0.dist-info/METADATA": b""})
 
 
+BOARDS = "circuitboard/extra_images/mini_data"
+TOYS = "aliens-dataset"
+
+
+def boards_and_toys(boards=BOARDS, toys=TOYS):
+    root, files = "amazon-lookout-for-vision-0123", {}
+    for split in ("train", "test") if boards else ():
+        for kind, n in (("normal", 2), ("anomaly", 1)):
+            for i in range(1, n + 1):
+                files[f"{root}/{boards}/{split}/{kind}/{split}-{kind}_{i}.jpg"] = picture("JPEG")
+    for kind, n in (("normal", 2), ("anomaly", 3)) if toys else ():
+        files |= {f"{root}/{toys}/{kind}/{i}.png": picture() for i in range(1, n + 1)}
+    return as_zip(files | {f"{root}/README.md": b"workshop", f"{root}/{BOARDS}/extra_images/x.jpg": picture("JPEG")})
+
+
 # script: what it unpacks, its name for `musc-lite benchmark`, how to load it, labels of the test images
 SETS = {
     "mvtec": (mvtec, "mvtec", lambda root: load_mvtec(root, "cable"), [1, 1, 0, 0, 0]),
@@ -120,6 +136,7 @@ SETS = {
     "btad": (btad, "btad", lambda root: load_btad(root, "01"), [1, 1, 0, 0]),
     "magnetic_tile": (magnetic_tile, "magnetic-tile", load_magnetic_tile, [1, 1, 0, 0]),
     "textiles": (textiles, "textiles", lambda root: load_mvtec(root, "global"), [1, 1, 1, 0, 0, 0, 0]),
+    "boards_and_toys": (boards_and_toys, "boards-and-toys", lambda r: load_mvtec(r, "board"), [1, 1, 0, 0, 0, 0]),
 }
 DIRECT = {"visa": "VISA", "btad": "BTAD", "magnetic_tile": "MAGNETIC_TILE"}  # downloaded without --url
 
@@ -160,7 +177,7 @@ def test_a_local_archive_becomes_what_the_loaders_and_the_benchmark_read(script,
     images = load(out)
     assert sorted(images.labels) == sorted(labels)
     assert all(image.size == (96, 96) for image in images)
-    assert (name == "textiles") == (images.masks(96) is None)
+    assert (name in ("textiles", "boards_and_toys")) == (images.masks(96) is None)
     assert find_categories(benchmark, out)
     printed = capsys.readouterr().out
     normal = len(labels) - sum(labels)
@@ -319,6 +336,44 @@ def test_real_magnetic_tiles_come_through_unchanged(script, tmp_path):
         original, copy = load_magnetic_tile(MAGNETIC_TILE), load_magnetic_tile(tmp_path / "out")
     assert copy.names == original.names
     assert [copy.digest(i) for i in range(len(copy))] == [original.digest(i) for i in range(len(original))]
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_the_newest_photos_are_got_only_where_the_small_ones_lack_the_toys(script, tmp_path, monkeypatch, both):
+    module = script("boards_and_toys")
+    with serve(boards_and_toys(toys=both and TOYS)) as small, serve(boards_and_toys(boards="circuitboard")) as newest:
+        monkeypatch.setattr(module, "REPOSITORY", replace(module.REPOSITORY, url=small.url))
+        monkeypatch.setattr(module, "NEWEST", newest.url)
+        run(module, tmp_path / "out")
+        assert (len(small.requests), len(newest.requests)) == (1, int(not both))
+    assert load_mvtec(tmp_path / "out", "board").labels.tolist() == [1, 1, 0, 0, 0, 0]
+    assert load_mvtec(tmp_path / "out", "toy").labels.tolist() == [1, 1, 1, 0, 0]
+    assert "CC BY-SA" in module.__doc__
+    assert "(c) Amazon.com" in (tmp_path / "out" / "ATTRIBUTION.txt").read_text()
+    assert entries(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize(("boards", "toys", "found"), [("circuitboard", None, ["board"]), (None, TOYS, ["toy"])])
+def test_an_archive_with_boards_or_toys_alone(script, tmp_path, boards, toys, found):
+    (tmp_path / "archive").write_bytes(boards_and_toys(boards, toys))
+    run(script("boards_and_toys"), tmp_path / "out", "--url", tmp_path / "archive")
+    assert entries(tmp_path / "out") == ["ATTRIBUTION.txt", *found]
+
+
+def test_real_boards_and_toys_come_through_unchanged(script, tmp_path):
+    if not (SHARED / "board").is_dir() or not (SHARED / "toy").is_dir():
+        pytest.skip("shared/data/board and shared/data/toy are not there")
+    repository = tmp_path / "zip" / "amazon-lookout-for-vision-0123"
+    for kind, source in (("normal", "good"), ("anomaly", "defect")):
+        for category, folder in (("board", f"{BOARDS}/train"), ("toy", TOYS)):
+            shutil.copytree(SHARED / category / "test" / source, repository / folder / kind)
+        (repository / BOARDS / "test" / kind).mkdir(parents=True)
+    archive = shutil.make_archive(tmp_path / "main", "zip", repository.parent)
+    run(script("boards_and_toys"), tmp_path / "out", "--url", archive)
+    for category, counts in (("board", (20, 20)), ("toy", (29, 30))):
+        original, copy = load_mvtec(SHARED, category), load_mvtec(tmp_path / "out", category)
+        assert (np.sum(copy.labels == 0), np.sum(copy.labels == 1)) == counts
+        assert [copy.digest(i) for i in range(len(copy))] == [original.digest(i) for i in range(len(original))]
 
 
 def test_the_published_textiles(script, tmp_path):

@@ -290,6 +290,13 @@ TEXTILES = DataSet(
     loader="musc_lite.data.loaders:load_mvtec",
 )
 
+BOARDS_AND_TOYS = DataSet(
+    name="boards-and-toys",
+    title="circuit boards and toys",
+    script="get_boards_and_toys.py",
+    loader="musc_lite.data.loaders:load_mvtec",
+)
+
 TEXTURES = DataSet(
     name="textures",
     title="planted-defect textures",
@@ -299,4 +306,4 @@ TEXTURES = DataSet(
     categories=lambda root, known: list(resolve_name("musc_lite.data.textures:PHOTOS")),
 )
 
-CATALOG = {each.name: each for each in (MVTEC, VISA, BTAD, MAGNETIC_TILE, TEXTILES, TEXTURES)}
+CATALOG = {each.name: each for each in (MVTEC, VISA, BTAD, MAGNETIC_TILE, TEXTILES, BOARDS_AND_TOYS, TEXTURES)}
