@@ -8,7 +8,8 @@ project = "musc_lite"
 html_title = "The musc_lite course"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "numpydoc"]
 # Neither the paired texts, nor notebooks of your own.
-include_patterns = ["index.md", "0*.ipynb", "maps_of_another_method.ipynb", "data_sets.md", "reference/*.md"]
+include_patterns = ["*.md", "0*.ipynb", "final_project*.ipynb", "maps_of_another_method.ipynb", "reference/*.md"]
+include_patterns += [f"teaching/{name}.md" for name in ("plan", "quizzes", "assignment")]
 
 nb_execution_mode = "off"  # the figures are those that the notebooks were committed with
 nb_merge_streams = True  # what a cell prints stays in one box

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -83,9 +84,14 @@ MISTAKES = {
 }
 
 
-spec = importlib.util.spec_from_file_location("grade", ASSIGNMENT / "grade.py")
-grader = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(grader)
+def loaded(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+grader = loaded(ASSIGNMENT / "grade.py")
 
 
 def lost(lines):
@@ -126,6 +132,8 @@ def test_a_typical_mistake_loses_its_points_and_no_others(mistake, graded):
     assert lost(lines) == noticed_by
     assert "theirs.py: {} of {} points".format(*grader.total(lines)) in said
     assert all(line["why"] for line in lines if not line["passed"])
+    reached, all_points = grader.total(lines)
+    assert f"| {mistake} | {all_points - reached} |" in (TEACHING / "assignment.md").read_text(encoding="utf-8")
 
 
 def test_what_cannot_be_imported_gets_no_points_and_is_told(graded):
@@ -156,3 +164,36 @@ def test_published_values_are_those_of_the_catalog():
     for name, title in {"mvtec": "MVTec AD", "visa": "VisA", "btad": "BTAD"}.items():
         means = " | ".join(f"{value:.2f}" for value in CATALOG[name].figures["mean"])
         assert f"| {title} | {means} |" in field
+
+
+def test_front_page_has_minutes_of_each_chapter_that_are_near_what_is_reckoned():
+    front = (TEACHING.parent / "index.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[.+?\]\((0\w+)\.ipynb\) \| (\d+) \|", front, re.M)
+    stated = {stem: int(number) for stem, number in rows}
+    reckoned = loaded(TEACHING / "minutes.py").minutes
+    texts = sorted((TEACHING.parent / "text").glob("0*.md"))
+    assert list(stated) == [text.stem for text in texts]
+    for text in texts:
+        assert abs(stated[text.stem] - reckoned(text)) <= 7.5, f"{text.stem}: {reckoned(text):.0f} minutes"
+
+
+def test_each_chapter_has_a_quiz_of_five():
+    sections = (TEACHING / "quizzes.md").read_text(encoding="utf-8").split("\n## ")[1:]
+    linked = [re.search(r"\(\.\./(0\w+)\.ipynb\)", section)[1] for section in sections]
+    assert linked == [path.stem for path in sorted(TEACHING.parent.glob("0?_*.ipynb"))]
+    for section in sections:
+        assert re.findall(r"^(\d)\. ", section.split("\n", 1)[1], re.M) == list("12345")
+        assert section.count("<details><summary>Answer</summary>") == section.count("</details>") == 5
+
+
+def test_plans_name_slides_that_there_are_and_headings_of_the_notebooks():
+    plan = (TEACHING / "plan.md").read_text(encoding="utf-8")
+    n_slides = len(re.findall("^---$", (TEACHING / "slides.md").read_text(encoding="utf-8"), re.M)) + 1
+    numbers = [int(n) for said in re.findall(r"slides? ([\d, toand]+)", plan) for n in re.findall(r"\d+", said)]
+    assert n_slides == 20
+    assert numbers
+    assert max(numbers) <= n_slides
+    for number, names in re.findall(r"\b(0\d)(?:,| to) ((?:\"[^\"]+\"(?:, | and )?)+)", plan):
+        text = next((TEACHING.parent / "text").glob(f"{number}_*.md")).read_text(encoding="utf-8")
+        for name in re.findall(r"\"([^\"]+)\"", names):
+            assert re.search(rf"^#+ {re.escape(name)}", text, re.M), f"{number} has no heading {name!r}"
