@@ -23,7 +23,7 @@ from scipy.ndimage import binary_dilation
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from musc_lite.stages.mutual_scoring import interval_bounds
+from musc_lite.stages.mutual_scoring import interval_bounds, nearest_patches
 
 __all__ = [
     "COLORS",
@@ -42,6 +42,7 @@ __all__ = [
     "plot_neighbor_graph",
     "plot_patch_map",
     "plot_patch_maps",
+    "plot_plane",
     "plot_ranking",
     "plot_slopes",
 ]
@@ -362,6 +363,64 @@ def plot_patch_maps(
         ax.set_title(title)
     axes[0].figure.colorbar(axes[0].images[0], ax=axes, label=label, shrink=0.8, pad=0.01)
     return axes
+
+
+def plot_plane(
+    points: ArrayLike,
+    scores: ArrayLike | None = None,
+    *,
+    selected: tuple[int, int] | None = None,
+    n_closest: int = 0,
+    high: float | None = None,
+    label: str = "",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw patches whose tokens are points in the plane, each with the number of its image.
+
+    Parameters
+    ----------
+    points : (N, M, 2)
+        Such as `musc_lite.course.toy_world` gives.
+    scores : (N, M), optional
+        Color the points.
+    selected : (int, int), optional
+        Image and patch that get a ring, and a line to the nearest point of each other image.
+    n_closest : int
+        How many of these lines are solid, nearest image first: those that make the score. The others are dashed.
+    high : float, optional
+        End of the color scale, which begins at 0; the highest score where not given.
+    label : str
+        Beside the color bar, which is drawn where a label is given.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = plt.gca() if ax is None else ax
+    points = np.asarray(points, dtype=float)  # (N, M, 2)
+    values = np.zeros(points.shape[:2]) if scores is None else np.asarray(scores, dtype=float)
+    high = float(values.max()) if high is None else high
+    if selected is not None:
+        far, where = nearest_patches(points, *selected)
+        for place, j in enumerate(far.argsort().tolist()[:-1]):  # the last is its own image, infinitely far
+            style = {"linestyle": "-", "color": COLORS["threshold"]} if place < n_closest else {"linestyle": ":"}
+            ends = np.stack([points[selected], points[j, int(where[j])]])
+            ax.plot(*ends.T, **{"color": COLORS["unlabeled"], "linewidth": 2, "zorder": 1} | style)
+        ax.scatter(*points[selected], s=330, facecolor="none", edgecolor=COLORS["defective"], linewidth=2.5)
+    dots = {"s": 120, "edgecolor": "white", "linewidth": 0.8, "zorder": 2}
+    x, y = points.reshape(-1, 2).T
+    if scores is None:
+        ax.scatter(x, y, color=COLORS["unlabeled"], **dots)
+    else:
+        drawn = ax.scatter(x, y, c=values.ravel(), cmap=HEAT, vmin=0, vmax=high, **dots)
+        if label:
+            ax.figure.colorbar(drawn, ax=ax, label=label, shrink=0.8)
+    for (i, _), value, place in zip(np.ndindex(values.shape), values.flat, points.reshape(-1, 2), strict=True):
+        color = "black" if scores is not None and value > 0.6 * high else "white"
+        ax.annotate(str(i), place, ha="center", va="center_baseline", size=7, color=color, zorder=3)
+    ax.set(xticks=[], yticks=[], aspect="equal")
+    return ax
 
 
 def plot_distances(

@@ -1,7 +1,7 @@
 """Explorers: touch a patch, an interval, a threshold, and see what it changes; one explorer a stage.
 
 Each takes a fitted detector, `PatchExplorer(detector)`, and shows itself as the last line of a notebook cell. Before
-any of them, `RegionPicker(images)` chooses the part of the photos to look at.
+any of them, `RegionPicker(images)` chooses the part of the photos to look at; `ToyWorld()` needs no photos at all.
 """
 
 try:
@@ -21,6 +21,7 @@ from musc_lite.widgets.region import RegionPicker
 from musc_lite.widgets.rescoring import RescoringExplorer
 from musc_lite.widgets.similarity_counts import SimilarityCounts
 from musc_lite.widgets.threshold import ThresholdExplorer
+from musc_lite.widgets.toy_world import ToyWorld
 
 __all__ = [
     "App",
@@ -32,4 +33,5 @@ __all__ = [
     "RescoringExplorer",
     "SimilarityCounts",
     "ThresholdExplorer",
+    "ToyWorld",
 ]
