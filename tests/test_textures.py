@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from musc_lite.data import textures
-from musc_lite.data.textures import KINDS, PHOTOS, planted_textures
+from musc_lite.data.textures import KINDS, PHOTOS, places_in_photo, planted_textures
 
 SCRIPT = Path(__file__).parents[1] / "data_scripts" / "make_textures.py"
 
@@ -164,3 +164,13 @@ def test_script_explains_wrong_arguments(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main([str(tmp_path), "--n-images", "3", "--n-defective", "4"])
     assert "0 to n_images = 3, got 4" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_places_lead_to_what_the_pictures_show(name):
+    places = places_in_photo(name, n_images=3, seed=4)
+    assert places.shape == (3, 224, 224, 2)
+    for picture, place in zip(planted_textures(name, 3, 0, seed=4), places, strict=True):
+        rows, columns = place.round().astype(int).transpose(2, 0, 1)
+        there = textures._photo(name)[rows, columns]
+        assert np.corrcoef(there.ravel(), np.asarray(picture.convert("L")).ravel())[0, 1] > 0.9

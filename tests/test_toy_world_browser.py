@@ -58,7 +58,8 @@ def test_points_follow_mouse_finger_and_keys(lab, page, theme):  # noqa: F811
     wait_for(agreed, 10)
     assert in_kernel(lab, "world.scores")[0][4] > 1.6  # the defect that is left has lost its double
 
-    page.get_by_label("chosen point").select_option("image 2, patch 0")
+    page.get_by_label("chosen point", exact=True).select_option("image 1, patch 4")
+    page.get_by_label("chosen point", exact=True).press("ArrowDown")
     status.get_by_text("image 2, patch 0").wait_for()
     field.press("ArrowUp")
     field.press("Shift+ArrowRight")
@@ -103,7 +104,7 @@ def test_every_control_has_a_name_and_a_narrow_page_shows_all(lab, page):  # noq
         ("button", "back to the beginning"),
         ("application", "plane: arrow keys move the chosen point, with Shift ten times as far"),
     ]:
-        assert page.get_by_role(role, name=name).count() == 1, name
+        assert page.get_by_role(role, name=name, exact=True).count() == 1, name
     chart = toy.locator(".musc-toy-scores")
     assert chart.get_attribute("role") == "img"
     assert "image 0, patch 4: score" in chart.get_attribute("aria-label")

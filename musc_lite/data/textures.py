@@ -29,7 +29,7 @@ from skimage.util import img_as_float64
 from musc_lite.data.arrays import from_arrays
 from musc_lite.data.image_set import ImageSet
 
-__all__ = ["KINDS", "PHOTOS", "planted_textures"]
+__all__ = ["KINDS", "PHOTOS", "places_in_photo", "planted_textures"]
 
 PHOTOS = ("brick", "grass", "gravel")  # the order is part of the seed: append, never reorder
 KINDS = ("hole", "scratch", "foreign", "blur", "stain")
@@ -214,9 +214,14 @@ def _resize(array, image_size):
     return np.asarray(resized, dtype=float)
 
 
+def _seeds(name, i, seed):
+    """Seeds of picture `i`: of its crop and light, of its noise, of its defect."""
+    return np.random.SeedSequence([seed, PHOTOS.index(name), i]).spawn(3)
+
+
 def _render(name, i, kind, image_size, seed):
     """Picture `i` with a defect of `kind` (None: without): (H, W, 3) uint8 and its mask (H, W) bool."""
-    scene_seed, noise_seed, defect_seed = np.random.SeedSequence([seed, PHOTOS.index(name), i]).spawn(3)
+    scene_seed, noise_seed, defect_seed = _seeds(name, i, seed)
     rng = np.random.default_rng(scene_seed)
     crop = _crop(rng, _photo(name))
     clean = _tint(np.clip(crop.mean() + rng.uniform(*CONTRAST) * (crop - crop.mean()), 0, 1), name)
@@ -309,3 +314,27 @@ def planted_textures(
         raise ValueError(f"a seed is a whole number of 0 or more, got {seed}")
     arrays, labels, masks, names = _arrays(name, n_images, n_defective, image_size, seed)
     return from_arrays(arrays, labels=labels, masks=masks, names=names)
+
+
+def places_in_photo(name: str, n_images: int = 40, seed: int = 0) -> np.ndarray:
+    """Say where in the photograph each pixel of `planted_textures` lies: the pictures are crops that may overlap.
+
+    Parameters
+    ----------
+    name, n_images, seed
+        As given to `planted_textures`.
+
+    Returns
+    -------
+    ndarray (N, 224, 224, 2)
+        Row and column in the photograph of 512 x 512 pixels, for a picture of 224 x 224.
+
+    Examples
+    --------
+    >>> places_in_photo("brick", n_images=2)[:, 112, 112].round().astype(int).tolist()  # the middle of both pictures
+    [[233, 144], [236, 201]]
+    """
+    rows_and_columns = np.indices(_photo(name).shape).astype(float)
+    scenes = [_seeds(name, i, seed)[0] for i in range(n_images)]
+    crops = [[_crop(np.random.default_rng(scene), ramp) for ramp in rows_and_columns] for scene in scenes]
+    return np.moveaxis(np.array(crops), 1, -1)

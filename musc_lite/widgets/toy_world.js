@@ -51,7 +51,7 @@ function render({ model, el }) {
   const label = add("label", {}, bar);
   const before = add("span", { textContent: "score: mean over the closest" }, label);
   const slider = add("input", { type: "range", min: 1, step: 1, ariaLabel: "closest images" }, label);
-  const count = add("output", {}, label);
+  const taken = add("span", {}, label);
   const reset = add("button", { type: "button", textContent: "back to the beginning" }, bar);
   const words = add("div", { className: "musc-toy-words", role: "status", ariaLive: "polite" }, group);
   const views = add("div", { className: "musc-toy-views" }, group);
@@ -137,7 +137,7 @@ function render({ model, el }) {
     menu.selectedIndex = i * nPatches + m;
     slider.max = nImages - 1;
     slider.value = closest;
-    count.textContent = `${closest} of ${nImages - 1} other images`;
+    slider.ariaValueText = taken.textContent = `${closest} of ${nImages - 1} other images`;
   }
 
   function show() {
@@ -169,12 +169,12 @@ function render({ model, el }) {
   }
 
   field.addEventListener("pointerdown", (event) => {
-    const taken = event.target.closest(".musc-toy-point");
-    if (!taken || event.button !== 0 || !event.isPrimary) return;
+    const dragged = event.target.closest(".musc-toy-point");
+    if (!dragged || event.button !== 0 || !event.isPrimary) return;
     event.preventDefault();
     field.focus({ preventScroll: true });
     field.setPointerCapture(event.pointerId);
-    const [i, m] = [Number(taken.dataset.image), Number(taken.dataset.patch)];
+    const [i, m] = [Number(dragged.dataset.image), Number(dragged.dataset.patch)];
     const [[x, y], begin] = [points[i][m], at(event)];
     send("selected", [i, m]);
     drag = ([hereX, hereY]) => move(i, m, [x + hereX - begin[0], y + hereY - begin[1]]);
@@ -190,11 +190,29 @@ function render({ model, el }) {
     const far = event.shiftKey ? 10 * step : step;
     move(i, m, [0, 1].map((k) => points[i][m][k] + far * arrow[k]));
   });
-  menu.addEventListener("change", () => {
+  function choose(place) {
     const nPatches = points[0].length;
-    send("selected", [Math.floor(menu.selectedIndex / nPatches), menu.selectedIndex % nPatches]);
-  });
-  slider.addEventListener("input", () => send("closest", Number(slider.value)));
+    const index = clamp(place, 0, menu.length - 1);
+    send("selected", [Math.floor(index / nPatches), index % nPatches]);
+  }
+
+  const count = (closest) => send("closest", clamp(closest, 1, points.length - 1));
+
+  function onArrows(node, steps, act) {
+    // JupyterLab sends arrow keys on as events of its own, which move no menu or slider.
+    node.addEventListener("keydown", (event) => {
+      const sign = { ArrowRight: 1, ArrowLeft: -1, ArrowUp: -steps, ArrowDown: steps }[event.key];
+      if (!sign || event.altKey) return;
+      event.preventDefault();
+      event.stopPropagation();
+      act(sign);
+    });
+  }
+
+  menu.addEventListener("change", () => choose(menu.selectedIndex));
+  slider.addEventListener("input", () => count(Number(slider.value)));
+  onArrows(menu, 1, (by) => choose(menu.selectedIndex + by));
+  onArrows(slider, -1, (by) => count(model.get("closest") + by));
   reset.addEventListener("click", () => send("points", model.get("beginning")));
 
   model.on("change", show);
