@@ -48,8 +48,8 @@ class Batch:
 
 def batch_of(images: musc_lite.ImageSet, backbone: musc_lite.Backbone) -> Batch:
     """Extract, aggregate, and let all patches look for their nearest."""
-    features = musc_lite.extract_features(images, backbone, layers=[LAYER], image_size=IMAGE_SIZE, progress=False)
-    tokens = musc_lite.aggregate(features.patch_tokens[:, 0], features.grid, R)
+    features = musc_lite.extract_features(images, backbone, image_size=IMAGE_SIZE, cache_dir=NOTEBOOKS / "features")
+    tokens = musc_lite.aggregate(features.patch_tokens[:, features.layers.index(LAYER)], features.grid, R)
     masks = images.masks(IMAGE_SIZE) if images.has_masks else None
     defective = None if masks is None else musc_lite.defective_patches(masks, features.grid)
     return Batch(musc_lite.nearest_distances(tokens), images.labels, defective)
