@@ -375,6 +375,8 @@ def run_course_notebook(lab, page, name):
             cell.outputs = []
     notebook.cells.append(nbformat.v4.new_code_cell("print('all ' + 'done')"))
     nbformat.write(notebook, lab["folder"] / f"{name}.ipynb")
+    for picture in NOTEBOOKS.glob("*.png"):  # that its text shows
+        shutil.copy(picture, lab["folder"])
     open_and_run(page, lab, name)
     assert page.locator(".jp-RenderedText[data-mime-type*=error]").count() == 0
 

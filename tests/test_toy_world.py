@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 import traitlets
+from matplotlib.figure import Figure
 from PIL import Image
 
 from musc_lite import nearest_distances
 from musc_lite.course import toy_world
+from musc_lite.results.plots import plot_plane
 
 pytest.importorskip("anywidget", reason="needs the extra 'lab'")
 
@@ -39,6 +41,22 @@ class TestLessons:
 
     def test_by_all_images_the_rare_normal_kind_outranks_the_defects(self):
         assert scores(5)[RARE].min() > scores(5)[DEFECTS].max()
+
+
+class TestPlotPlane:
+    def test_every_point_bears_the_number_of_its_image(self):
+        ax = Figure().subplots()
+        assert plot_plane(toy_world(), ax=ax) is ax
+        assert [text.get_text() for text in ax.texts] == [str(i) for i in range(6) for _ in range(5)]
+        assert [text.xy for text in ax.texts] == pytest.approx(toy_world().reshape(-1, 2))
+
+    def test_lines_lead_to_the_nearest_points_and_those_that_count_are_solid(self):
+        ax = Figure().subplots()
+        plot_plane(toy_world(), scores(2), selected=(0, 4), n_closest=2, label="score", ax=ax)
+        lengths = [np.hypot(*np.diff(line.get_data(), axis=1).ravel()) for line in ax.lines]
+        assert lengths == pytest.approx(np.sort(nearest_distances(toy_world())[0, 4]))
+        assert [line.get_linestyle() for line in ax.lines] == ["-", "-", ":", ":", ":"]
+        assert ax.figure.axes[-1].get_ylabel() == "score"
 
 
 class TestToyWorld:

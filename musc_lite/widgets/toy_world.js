@@ -1,7 +1,7 @@
 // Shows the plane of toy_world.py, whose points can be dragged, and the scores of all points beside it.
 
-const plane = { width: 620, height: 330 };
-const strip = { width: 240, height: 330, left: 34, right: 16, top: 14, bottom: 42 };
+const plane = { width: 570, height: 330 };
+const strip = { width: 230, height: 330, left: 34, right: 16, top: 14, bottom: 42 };
 const radius = 9;
 const decimals = 2; // of a place
 const step = 0.1; // of the arrow keys; ten times as far with Shift
@@ -73,13 +73,10 @@ function render({ model, el }) {
     return heat[Math.round(clamp(score / (model.get("high") || 1), 0, 1) * (heat.length - 1))];
   }
 
-  function dot(parent, x, y, image, score, chosen) {
-    const color = colorOf(score);
+  function dot(parent, x, y, r, color, chosen) {
     const node = draw("g", { transform: `translate(${x} ${y})`, class: "musc-toy-point" }, parent);
-    draw("circle", { r: 1.6 * radius, class: "musc-toy-reach" }, node);
-    if (chosen) draw("circle", { r: radius + 5, class: "musc-toy-ring" }, node);
-    draw("circle", { r: radius, fill: color }, node);
-    draw("text", { "text-anchor": "middle", y: 3.5, fill: isBright(color) ? "black" : "white" }, node, image);
+    if (chosen) draw("circle", { r: r + 5, class: "musc-toy-ring" }, node);
+    draw("circle", { r, fill: color }, node);
     return node;
   }
 
@@ -99,8 +96,11 @@ function render({ model, el }) {
       draw("path", { d: `M${x},${y}L${toward},${up}`, class: counts ? "musc-toy-counts" : "musc-toy-left-out" }, field);
     }
     inOrder((j, n, chosen) => {
-      const node = dot(field, toX(points[j][n][0]), toY(points[j][n][1]), j, scores[j][n], chosen);
+      const color = colorOf(scores[j][n]);
+      const node = dot(field, toX(points[j][n][0]), toY(points[j][n][1]), radius, color, chosen);
       Object.assign(node.dataset, { image: j, patch: n });
+      draw("text", { "text-anchor": "middle", y: 3.5, fill: isBright(color) ? "black" : "white" }, node, j);
+      draw("circle", { r: 1.6 * radius, class: "musc-toy-reach" }, node);
     });
   }
 
@@ -124,7 +124,7 @@ function render({ model, el }) {
     const middle = (strip.top + bottom) / 2;
     const turned = { x: 10, y: middle, "text-anchor": "middle", transform: `rotate(-90 10 ${middle})` };
     draw("text", turned, chart, "image");
-    inOrder((j, n, chosen) => dot(chart, x(scores[j][n]), y(j), j, scores[j][n], chosen));
+    inOrder((j, n, chosen) => dot(chart, x(scores[j][n]), y(j), radius / 2, colorOf(scores[j][n]), chosen));
   }
 
   function showControls() {
@@ -154,9 +154,9 @@ function render({ model, el }) {
   }
 
   function move(i, m, to) {
-    const low = [frame.left, frame.bottom];
-    const high = [frame.right, frame.top];
-    const place = to.map((value, k) => Number(clamp(value, low[k], high[k]).toFixed(decimals)));
+    const edge = (radius + 1) / frame.scale;
+    const [low, high] = [[frame.left, frame.bottom], [frame.right, frame.top]];
+    const place = to.map((value, k) => Number(clamp(value, low[k] + edge, high[k] - edge).toFixed(decimals)));
     points = points.map((patches, j) => patches.map((point, n) => (j === i && n === m ? place : point)));
     drawPlane();
     send("points", points);
