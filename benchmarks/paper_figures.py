@@ -73,9 +73,10 @@ def sweep(batch: Batch) -> np.ndarray:
 
 def draw_similar(sets: dict[str, Batch]) -> None:
     """Draw the shares, a panel a set, and print their medians."""
-    figure, axes = plt.subplots(1, len(sets), figsize=(2.3 * len(sets), 2.6), sharey=True, squeeze=False)
+    rows = -(-len(sets) // 3)
+    figure, axes = plt.subplots(rows, 3, figsize=(8, 2.3 * rows), sharex=True, sharey=True, squeeze=False)
     print("| set | images | shown | median of normal | median of defective | AUROC |\n|---|---|---|---|---|---|")
-    for ax, (name, batch) in zip(axes[0], sets.items(), strict=True):
+    for ax, (name, batch) in zip(axes.flat, sets.items(), strict=False):
         normal_images = batch.labels == 0
         if batch.defective is None:
             shares, defective, shown = batch.similar.min(axis=1), ~normal_images, "rarest patch of each"
@@ -87,7 +88,7 @@ def draw_similar(sets: dict[str, Batch]) -> None:
         medians = [np.median(shares[defective == kind]) for kind in (False, True)]
         apart = roc_auc_score(defective, -shares)
         print(f"| {name} | {len(batch.labels)} | {shown} | {medians[0]:.2f} | {medians[1]:.2f} | {apart:.2f} |")
-    for ax in axes[0, 1:]:
+    for ax in axes.flat[1 : len(sets)]:
         ax.get_legend().remove()
     figure.savefig(NOTEBOOKS / "similar_patches.png", dpi=100)
 
@@ -106,7 +107,7 @@ def draw_ends(swept: dict[str, np.ndarray]) -> None:
             print(f"| {name} | {metric} | {' | '.join(cells)} |")
     for ax in axes:
         ax.axvline(0.3, color="gray", linestyle=":")
-    axes[0].legend(loc="lower left", fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(swept))
     figure.savefig(NOTEBOOKS / "interval_ends.png", dpi=100)
 
 

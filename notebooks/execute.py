@@ -17,10 +17,11 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from PIL import Image
+from PIL import Image, ImageChops
 
 FOLDER = Path(__file__).parent
 CELL_TIMEOUT = 120  # seconds
+LARGEST_CHANGE = 7  # of 255, where lines and flat colors are reduced to a palette; shades would show bands sooner
 
 
 def execute(path: Path) -> None:
@@ -44,7 +45,9 @@ def _smaller(png: str) -> dict[str, str]:
     """Give a figure as the MIME type that suits it, with its data in base64."""
     picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
     exact, photo = io.BytesIO(), io.BytesIO()
-    picture.save(exact, "png", optimize=True)
+    few = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    change = max(high for _, high in ImageChops.difference(picture, few.convert("RGB")).getextrema())
+    (few if change <= LARGEST_CHANGE else picture).save(exact, "png", optimize=True)
     picture.save(photo, "jpeg", quality=88, subsampling=0, optimize=True)
     if exact.tell() < 1.3 * photo.tell():
         return {"image/png": base64.b64encode(exact.getvalue()).decode()}

@@ -13,6 +13,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.colors import ListedColormap
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 from matplotlib.textpath import text_to_path
@@ -404,21 +405,23 @@ def plot_plane(
     if selected is not None:
         far, where = nearest_patches(points, *selected)
         for place, j in enumerate(far.argsort().tolist()[:-1]):  # the last is its own image, infinitely far
-            style = {"linestyle": "-", "color": COLORS["threshold"]} if place < n_closest else {"linestyle": ":"}
-            ends = np.stack([points[selected], points[j, int(where[j])]])
-            ax.plot(*ends.T, **{"color": COLORS["unlabeled"], "linewidth": 2, "zorder": 1} | style)
-        ax.scatter(*points[selected], s=330, facecolor="none", edgecolor=COLORS["defective"], linewidth=2.5)
-    dots = {"s": 120, "edgecolor": "white", "linewidth": 0.8, "zorder": 2}
+            style, color = ("-", "threshold") if place < n_closest else (":", "unlabeled")
+            x, y = np.stack([points[selected], points[j, int(where[j])]]).T
+            ax.plot(x, y, linestyle=style, color=COLORS[color], linewidth=2, zorder=1)
+        x, y = points[selected]
+        ax.scatter(x, y, s=330, facecolor="none", edgecolor=COLORS["defective"], linewidth=2.5)
     x, y = points.reshape(-1, 2).T
-    if scores is None:
-        ax.scatter(x, y, color=COLORS["unlabeled"], **dots)
-    else:
-        drawn = ax.scatter(x, y, c=values.ravel(), cmap=HEAT, vmin=0, vmax=high, **dots)
-        if label:
-            ax.figure.colorbar(drawn, ax=ax, label=label, shrink=0.8)
-    for (i, _), value, place in zip(np.ndindex(values.shape), values.flat, points.reshape(-1, 2), strict=True):
-        color = "black" if scores is not None and value > 0.6 * high else "white"
-        ax.annotate(str(i), place, ha="center", va="center_baseline", size=7, color=color, zorder=3)
+    cmap = ListedColormap([COLORS["unlabeled"]]) if scores is None else HEAT
+    drawn = ax.scatter(
+        x, y, s=120, c=values.ravel(), cmap=cmap, vmin=0, vmax=high, edgecolor="white", linewidth=0.8, zorder=2
+    )
+    if label:
+        ax.figure.colorbar(drawn, ax=ax, label=label, shrink=0.8)
+    for (i, m), value in np.ndenumerate(values):
+        color = "black" if value > 0.6 * high else "white"
+        ax.annotate(
+            str(i), (points[i, m, 0], points[i, m, 1]), ha="center", va="center_baseline", size=7, color=color, zorder=3
+        )
     ax.set(xticks=[], yticks=[], aspect="equal")
     return ax
 
