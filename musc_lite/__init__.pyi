@@ -37,6 +37,8 @@ from .detector import Detector as Detector
 from .evidence import find_evidence as find_evidence
 from .line import apply_line as apply_line
 from .line import fit_line as fit_line
+from .live.publish import Published as Published
+from .live.publish import publish as publish
 from .musc import MuSc as MuSc
 from .results.comparison import Comparison as Comparison
 from .results.comparison_report import write_comparison as write_comparison

@@ -48,6 +48,7 @@ ORDER = [
     "top",  # detector.py, budget.py and whatever else lies in musc_lite/ itself
     "evaluation",
     "widgets",
+    "live",
     "cli",
 ]
 

@@ -1,8 +1,6 @@
 // What the page computes, without a page: a few bytes a patch become vectors again, then the equations of MuSc.
 // A test holds each function equal to that of the library (named beside it) on the same vectors.
 
-const SIFTED = 16; // components that are compared first: most patches are too far by these alone
-
 const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
 function levels({ codes, low, step }) {
@@ -14,13 +12,16 @@ const bits = (text, length) => {
   return Array.from({ length }, (_, k) => (packed[k >> 3] >> (7 - (k & 7))) & 1);
 };
 
-// Quantized (quantized.py): vectors (N, M, K) and squared lengths outside of them (N, M), flat.
+// Quantized (quantized.py): vectors (N, M, K), K filled up to a multiple of 4, and squared lengths outside of them
+// (N, M), flat.
 function decode({ grid, names, codes, steps, outside, outsideStep, references }) {
-  const [levelsOf, width] = [bytes(codes), steps.length];
-  const vectors = new Float32Array(levelsOf.length);
-  for (let at = 0; at < vectors.length; at++) vectors[at] = steps[at % width] * levelsOf[at];
+  const [found, m, width] = [bytes(codes), grid[0] * grid[1], 4 * Math.ceil(steps.length / 4)];
+  const vectors = new Float32Array(names.length * m * width);
+  for (let row = 0, at = 0; row < names.length * m; row++) {
+    for (let k = 0; k < steps.length; k++) vectors[row * width + k] = steps[k] * found[at++];
+  }
   const rest = Float32Array.from(bytes(outside), (code) => outsideStep * code);
-  return { n: names.length, m: grid[0] * grid[1], width, vectors, rest, references };
+  return { n: names.length, m, width, vectors, rest, references };
 }
 
 // patch_distances: from patch m of image i to every patch of every image (N, M); to itself 0.
@@ -77,37 +78,43 @@ function intervalMean(sorted, [first, last]) {
 function* allNearest({ n, m, width, vectors, rest, references }) {
   const [count, place] = [references.length, new Map(references.map((image, k) => [image, k]))];
   const table = new Float32Array(n * m * count).fill(Infinity);
-  const columns = new Float32Array(m);
-  let done = 0;
-  for (let i = 0; i < n; i++) {
-    for (let j = i + 1; j < n; j++) {
+  for (let i = 0, done = 0; i < n; i++) {
+    for (let j = i + 1; j < n; j++, done++) {
       if (!place.has(i) && !place.has(j)) continue;
-      columns.fill(Infinity);
-      for (let p = i * m; p < (i + 1) * m; p++) {
-        let lowest = Infinity;
-        for (let q = j * m; q < (j + 1) * m; q++) {
-          let [squared, a, b, k] = [rest[p] + rest[q], p * width, q * width, 0];
-          for (const sifted = Math.min(SIFTED, width); k < sifted; k++, a++, b++) {
-            const difference = vectors[a] - vectors[b];
-            squared += difference * difference;
-          }
-          if (squared >= lowest && squared >= columns[q - j * m]) continue;
-          for (; k < width; k++, a++, b++) {
-            const difference = vectors[a] - vectors[b];
-            squared += difference * difference;
-          }
-          if (squared < lowest) lowest = squared;
-          if (squared < columns[q - j * m]) columns[q - j * m] = squared;
-        }
-        if (place.has(j)) table[p * count + place.get(j)] = Math.sqrt(lowest);
+      const [ofI, ofJ] = nearestOfPair(i, j);
+      for (let p = 0; p < m; p++) {
+        if (place.has(j)) table[(i * m + p) * count + place.get(j)] = Math.sqrt(ofI[p]);
+        if (place.has(i)) table[(j * m + p) * count + place.get(i)] = Math.sqrt(ofJ[p]);
       }
-      if (place.has(i)) for (let q = 0; q < m; q++) table[(j * m + q) * count + place.get(i)] = Math.sqrt(columns[q]);
-      done += 1;
       yield (2 * done) / (n * (n - 1));
     }
   }
   for (let row = 0; row < n * m; row++) table.subarray(row * count, (row + 1) * count).sort();
   return table;
+
+  // Each product serves both directions. Components come with the largest variance first, four at a time: most patches
+  // are soon seen to be farther than the nearest so far, and the rest of their components is not looked at.
+  function nearestOfPair(i, j) {
+    const [ofI, ofJ] = [new Float32Array(m).fill(Infinity), new Float32Array(m).fill(Infinity)];
+    for (let p = 0; p < m; p++) {
+      for (let q = 0; q < m; q++) {
+        const limit = Math.max(ofI[p], ofJ[q]);
+        let a = (i * m + p) * width;
+        let b = (j * m + q) * width;
+        let squared = rest[i * m + p] + rest[j * m + q];
+        for (const end = a + width; a < end && squared < limit; a += 4, b += 4) {
+          const first = vectors[a] - vectors[b];
+          const second = vectors[a + 1] - vectors[b + 1];
+          const third = vectors[a + 2] - vectors[b + 2];
+          const fourth = vectors[a + 3] - vectors[b + 3];
+          squared += first * first + second * second + (third * third + fourth * fourth);
+        }
+        if (squared < ofI[p]) ofI[p] = squared;
+        if (squared < ofJ[q]) ofJ[q] = squared;
+      }
+    }
+    return [ofI, ofJ];
+  }
 }
 
 // mutual_scores: (N, M).

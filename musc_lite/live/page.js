@@ -23,8 +23,8 @@ const page = {
     const sorted = Float64Array.from(values).sort();
     return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
   },
-  large: (width) => (width < NARROW ? Math.min(width, 340) : 280),
-  small: (width) => (width < NARROW ? Math.floor((width - 16) / 3) : 96),
+  large: (width) => (width < NARROW ? Math.min(width - 8, 340) : 320),
+  small: (width) => (width < NARROW ? Math.floor((width - 40) / 3) : 96), // three in a row, with a scroll bar
   nearest: () => table,
   say: (sentence) => (document.getElementById("status").textContent = sentence),
   change(news) {

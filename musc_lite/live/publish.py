@@ -124,8 +124,9 @@ def _words(detector: Detector, content: Content, n_images: int, n_batch: int) ->
     data, (h, w) = content.data, detector.features_.grid
     words = [
         f"{n_images} images of {h} x {w} patches, seen by {detector.backbone_.name}: block {data['block']} (counted "
-        f"from 0), r = {data['r']}. Patches, counts and interval are computed here from these; the scores of images "
-        "before any change, their threshold and the ranks of patches are the detector's own."
+        f"from 0), r = {data['r']}. Distances, counts and the scores of an interval are computed here from these "
+        "alone; the ranks of patches, and the scores of images that are cut by a threshold or re-scored, are the "
+        "detector's own."
     ]
     if n_images < n_batch:
         words.append(
