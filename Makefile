@@ -38,7 +38,8 @@ notebooks: $(READY)  ## Execute all notebooks of the course again
 
 book: $(READY)  ## Write the course and the reference as a site for reading offline, out/book/index.html
 	rm -rf out/book
-	$(BIN)/python -m sphinx --quiet notebooks out/book
+	$(BIN)/python notebooks/live_page.py out/live/brick.html
+	$(BIN)/python -m sphinx --quiet -D live_page=$(CURDIR)/out/live/brick.html notebooks out/book
 
 bench: $(READY)  ## Repeat the README's performance figures (with tiles: make bench TILES=FOLDER)
 	$(BIN)/python benchmarks/mutual_scoring.py

@@ -1,8 +1,13 @@
 """Sphinx settings: `make book` writes the notebooks as a site that needs no network, out/book/index.html."""
 
 import inspect
+import json
 import re
+import shutil
 from importlib.resources import files
+from pathlib import Path
+
+from docutils import nodes
 
 project = "musc_lite"
 html_title = "The musc_lite course"
@@ -20,8 +25,9 @@ nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json
 myst_enable_extensions = ["dollarmath", "amsmath"]  # $...$, $$...$$ and \begin{align}, as Jupyter reads them
 myst_dmath_double_inline = True  # also $$...$$ amid a line
 # One file holds MathJax with its glyphs. Used as an extension, the package would copy all of its 24 MB.
-html_static_path = ["book.css", str(files("sphinx-mathjax-offline") / "static/mathjax/tex-svg-full.js")]
+html_static_path = ["book.css", "book.js", str(files("sphinx-mathjax-offline") / "static/mathjax/tex-svg-full.js")]
 html_css_files = ["book.css"]
+html_js_files = ["book.js"]
 mathjax_path = "tex-svg-full.js"
 
 default_role = "py:obj"  # `names` in docstrings are links to what they name, where the reference has it
@@ -45,6 +51,53 @@ def link_markdown_files(app, docname, source):
     source[0] = re.sub(r"\]\((?!index|https?:)([^)#\s]+\.md)(#[^)\s]*)?\)", r"](path:\1)", source[0])
 
 
+# What `make book` has `live_page.py` write: the explorers of one batch, computed by the reader's browser. The notebooks
+# of that batch show it in place of the pictures of their explorers; without it, or without scripts, the pictures stay.
+LIVE_BATCH = 'planted_textures("brick")'
+LIVE_NOTEBOOKS = ("03", "04", "05")
+LIVE_TABS = {
+    "PatchExplorer": "patch",
+    "SimilarityCounts": "counts",
+    "IntervalExplorer": "interval",
+    "RescoringExplorer": "rescoring",
+    "ThresholdExplorer": "threshold",
+}
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def mark_live_explorers(app, docname, source):
+    """Tag each cell whose output is an explorer that the live page has."""
+    if not app.config.live_page or not docname.startswith(LIVE_NOTEBOOKS):
+        return
+    notebook = json.loads(source[0])
+    if not any(LIVE_BATCH in "".join(cell["source"]) for cell in notebook["cells"]):
+        return
+    for cell in notebook["cells"]:
+        shown = re.search(rf"({'|'.join(LIVE_TABS)})\(detector\b", "".join(cell["source"]))
+        if shown and any(WIDGET in output.get("data", {}) for output in cell.get("outputs", [])):
+            cell["metadata"].setdefault("tags", []).append(f"live-{LIVE_TABS[shown[1]]}")
+    source[0] = json.dumps(notebook)
+
+
+def show_live_explorers(app, doctree):
+    """Put the live page before the picture of each cell that is tagged, and the picture where no scripts run."""
+    for cell in doctree.findall(nodes.container):
+        tab = next((each.removeprefix("tag_live-") for each in cell["classes"] if each.startswith("tag_live-")), None)
+        for picture in list(cell.findall(nodes.image)) if tab else []:
+            whole = picture if isinstance(picture.parent, nodes.container) else picture.parent  # with its caption
+            place = f'src="live/{Path(app.config.live_page).name}#{tab}" title="Explorer: {tab}" loading="lazy"'
+            begin = nodes.raw("", f'<iframe class="live" {place}></iframe><noscript>', format="html")
+            whole.replace_self([begin, whole.deepcopy(), nodes.raw("", "</noscript>", format="html")])
+
+
+def copy_live_page(app, exception):
+    """Lay the live page beside the others."""
+    if app.config.live_page and not exception:
+        folder = Path(app.outdir, "live")
+        folder.mkdir(exist_ok=True)
+        shutil.copy(app.config.live_page, folder)
+
+
 def say_what_explorers_take(app, what, name, obj, options, signature, return_annotation):
     """Give the signature of a widget's `__init__`; autodoc sees the (*args, **kwargs) of its traits."""
     if what != "class" or signature != "(*args, **kwargs)":
@@ -60,6 +113,10 @@ def leave_out_what_scikit_learn_adds(app, what, name, obj, skip, options):
 
 def setup(app):
     """Register the hooks above."""
+    app.add_config_value("live_page", "", "env", str)  # what -D live_page=... names
+    app.connect("source-read", mark_live_explorers)
+    app.connect("doctree-read", show_live_explorers)
+    app.connect("build-finished", copy_live_page)
     app.connect("source-read", link_markdown_files)
     app.connect("autodoc-process-signature", say_what_explorers_take)
     app.connect("autodoc-skip-member", leave_out_what_scikit_learn_adds)

@@ -79,10 +79,12 @@ function show() {
     const el = host.element("div", {});
     panel.append(el);
     shown[id] = { el, ...explorers[id].render(page, el) };
-    shown[id].resize(panel.clientWidth);
+    shown[id].resize(panelWidth());
   }
   shown[id].draw();
 }
+
+const panelWidth = () => Math.max(240, panel.clientWidth); // a frame that is not laid out has no width
 
 let work = null;
 function compareAll() {
@@ -98,8 +100,16 @@ function compareAll() {
 }
 
 new ResizeObserver(() => {
-  for (const { resize, el } of Object.values(shown)) if (!el.hidden) resize(panel.clientWidth);
-  if (parent !== window) parent.postMessage({ muscHeight: document.documentElement.offsetHeight }, "*");
+  for (const { resize, el } of Object.values(shown)) if (!el.hidden) resize(panelWidth());
 }).observe(panel);
-if (parent !== window) document.documentElement.classList.add("framed");
+
+// In a frame the page around it has the heading and the colors, and makes room.
+if (parent !== window) {
+  const root = document.documentElement;
+  root.classList.add("framed");
+  new ResizeObserver(() => parent.postMessage({ muscHeight: root.offsetHeight }, "*")).observe(root);
+  addEventListener("message", ({ source, data: { muscTheme } }) => {
+    if (source === parent && ["light", "dark"].includes(muscTheme)) root.style.colorScheme = muscTheme;
+  });
+}
 show();
