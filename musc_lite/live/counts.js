@@ -30,8 +30,11 @@ function render(page, el) {
       { picture: state.image, title: page.imageNames[state.image], marks: [[state.patch, page.colors.defective]] },
       {
         picture: state.image,
-        title: `0 (dark) to ${most} (yellow)`,
+        title: "other images that hold a similar patch",
         layer: host.coloredLayer(own, page.viridis, 0, most, 0.75),
+        values: host.valuesOf(own),
+        unit: "images",
+        bar: host.colorBar(page.viridis, "0", `${most}`, "other images"),
         marks: [[state.patch, page.colors.defective]],
       },
     ]);

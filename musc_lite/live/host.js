@@ -21,7 +21,8 @@ function makeModel(values, receive) {
         calls.set(event, call ? (calls.get(event) ?? []).filter((each) => each !== call) : []);
       }
     },
-    send: (content) => receive?.(content),
+    // As from a kernel, an answer comes when the view is done with what it does.
+    send: (content) => receive?.(content, (answer) => queueMicrotask(() => tell("msg:custom", answer))),
     save_changes: () => {},
   };
   return model;
@@ -46,16 +47,25 @@ function show(view, parent, values, receive) {
   return { model, el };
 }
 
-const showTiles = (parent, { onPick, ...values }) => {
-  const given = { pictures: [], tiles: [], grid: [1, 1], size: 96, label: "", clickable: Boolean(onPick), ...values };
-  const pick = (message) => Number.isInteger(message.patch) && onPick?.(message.tile, message.patch);
-  return show(tiles, parent, given, pick);
-};
+// Pictures (tiles.py): onPick(tile, patch) hears of clicks and keys, onPoint(tile, patch or null) of the mouse above.
+function showTiles(parent, { onPick, onPoint, ...values }) {
+  const empty = { pictures: [], tiles: [], grid: [1, 1], size: 96, grow: 1, label: "", arrows: "patches" };
+  const asked = { clickable: Boolean(onPick), pointable: Boolean(onPoint), draggable: false };
+  return show(tiles, parent, { ...empty, ...asked, ...values }, ({ tile, patch, point }, answer) => {
+    if (Number.isInteger(patch)) onPick?.(tile, patch);
+    else if (point !== undefined) {
+      onPoint?.(tile, point);
+      answer({ pointed: point });
+    }
+  });
+}
 
-const showChart = (parent, values) => {
-  const empty = { data: [], shaded: [], rules: [], xlabel: "", ylabel: "", label: "", width: 320, height: 220 };
-  return show(chart, parent, { ...empty, ...values });
-};
+// A chart (chart.py): onMove(x) hears of the first rule while it is dragged.
+function showChart(parent, { onMove, ...values }) {
+  const empty = { data: [], shaded: [], rules: [], xticks: [], title: "", xlabel: "", ylabel: "", label: "" };
+  const asked = { rule_name: "", width: 330, height: 240, movable: Boolean(onMove), clickable: false };
+  return show(chart, parent, { ...empty, ...asked, ...values }, ({ rule }) => rule !== undefined && onMove?.(rule));
+}
 
 // Named controls: each calls `change` with its new value, and `set` moves it without a call.
 function menu(name, options, change) {
@@ -86,6 +96,13 @@ function coloredLayer(values, colors, low, high, opacity) {
   return layer;
 }
 
+// The scale of such colors, and what a patch says under the pointer (tiles.py).
+function colorBar(colors, low, high, words) {
+  const nine = Array.from({ length: 9 }, (_, k) => 3 * Math.round((255 * k) / 8));
+  return { low, high, words, colors: nine.map((at) => `rgb(${colors.subarray(at, at + 3).join()})`) };
+}
+const valuesOf = (values) => new Uint8Array(Float32Array.from(values).buffer);
+
 // Entries of a chart: how values are distributed, in percent of each kind.
 function histograms(values, kinds, edges, colors) {
   const names = kinds ? ["normal", "defective"] : ["unlabeled"];
@@ -106,4 +123,6 @@ function evenEdges(values, count) {
   return Array.from({ length: count + 1 }, (_, k) => low + k * width);
 }
 
-export default { makeModel, element, showTiles, showChart, menu, slider, coloredLayer, histograms, evenEdges };
+export default {
+  makeModel, element, showTiles, showChart, menu, slider, coloredLayer, colorBar, valuesOf, histograms, evenEdges,
+};

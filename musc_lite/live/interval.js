@@ -22,6 +22,7 @@ function render(page, el) {
     pictures: page.pictures,
     grid: data.grid,
     label: "images by score, the most anomalous first, bright where a patch scores high",
+    arrows: "tiles",
     onPick: (tile, patch) => page.choose(order[tile], patch),
   });
   let order = [];
@@ -48,6 +49,8 @@ function render(page, el) {
         title: `${place + 1}: ${ofImages[i].toFixed(2)}`,
         name: data.names[i],
         layer: layer(i),
+        values: host.valuesOf(scores.subarray(i * batch.m, (i + 1) * batch.m)),
+        unit: "score",
         frame: data.labels?.[i] ? page.colors.defective : "",
       })),
     );

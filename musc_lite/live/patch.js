@@ -16,18 +16,19 @@ function render(page, el) {
     grid: data.grid,
     label: "the patch that asks, and a second image, bright where it is near",
     onPick: (tile, patch) => page.choose(tile ? compared() : state.image, patch),
+    onPoint: (_, patch) => drawLarge(patch === null ? answer : ask(patch)), // in passing: nothing is chosen
   });
   large.append(beside);
   const distances = host.showChart(beside, { xlabel: "other images, nearest first", ylabel: "distance" });
   const others = host.showTiles(gallery, {
     pictures: page.pictures,
     grid: data.grid,
+    arrows: "tiles",
     label: "other images, nearest first; framed: those of the interval",
     onPick: (tile) => page.change({ compared: answer.nearest[tile].image }),
   });
 
   let answer; // to the chosen patch
-  let hovered = null; // a patch of the chosen image under the mouse: asked in passing
 
   const compared = () => state.compared ?? answer.nearest[0].image;
 
@@ -44,6 +45,7 @@ function render(page, el) {
   function drawLarge({ m, toAll, nearest, bounds: [first, last], mean }) {
     const [j, usual] = [compared(), Float32Array.from(toAll).sort()[toAll.length >> 1]];
     const near = toAll.subarray(j * batch.m, (j + 1) * batch.m);
+    const [far, close] = [usual.toFixed(2), nearest[0].distance.toFixed(2)];
     const best = near.indexOf(Math.min(...near));
     asked.model.set("tiles", [
       {
@@ -51,24 +53,41 @@ function render(page, el) {
         title: `image ${data.numbers[state.image]}, patch ${m}:`,
         name: data.names[state.image],
         marks: [[m, colors.defective]],
+        points: true,
       },
       {
         picture: j,
         title: `image ${data.numbers[j]}, nearest at ${near[best].toFixed(2)}:`,
         name: data.names[j],
         layer: host.coloredLayer(near.map((d) => -d), page.viridis, -usual, -nearest[0].distance, 0.6),
-        marks: [[best, colors.normal]],
+        values: host.valuesOf(near),
+        unit: "away",
+        bar: host.colorBar(page.viridis, far, close, "distance, from the usual one"),
+        marks: [[best, colors.normal, "round"]],
+        walk: true,
       },
     ]);
-    const [places, shaded] = [nearest.map((_, k) => k + 1), [first + 0.5, last + 0.5]];
+    const shaded = [first + 0.5, last + 0.5];
     distances.model.set({
       data: [
-        { name: "distance", x: places, y: nearest.map((each) => each.distance), color: colors.defective, kind: "line" },
-        line("threshold", [1, places.length], state.similar, colors.unlabeled),
+        ...dots(nearest),
+        line("threshold", [1, nearest.length], state.similar, colors.unlabeled),
         line(`mean ${mean.toFixed(2)}`, shaded, mean, colors.threshold),
       ],
       shaded,
       label: sentence(answer),
+    });
+  }
+
+  // One for each other image, by its label where that is known.
+  function dots(nearest) {
+    const kinds = data.labels ? ["normal", "defective"] : ["unlabeled"];
+    return kinds.flatMap((kind, label) => {
+      const places = [...nearest.keys()].filter((k) => !data.labels || data.labels[nearest[k].image] === label);
+      const [x, y] = [places.map((k) => k + 1), places.map((k) => nearest[k].distance)];
+      const labels = places.map((k) => `image ${data.numbers[nearest[k].image]}, place ${k + 1}`);
+      const name = data.labels ? `${kind} image` : "image";
+      return { name, x, y, labels, color: colors[kind], kind: "points", hollow: kind === "defective" };
     });
   }
 
@@ -96,29 +115,13 @@ function render(page, el) {
       answer.nearest.map(({ image, patch, distance }, place) => ({
         picture: image,
         title: `${distance.toFixed(2)}: ${answer.similar[place]} similar`,
-        marks: [[patch, colors.normal]],
+        number: `${answer.similar[place]}`,
+        marks: [[patch, colors.normal, "round"]],
         frame: place >= first && place < last ? colors.threshold : "",
       })),
     );
     page.say(sentence(answer));
   }
-
-  // A mouse over the first picture asks without a click; what is chosen comes back when it leaves.
-  function hover(event) {
-    const canvas = asked.el.querySelector("canvas");
-    const box = canvas.getBoundingClientRect();
-    const [rows, columns] = data.grid;
-    const row = Math.floor(((event.clientY - box.top) / box.height) * rows);
-    const column = Math.floor(((event.clientX - box.left) / box.width) * columns);
-    const inside = row >= 0 && row < rows && column >= 0 && column < columns;
-    const asks = inside && event.type === "pointermove" && event.pointerType === "mouse";
-    const patch = asks ? row * columns + column : null;
-    if (patch === hovered) return;
-    hovered = patch;
-    drawLarge(patch === null ? answer : ask(patch));
-  }
-  asked.el.addEventListener("pointermove", hover);
-  asked.el.addEventListener("pointerleave", hover);
 
   function resize(width) {
     asked.model.set("size", page.large(width));

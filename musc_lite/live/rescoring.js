@@ -14,11 +14,17 @@ function render(page, el) {
   }
   const beside = host.element("div", { class: "row" });
   el.append(host.element("div", { class: "controls" }, image.el, windows), beside);
-  const slopes = host.showChart(beside, { xlabel: "before (0), after (1)", ylabel: "image score", height: 260 });
+  const slopes = host.showChart(beside, {
+    xticks: [[0, "before"], [1, "after"]],
+    xlabel: "before and after re-scoring",
+    ylabel: "image score",
+    height: 280,
+  });
   const neighbors = host.showTiles(el, {
     pictures: page.pictures,
     grid: data.grid,
     label: "most similar images first; framed: those of the largest window",
+    arrows: "tiles",
     onPick: (tile) => page.choose(neighbors.model.get("tiles")[tile].picture, state.patch),
   });
   const before = core.scaled(data.mapScores);
@@ -37,8 +43,15 @@ function render(page, el) {
       })),
     );
     const kinds = before.map((_, k) => (data.labels ? ["normal", "defective"][data.labels[k]] : "unlabeled"));
-    const slope = (k) => ({ name: "", x: [0, 1], y: [before[k], after[k]], color: colors[kinds[k]], kind: "line" });
-    const lines = page.everyImage.map(slope);
+    const lines = page.everyImage.map((k) => ({
+      name: "",
+      x: [0, 1],
+      y: [before[k], after[k]],
+      labels: [`image ${data.numbers[k]} before`, `image ${data.numbers[k]} after`],
+      color: colors[kinds[k]],
+      kind: "line",
+      strong: k === i,
+    }));
     for (const kind of new Set(kinds)) lines[kinds.indexOf(kind)].name = kind;
     let sentence = `image ${data.numbers[i]}: ${before[i].toFixed(2)} before, ${after[i].toFixed(2)} after, `;
     sentence += `rank ${core.rankOf(before, i)} before, ${core.rankOf(after, i)} after`;

@@ -10,7 +10,12 @@ function render(page, el) {
   const [beside, table] = [host.element("div", { class: "row" }), host.element("table", { class: "confusion" })];
   const gallery = host.element("div", { class: "gallery" });
   el.append(host.element("div", { class: "controls" }, line.el), beside, gallery);
-  const chart = host.showChart(beside, { xlabel: "image score", ylabel: "share of each kind (%)" });
+  const chart = host.showChart(beside, {
+    xlabel: "image score",
+    ylabel: "share of each kind (%)",
+    rule_name: "image threshold",
+    onMove: (value) => page.change({ threshold: value }),
+  });
   chart.model.set("data", host.histograms(scores, data.labels, host.evenEdges(scores, 15), colors));
   if (data.labels) beside.append(table);
   const order = core.ranking(scores);
@@ -18,6 +23,7 @@ function render(page, el) {
     pictures: page.pictures,
     grid: data.grid,
     label: "images by score; framed: those that are called defective",
+    arrows: "tiles",
     onPick: (tile, patch) => page.choose(order[tile], patch),
   });
   const sorted = Float64Array.from(page.meanScores).sort();
