@@ -4,7 +4,10 @@ import base64
 import json
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +24,8 @@ from musc_lite.live.quantized import quantize
 from musc_lite.support.errors import DataNotFoundError
 
 FAST = {"image_size": 112, "layers": [5, 7, 8]}
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 @pytest.fixture(scope="module")
@@ -241,3 +246,58 @@ def test_command_writes_a_page_and_says_what_it_is(folder, tmp_path):
     assert "--images FOLDER" in gone.stderr
     assert run("-o", tmp_path / "page.html", "--images", tmp_path / "moved", "--r", 1).exit_code == 0
     assert "is a folder" in run("-o", tmp_path).stderr
+
+
+def notebook(*cells):
+    """Make a notebook of cells, pairs of code and whether a widget stands before its picture."""
+    picture = base64.b64encode(Path(NOTEBOOKS, "scale.png").read_bytes()).decode()
+    view = {WIDGET: {"version_major": 2, "version_minor": 0, "model_id": "0"}}
+    outputs = [{**(view if is_widget else {}), "image/png": picture, "text/plain": "shown"} for _, is_widget in cells]
+    shown = [{"output_type": "display_data", "data": data, "metadata": {}} for data in outputs]
+    more = {"cell_type": "code", "execution_count": 1, "metadata": {}}
+    code = [{**more, "source": source, "outputs": [each]} for (source, _), each in zip(cells, shown, strict=True)]
+    for place, cell in enumerate(code):
+        cell["id"] = f"cell-{place}"
+    title = {"cell_type": "markdown", "id": "title", "metadata": {}, "source": "# Title"}
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    return json.dumps({"cells": [title, *code], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
+
+
+def run_module(*command):
+    done = subprocess.run([sys.executable, "-m", *map(str, command)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def book(detector, tmp_path_factory):
+    """A book of two notebooks, both with an explorer; only 03 is of the batch that the live page shows."""
+    pytest.importorskip("myst_nb", reason="needs the extra 'book'")
+    folder = tmp_path_factory.mktemp("book")
+    page = publish(detector, folder / "brick.html", detector.images_).path
+    (folder / "text").mkdir()
+    (folder / "text" / "index.md").write_text("# Book\n\n```{toctree}\n03_a\n06_b\n```\n")
+    explorer, plot = ("explorer = PatchExplorer(detector, selected=(0, 1))\nexplorer", True), ("plt.plot()", False)
+    bricks = 'images = musc_lite.planted_textures("brick")'
+    (folder / "text" / "03_a.ipynb").write_text(notebook((bricks, False), explorer, plot))
+    (folder / "text" / "06_b.ipynb").write_text(notebook((bricks, False), explorer))
+    command = ["sphinx", "--quiet", "--fail-on-warning", "-c", NOTEBOOKS, "-D", f"live_page={page}"]
+    run_module(*command, folder / "text", folder / "site")
+    return folder / "site"
+
+
+def test_book_shows_live_explorers_of_its_batch(book):
+    page = (book / "03_a.html").read_text(encoding="utf-8")
+    (frame,) = re.findall(r'<iframe class="live" src="([^"]+)"[^>]*></iframe><noscript>\s*<img', page)
+    assert frame == "live/brick.html#patch"
+    assert (book / "live" / "brick.html").stat().st_size < 1_500_000
+    assert page.count("<img alt=") == 3  # every picture is still there
+    assert "iframe" not in (book / "06_b.html").read_text(encoding="utf-8")
+
+
+def test_html_of_a_notebook_shows_pictures_of_explorers_offline(tmp_path):
+    pytest.importorskip("nbconvert", reason="needs the extra 'lab'")
+    (tmp_path / "a.ipynb").write_text(notebook(("PatchExplorer(detector)", True)))
+    run_module("nbconvert", "--config", NOTEBOOKS / "offline_html.json", "--to", "html", tmp_path / "a.ipynb")
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert "data:image/png;base64," in page
+    assert f'<script type="{WIDGET}">' not in page

@@ -344,14 +344,22 @@ def test_every_control_has_a_name(open_page):
         assert page.locator("[role=status][aria-live=polite]").count() == 1
 
 
-def test_page_in_a_frame_tells_its_height_and_hides_its_heading(browser, file, tmp_path):
-    outer = tmp_path / "outer.html"
-    listen = "addEventListener('message', (event) => (window.height = event.data.muscHeight))"
-    outer.write_text(f'<script>{listen}</script><iframe src="{file.as_uri()}#threshold" width="800"></iframe>')
-    page = browser.new_page()
+def test_page_in_a_frame_fits_and_has_the_colors_around_it(browser, file, tmp_path):
+    """With the script of the book, in files that cannot look into each other."""
+    script, outer = Path(__file__).parents[1] / "notebooks" / "book.js", tmp_path / "outer.html"
+    frame = f'<iframe class="live" src="{file.as_uri()}#threshold" width="800"></iframe>'
+    outer.write_text(f'<html data-theme="dark"><script src="{script.as_uri()}"></script>{frame}</html>')
+    page = browser.new_page(color_scheme="light")
     page.goto(outer.as_uri())
     inner = page.frame_locator("iframe")
     inner.locator("#panel canvas").first.wait_for()
     assert not inner.locator("h1").is_visible()
-    page.wait_for_function("window.height > 200")
+    page.wait_for_function("parseFloat(document.querySelector('iframe').style.height) > 200")
+    page.wait_for_timeout(200)
+    color = "(node) => getComputedStyle(node).backgroundColor"
+    assert inner.locator("body").evaluate(color) == "rgb(22, 24, 28)"
+    assert inner.locator("html").evaluate("(node) => node.scrollHeight <= innerHeight")
+    page.evaluate("document.documentElement.dataset.theme = 'light'")
+    page.wait_for_timeout(200)
+    assert inner.locator("body").evaluate(color) == "rgb(255, 255, 255)"
     page.close()

@@ -144,7 +144,8 @@ def collect(
     tokens, class_tokens = tokens[chosen], detector.features_.class_tokens[shown]
     quantized = quantize(tokens, n_components)
     degree, rescoring = list(detector.r_).index(r), detector.parts.rescoring
-    masks = None if scores.masks() is None else defective_patches(scores.masks(), detector.features_.grid)[shown]
+    masks = scores.masks()
+    defective = None if masks is None else defective_patches(masks, detector.features_.grid)[shown]
     data = {
         "grid": list(detector.features_.grid),
         "block": detector.features_.layers[s],
@@ -152,7 +153,7 @@ def collect(
         "names": [detector.names_[i] for i in shown.tolist()],
         "numbers": shown.tolist(),
         "labels": None if images.labels is None else images.labels[shown].tolist(),
-        "defective": None if masks is None else _text(np.packbits(masks)),
+        "defective": None if defective is None else _text(np.packbits(defective)),
         "codes": _text(quantized.codes),
         "steps": quantized.steps.tolist(),
         "outside": _text(quantized.outside),
@@ -176,9 +177,8 @@ def collect(
 
 def _picture(scores: Scores, i: int, grid: tuple[int, int]) -> str:
     """Draw what the backbone saw of image i in the shape of the grid, with its true defect outlined."""
-    longest = max(grid)
-    size = tuple(max(1, round(PICTURE * n / longest)) for n in (grid[1], grid[0]))
-    seen = crop(scores.known_images[i], scores.region).convert("RGB").resize(size)
+    rows, columns = (max(1, round(PICTURE * n / max(grid))) for n in grid)
+    seen = crop(scores.known_images[i], scores.region).convert("RGB").resize((columns, rows))
     buffer = io.BytesIO()
     outlined(seen, scores.known_images.mask(i)).save(buffer, "JPEG", quality=QUALITY)
     return base64.b64encode(buffer.getvalue()).decode()
