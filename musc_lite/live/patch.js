@@ -86,7 +86,7 @@ function render(page, el) {
       const places = [...nearest.keys()].filter((k) => !data.labels || data.labels[nearest[k].image] === label);
       const [x, y] = [places.map((k) => k + 1), places.map((k) => nearest[k].distance)];
       const labels = places.map((k) => `image ${data.numbers[nearest[k].image]}, place ${k + 1}`);
-      const name = data.labels ? `${kind} image` : "image";
+      const name = data.labels ? kind : "other image";
       return { name, x, y, labels, color: colors[kind], kind: "points", hollow: kind === "defective" };
     });
   }

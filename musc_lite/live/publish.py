@@ -131,8 +131,8 @@ def _words(detector: Detector, content: Content, n_images: int, n_batch: int) ->
     if n_images < n_batch:
         words.append(
             f"Not all fit: these are {n_images} of {n_batch} images, those that stand out (at most a half of the page) "
-            "and others at even steps down the ranking. Patches are compared within these, so that their scores "
-            "differ from those in the whole batch."
+            "and others at even steps down the ranking. Patches are compared and images re-scored within these, so "
+            "that scores differ from those in the whole batch."
         )
     return words
 
