@@ -22,7 +22,6 @@ from numpy.typing import ArrayLike
 from PIL import Image, ImageColor
 from scipy.ndimage import binary_dilation
 from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
 
 from musc_lite.stages.mutual_scoring import interval_bounds, nearest_patches
 
@@ -40,7 +39,6 @@ __all__ = [
     "plot_histogram",
     "plot_image",
     "plot_lines",
-    "plot_neighbor_graph",
     "plot_patch_map",
     "plot_patch_maps",
     "plot_plane",
@@ -571,67 +569,6 @@ def plot_lines(
     if len(lines) > 1:
         ax.legend(frameon=False)
     sns.despine(ax=ax)
-    return ax
-
-
-def plot_neighbor_graph(
-    similarity: ArrayLike,
-    k: int,
-    image_scores: ArrayLike,
-    labels: ArrayLike | None = None,
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw images as numbered points, alike ones close together (t-SNE), each tied to the neighbors that re-score it.
-
-    Parameters
-    ----------
-    similarity : (N, N)
-        What `image_similarity` returns.
-    k : int
-        Window size, the image itself counted: each point is tied to its k - 1 most similar others.
-    image_scores : (N,)
-        Colors the points.
-    labels : (N,), optional
-        0 normal (disks), 1 defective (crosses).
-    ax : matplotlib Axes, optional
-
-    Returns
-    -------
-    matplotlib Axes
-    """
-    ax = plt.gca() if ax is None else ax
-    similarity, image_scores = np.asarray(similarity, dtype=np.float64), np.asarray(image_scores)
-    distances = np.clip(1 - (similarity + similarity.T) / 2, 0, None)
-    embedding = TSNE(metric="precomputed", init="random", perplexity=min(10, len(distances) - 1), random_state=0)
-    places = embedding.fit_transform(distances)  # (N, 2)
-    neighbors = np.argsort(np.diag(np.full(len(similarity), np.inf)) - similarity, axis=1)[:, : k - 1]
-    ties = [(places[i], places[j]) for i in range(len(places)) for j in neighbors[i]]
-    ax.add_collection(LineCollection(ties, colors="0.75", linewidths=1, zorder=1))
-    kinds = _kinds(labels, len(places))
-    for kind, marker in (("normal", "o"), ("defective", "X"), ("unlabeled", "o")):
-        here = kinds == kind
-        if here.any():
-            x, y = places[here].T
-            points = ax.scatter(
-                x,
-                y,
-                c=image_scores[here],
-                vmin=image_scores.min(),
-                vmax=image_scores.max(),
-                cmap=HEAT,
-                marker=marker,
-                s=55,
-                edgecolors="0.4",
-                linewidths=0.6,
-                label=kind,
-            )
-    for i, place in enumerate(places):
-        ax.annotate(str(i), place, xytext=(5, 3), textcoords="offset points", fontsize=7, color="0.35")
-    ax.figure.colorbar(points, ax=ax, label="image score")
-    ax.set(xticks=[], yticks=[])
-    if labels is not None:
-        _legend_above(ax)
-    sns.despine(ax=ax, left=True, bottom=True)
     return ax
 
 
