@@ -40,6 +40,7 @@ book: $(READY)  ## Write the course and the reference as a site for reading offl
 	rm -rf out/book
 	$(BIN)/python notebooks/live_page.py out/live/brick.html
 	$(BIN)/python -m sphinx --quiet -D live_page=$(CURDIR)/out/live/brick.html notebooks out/book
+	$(BIN)/python notebooks/teaching/make_slides.py out/book/teaching/slides.html
 
 bench: $(READY)  ## Repeat the README's performance figures (with tiles: make bench TILES=FOLDER)
 	$(BIN)/python benchmarks/mutual_scoring.py

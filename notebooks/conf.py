@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import posixpath
 import re
 import shutil
 from importlib.resources import files
@@ -47,8 +48,13 @@ html_theme_options = {
 
 
 def link_markdown_files(app, docname, source):
-    """Offer Markdown files such as the README for download, like any file; Sphinx would look for their pages."""
-    source[0] = re.sub(r"\]\((?!index|https?:)([^)#\s]+\.md)(#[^)\s]*)?\)", r"](path:\1)", source[0])
+    """Offer Markdown files that are no pages of the book, such as the README, for download, like any file."""
+
+    def link(found):
+        page = posixpath.normpath(posixpath.join(posixpath.dirname(docname), found[1]))
+        return found[0] if page.removesuffix(".md") in app.env.found_docs else f"](path:{found[1]})"
+
+    source[0] = re.sub(r"\]\((?!https?:)([^)#\s]+\.md)(#[^)\s]*)?\)", link, source[0])
 
 
 # What `make book` has `live_page.py` write: the explorers of one batch, computed by the reader's browser. The notebooks

@@ -14,7 +14,7 @@ import musc_lite
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 STEMS = sorted(path.stem for path in NOTEBOOKS.glob("0*.ipynb"))
-BESIDE = ["maps_of_another_method"]  # the course
+BESIDE = ["maps_of_another_method", "final_project_solution"]  # the course
 
 pytest.importorskip("myst_nb", reason="needs the extra 'book'")
 
@@ -47,14 +47,18 @@ def book(tmp_path_factory):
 
 
 def pages(book):
-    return [*book.glob("*.html"), *book.glob("reference/*.html")]
+    return [*book.glob("*.html"), *book.glob("reference/*.html"), *book.glob("teaching/*.html")]
 
 
 @pytest.mark.parametrize("stem", [*STEMS, *BESIDE])
 def test_page_shows_every_figure(book, stem):
     notebook = json.loads((NOTEBOOKS / f"{stem}.ipynb").read_text(encoding="utf-8"))
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
-    figures = {base64.b64decode("".join(o["data"]["image/png"])) for o in outputs if "image/png" in o.get("data", {})}
+    figures = {
+        base64.b64decode("".join(data[kind]))
+        for data in (output.get("data", {}) for output in outputs)
+        for kind in {"image/png", "image/jpeg"} & set(data)
+    }
     page = book / f"{stem}.html"
     assert figures
     assert figures <= {(book / src).read_bytes() for src in Addresses(page).loaded if src.startswith("_images/")}
