@@ -20,6 +20,7 @@ from musc_lite import (
 from musc_lite.scorers.base import Context
 from musc_lite.scorers.mutual import MutualScorer
 from musc_lite.search import nearest
+from musc_lite.stages.similar_patches import similar_patch_counts_in_steps
 
 METHODS = ("loop", "fast")
 
@@ -350,3 +351,37 @@ def test_new_images_are_searched_the_same_way():
     axes = nearest.principal_axes(tokens[1:], 4)
     close = MutualScorer(n_components=4).score(tokens[:1], tokens[1:])
     torch.testing.assert_close(close, MutualScorer().score(tokens[:1] @ axes, tokens[1:] @ axes))
+
+
+class TestSimilarPatchCountsInSteps:
+    def test_equals_the_comparison_with_each_threshold(self):
+        tokens = torch.nn.functional.normalize(
+            torch.randn(5, 40, 6, generator=torch.Generator().manual_seed(0)), dim=-1
+        )
+        counts = similar_patch_counts_in_steps(tokens)
+        assert counts.shape == (5, 40, 201)
+        torch.testing.assert_close(counts.long(), similar_patch_counts(tokens, [k / 100 for k in range(201)]))
+
+    def test_distances_on_an_edge_count_as_similar(self):
+        tokens = (torch.arange(12.0, dtype=torch.float64) / 8).reshape(3, 4, 1)  # distances of whole eighths
+        counts = similar_patch_counts_in_steps(tokens, n_per_unit=8)
+        torch.testing.assert_close(counts.long(), similar_patch_counts(tokens, [k / 8 for k in range(17)]))
+
+    def test_copies_are_similar_at_any_threshold_above_zero(self):
+        tokens = torch.nn.functional.normalize(
+            torch.randn(1, 9, 16, generator=torch.Generator().manual_seed(1)), dim=-1
+        )
+        counts = similar_patch_counts_in_steps(tokens.repeat(4, 1, 1))
+        assert (counts[..., 1] >= 3).all()
+        assert (counts[..., -1] == 3 * 9).all()
+
+    def test_tells_its_progress_and_ends_when_asked(self):
+        tokens, done = torch.randn(6, 4, 3), []
+        similar_patch_counts_in_steps(tokens, progress=done.append)
+        assert sum(done) == 15
+
+        def stop(n_pairs):
+            raise InterruptedError
+
+        with pytest.raises(InterruptedError):
+            similar_patch_counts_in_steps(tokens, progress=stop)

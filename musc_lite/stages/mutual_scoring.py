@@ -246,6 +246,8 @@ def similarity_counts(distances: Tensor | np.ndarray, threshold: float) -> Tenso
 def similar_patch_counts(tokens: Tensor | np.ndarray, thresholds: Sequence[float]) -> Tensor:
     """Count the patches of all other images that lie within each distance, in one pass for all thresholds.
 
+    `similar_patches.similar_patch_counts_in_steps` counts the same at many equally spaced thresholds faster.
+
     Parameters
     ----------
     tokens : (N, M, C)
