@@ -39,7 +39,7 @@ from musc_lite.widgets import (
 )
 from musc_lite.widgets.chart import Chart, histogram
 from musc_lite.widgets.similarity_counts import N_BARS, count_edges
-from musc_lite.widgets.threshold import precision_recall_stairs
+from musc_lite.widgets.stairs import precision_recall_stairs
 from musc_lite.widgets.tiles import Tiles
 
 EXPLORERS = [
@@ -129,7 +129,8 @@ class TestPatchExplorer:
         tiles, answer = explorer._gallery.tiles, explorer.answer
         assert [tile["picture"] for tile in tiles] == answer.others.tolist()
         assert [tile["marks"][0][0] for tile in tiles] == answer.patches.tolist()
-        assert [bool(tile["frame"]) for tile in tiles] == [True] + [False] * 5  # 30 % of six images
+        assert [tile["number"] for tile in tiles] == [str(n) for n in answer.similar_patches]
+        assert ["frame" in tile for tile in tiles] == [True] + [False] * 5  # 30 % of six images
         assert explorer._large.tiles[0]["marks"][0][0] == 20
         brightest = (
             np.frombuffer(explorer._large.tiles[1]["layer"], np.uint8).reshape(64, 4)[:, :3].sum(axis=1).argmax()
@@ -203,8 +204,8 @@ class TestSimilarityCounts:
     def test_slider_computes_no_distances_again(self, detector, monkeypatch):
         explorer = SimilarityCounts(detector)
         explorer.what = "patches"
-        for name in ("similar_patch_counts", "nearest_distances"):
-            for module in ("similarity_counts", "explorer"):
+        for name in ("similar_patch_counts_in_steps", "nearest_distances"):
+            for module in ("similarity_counts", "feature_explorer"):
                 monkeypatch.delattr(f"musc_lite.widgets.{module}.{name}", raising=False)
         explorer.threshold = 0.3
         explorer.what = "images"
@@ -581,9 +582,7 @@ def test_grids_need_not_be_square(kind, oblong):
     for tiles in (part for part in vars(explorer).values() if isinstance(part, Tiles)):
         assert tiles.grid == (h, w)
         for picture in tiles.pictures:
-            width, height = Image.open(io.BytesIO(picture)).size
-            assert max(width, height) == tiles.size
-            assert width * h == height * w
+            assert Image.open(io.BytesIO(picture)).size == (tiles.size, tiles.size)  # the photos are square
     masks = oblong.images_.masks((14 * h, 14 * w))
     last = masks[:, 14 * (h - 1) :, 14 * (w - 1) :].mean(axis=(1, 2)) > 0.5
     np.testing.assert_array_equal(explorer.defective_patches[:, -1], last)

@@ -1,6 +1,7 @@
 """Which kinds of defect there are: find how many, or say it, and see examples of each."""
 
 import html
+from typing import Any
 
 import ipywidgets
 import numpy as np
@@ -30,6 +31,8 @@ class DefectKinds(Explorer):
     ----------
     detector : Detector
         Fitted.
+    **state
+        The traits below, to begin elsewhere: `code` writes them.
 
     Attributes
     ----------
@@ -41,9 +44,10 @@ class DefectKinds(Explorer):
         What is said of it.
     """
 
+    STATE = ("kinds",)
     kinds = traitlets.Any("none")
 
-    def __init__(self, detector: Detector):
+    def __init__(self, detector: Detector, **state: Any):
         super().__init__(detector)
         self.classes: DefectClasses | None = None
         self._stand_out = self.shown.is_outlier
@@ -55,6 +59,7 @@ class DefectKinds(Explorer):
         self.children = (row(menu), self._text, self._gallery)
         self.bind(kinds=menu)
         self.show()
+        self._ready(state)
 
     @traitlets.validate("kinds")
     def _check_kinds(self, proposal):
@@ -101,7 +106,17 @@ class DefectKinds(Explorer):
         title = f"kind {k}: {len(members)} image{'s' * (len(members) > 1)}"
         swatch = f'<span style="color: {color}" aria-hidden="true">&#9632;</span>'
         heading = ipywidgets.HTML(f"{swatch} <b>{html.escape(title)}</b>")
-        return heading, Tiles(grid=self.grid, size=THUMBNAIL, pictures=pictures, tiles=tiles, label=title)
+        return heading, Tiles(grid=self.grid, size=THUMBNAIL, pictures=pictures, tiles=tiles, label=title, grow=1.5)
+
+    def table(self) -> tuple[list[str], list[tuple]]:
+        """Give the images that stand out, each with its kind where they were sorted."""
+        kinds = (
+            {}
+            if self.classes is None
+            else dict(zip(self.classes.regions.images.tolist(), self.classes.labels.tolist(), strict=True))
+        )
+        images = np.flatnonzero(self._stand_out).tolist()
+        return ["image", "name", "kind"], [(i, self.shown.names[i], kinds.get(i, "")) for i in images]
 
     def draw(self) -> Figure:
         """Draw the gallery by kind; where there is none, the sentence."""

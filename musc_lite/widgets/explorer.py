@@ -1,7 +1,11 @@
 """What all explorers share: a fitted detector or scores of any method, pictures, a menu of features."""
 
+import csv
+import io
+from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from functools import cached_property
+from typing import Any
 
 import ipywidgets
 import numpy as np
@@ -19,18 +23,19 @@ from musc_lite.results.plots import COLORS, KINDS, outlined
 from musc_lite.results.scores import Scores
 from musc_lite.scorers.base import Context
 from musc_lite.stages.maps import defective_patches
-from musc_lite.support.parameters import parse_bytes
 from musc_lite.widgets.chart import histogram
-from musc_lite.widgets.kept import Kept
+from musc_lite.widgets.history import History
+from musc_lite.widgets.kept import kept_of
+from musc_lite.widgets.selection import Place, selection_of
 from musc_lite.widgets.shown import Shown
-from musc_lite.widgets.tiles import fitted, jpeg
+from musc_lite.widgets.status_bar import StatusBar
+from musc_lite.widgets.tiles import fitted, webp
 
-__all__ = ["Explorer", "FeatureExplorer", "row"]
+__all__ = ["Explorer", "row"]
 
-THUMBNAIL = 96  # pixels
+THUMBNAIL = 96  # pixels on the page
 PICTURE = 240
 LONGEST_GRID = 32  # cells along the longer side of maps whose patches are not known
-LARGEST_CACHE = 1_000_000_000  # bytes of tokens and distances that an explorer keeps
 
 
 class Explorer(Shown, ipywidgets.VBox):
@@ -41,18 +46,28 @@ class Explorer(Shown, ipywidgets.VBox):
     detector : Detector or Scores
         Fitted; the explorer shows its batch, of copies the first. Some explorers need no more than `Scores`.
 
+    Notes
+    -----
+    A constructor ends with ``self._ready(state)``. Its keywords are traits named in `STATE`, by which it begins
+    elsewhere than by itself: `code` writes them.
+
     Attributes
     ----------
     detector : Detector
         There only where a detector was given.
     shown : Scores
         Its own, or those that were given.
+    image : int or None
+        The one that is shown, where one is.
     images : ImageSet
         The batch, with labels and masks where they exist: they outline true defects and split histograms.
     """
 
+    image: Any
     NEEDS: tuple[str, ...] = ()  # what the detector's scorer must have
     OF_SCORES = False  # whether scores alone are enough
+    STATE: tuple[str, ...] = ()  # the traits that make up what is shown
+    PLACE: tuple[str, ...] = ()  # those that say which image and patch
 
     def __init__(self, detector: Detector | Scores):
         if isinstance(detector, Scores):
@@ -67,13 +82,14 @@ class Explorer(Shown, ipywidgets.VBox):
         else:
             self._check(detector)
             super().__init__()
+            self.kept, self._selection = kept_of(detector), selection_of(detector)
             self.detector = detector = without_copies(detector)
             self.scorer, features = detector.parts.scorer, detector.features_
             self.shown, self.grid = detector.scores_, features.grid
             self.context = Context(self.grid, detector.max_memory, tiles=features.framing.tiles)
-            self.kept = Kept(LARGEST_CACHE if detector.max_memory is None else parse_bytes(detector.max_memory))
         self.images: ImageSet = self.shown.known_images
-        self._text = ipywidgets.HTML()
+        self.add_class("musc-explorer")
+        self._text = StatusBar()
         self._pictures: dict[tuple[int, int], bytes] = {}
 
     def _check(self, detector: Detector) -> None:
@@ -97,7 +113,58 @@ class Explorer(Shown, ipywidgets.VBox):
 
     def say(self, sentence: str) -> None:
         """Write the status line, which screen readers read aloud."""
-        self._text.value = f'<span role="status" aria-live="polite">{sentence}</span>'
+        self._text.value = sentence
+
+    def _ready(self, state: dict[str, Any]) -> None:
+        """Begin with what was asked for, and take note of changes from now on."""
+        self._history = History(self, self.STATE, "detector" if hasattr(self, "detector") else "scores", self._tell)
+        self._text.serve(self.undo, {"png": self._png_file, "csv": self._csv_file})
+        for name, value in state.items():
+            if name not in self.STATE:
+                raise TypeError(f"{type(self).__name__} has no {name!r}: it can begin with {', '.join(self.STATE)}")
+            setattr(self, name, value)
+        self._tell()
+        if self.PLACE and hasattr(self, "detector"):
+            self._selection.join(self)
+            self.observe(lambda _: self._selection.moved(self, self.place), list(self.PLACE))
+
+    def _tell(self) -> None:
+        self._text.code, self._text.can_undo = self.code, len(self._history) > 0
+
+    @property
+    def code(self) -> str:
+        """The line that shows the same again."""
+        return self._history.line()
+
+    def following(self) -> AbstractContextManager[None]:
+        """Let changes be undone together with the one that they follow from."""
+        return self._history.asleep() if hasattr(self, "_history") else nullcontext()
+
+    def undo(self) -> None:
+        """Go one step back."""
+        self._history.undo()
+
+    @property
+    def place(self) -> Place:
+        """The image that is shown, and the patch picked in it, if one is: all explorers of a detector share them."""
+        return self.image, None
+
+    def go_to(self, image: int, patch: int | None) -> None:
+        """Show an image, and a patch of it where one is picked."""
+        self.image = image
+
+    def table(self) -> tuple[list[str], list[tuple]]:
+        """Give what is shown as a table: the names of its columns, and its rows."""
+        raise NotImplementedError
+
+    def _png_file(self) -> tuple[str, str, bytes]:
+        return f"{type(self).__name__}.png", "image/png", self.static_png()
+
+    def _csv_file(self) -> tuple[str, str, bytes]:
+        names, rows = self.table()
+        text = io.StringIO()
+        csv.writer(text).writerows([names, *rows])
+        return f"{type(self).__name__}.csv", "text/csv", text.getvalue().encode()
 
     def tokens(self, s: int, r: int) -> Tensor:
         """Give the aggregated tokens (N, M, C) of the s-th layer at degree r, kept as long as there is room."""
@@ -112,15 +179,15 @@ class Explorer(Shown, ipywidgets.VBox):
         return self.images.mask(i)
 
     def picture(self, i: int, size: int) -> bytes:
-        """Give image i in the shape of the grid, so many pixels long, as a JPEG with its true defect outlined."""
+        """Give what is seen of image i in its own shape, so many pixels long, as a WebP with its defect outlined."""
         if (i, size) not in self._pictures:
-            h, w = self.grid
-            shape = fitted(w, h, size)
-            self._pictures[i, size] = jpeg(outlined(self.seen(i).resize(shape), self.seen_mask(i)), shape)
+            seen = self.seen(i)
+            shape = fitted(*seen.size, size)
+            self._pictures[i, size] = webp(outlined(seen.resize(shape), self.seen_mask(i)), shape)
         return self._pictures[i, size]
 
     def thumbnails(self) -> list[bytes]:
-        """Give all images of the batch as small JPEGs."""
+        """Give all images of the batch as small pictures."""
         return [self.picture(i, THUMBNAIL) for i in range(len(self.images))]
 
     def image_menu(self) -> ipywidgets.Dropdown:
@@ -175,51 +242,6 @@ def without_copies(detector: Detector) -> Detector:
     for name in ("anomaly_maps_", "map_scores_", "image_scores_"):
         setattr(once, name, getattr(detector, name)[kept])
     return once
-
-
-class FeatureExplorer(Explorer):
-    """An explorer of one layer at one degree r, chosen by a menu; `MEAN` allows the mean of all, None, too.
-
-    Attributes
-    ----------
-    features : (int, int) or None
-        Index of the layer among those the detector read, and r.
-    """
-
-    MEAN = False
-    features = traitlets.Tuple(traitlets.Int(), traitlets.Int(), allow_none=True, default_value=None)
-
-    def __init__(self, detector: Detector):
-        super().__init__(detector)
-        layers = detector.features_.layers
-        self.all_features = [(s, r) for s in range(len(layers)) for r in detector.r_]
-        options: list[tuple[str, object]] = [(f"block {layers[s]}, r = {r}", (s, r)) for s, r in self.all_features]
-        options = [("mean of all", "mean"), *options] if self.MEAN else options  # None would be an empty line
-        self.feature_menu = ipywidgets.Dropdown(options=options, description="features", layout={"width": "260px"})
-        needed = len(detector.r_) * detector.features_.patch_tokens.nbytes  # for the mean of all
-        if not self.MEAN or needed > self.kept.max_bytes:  # each click would make them again
-            self.features = (len(layers) // 2, max(detector.r_))
-        to_menu, to_trait = (lambda value: value or "mean"), (lambda value: None if value == "mean" else value)
-        traitlets.link((self, "features"), (self.feature_menu, "value"), transform=(to_menu, to_trait))
-
-    @traitlets.validate("features")
-    def _check_features(self, proposal):
-        if proposal.value not in self.all_features and not (self.MEAN and proposal.value is None):
-            raise traitlets.TraitError(
-                f"the detector did not score (layer, r) = {proposal.value}: choose one of {self.all_features}"
-                + (", or None for their mean" if self.MEAN else "")
-            )
-        return proposal.value
-
-    def sorted_distances(self) -> Tensor:
-        """Give the distances (N, M, J) that the scorer averages for the chosen features, nearest image first."""
-        s, r = self.features
-        scorer = self.detector.scorer_at(s, r)
-        return self.kept.get(("distances", s, r), lambda: scorer.nearest(self.tokens(s, r), self.context))
-
-    def patch_scores(self, s: int, r: int) -> np.ndarray:
-        """Give the detector's patch scores (N, M) of the s-th layer at degree r."""
-        return self.detector.patch_scores_[self.detector.r_.index(r), s]
 
 
 def row(*children: ipywidgets.Widget) -> ipywidgets.HBox:

@@ -1,5 +1,7 @@
 """Stage 3 by hand: which of the sorted distances make the score."""
 
+from typing import Any
+
 import ipywidgets
 import numpy as np
 import torch
@@ -11,18 +13,21 @@ from musc_lite.detector import Detector
 from musc_lite.results.plots import plot_histogram
 from musc_lite.stages.mutual_scoring import interval_bounds
 from musc_lite.widgets.chart import Chart
-from musc_lite.widgets.explorer import FeatureExplorer, row
+from musc_lite.widgets.explorer import row
+from musc_lite.widgets.feature_explorer import FeatureExplorer
 
 __all__ = ["IntervalExplorer"]
 
 
 class IntervalExplorer(FeatureExplorer):
-    """Drag both ends of the interval; see the scores of patches and images, and the AUROC where labels exist.
+    """Drag both ends of the interval, image by image; see the scores of patches and images, and metrics with labels.
 
     Parameters
     ----------
     detector : Detector
         Fitted.
+    **state
+        The traits below, to begin elsewhere: `code` writes them.
 
     Attributes
     ----------
@@ -35,19 +40,30 @@ class IntervalExplorer(FeatureExplorer):
     """
 
     NEEDS = ("interval", "nearest")
+    STATE = ("features", "interval")
     interval = traitlets.Tuple(traitlets.Float(), traitlets.Float(), default_value=(0.0, 0.3))
 
-    def __init__(self, detector: Detector):
+    def __init__(self, detector: Detector, **state: Any):
         super().__init__(detector)
-        ends = ipywidgets.FloatRangeSlider(min=0, max=1, step=0.01, description="interval", readout_format=".2f")
-        ends.layout.width = "420px"
-        self._patches = Chart(xlabel="patch score", ylabel="share of each kind (%)", width=400)
-        self._images = Chart(xlabel="image score, before re-scoring", ylabel="share of each kind (%)", width=400)
-        self.children = (row(self.feature_menu, ends), self._text, row(self._patches, self._images))
+        n_others = self.sorted_distances().shape[-1]
+        self._ends = ipywidgets.IntRangeSlider(min=1, max=n_others, description="other images, nearest first")
+        self._ends.style.description_width, self._ends.layout.width = "200px", "560px"
+        self._patches = Chart(title="Patches", xlabel="patch score", ylabel="share of each kind (%)", width=400)
+        self._images = Chart(title="Images", xlabel="image score, before re-scoring", width=400)
+        self._images.ylabel = self._patches.ylabel
+        charts = row(self._patches, self._images)
+        self.children = (row(self.feature_menu, self._ends), self._text, self.work, charts)
         self.interval = self.scorer.interval
-        self.bind(interval=ends)
-        self.observe(lambda _: self.show(), "features")
+        self._ends.observe(lambda change: self._choose(*change.new), "value")
+        self.observe(lambda _: self.show(), ("features", "interval"))
         self.show()
+        self._ready(state)
+
+    def _choose(self, first: int, last: int) -> None:
+        """Take the images from the first to the last, counted from 1."""
+        n_others = self.sorted_distances().shape[-1]
+        if self.bounds(n_others) != (first - 1, last):
+            self.interval = share_of(first - 1, n_others), share_of(last, n_others)
 
     @traitlets.validate("interval")
     def _check_interval(self, proposal):
@@ -76,10 +92,14 @@ class IntervalExplorer(FeatureExplorer):
         return torch.stack(means).numpy()
 
     def show(self) -> None:
-        """Send histograms and metrics of this interval."""
+        """Send histograms and metrics of this interval, when the distances are there."""
+        self.with_distances(self._show)
+
+    def _show(self) -> None:
         scores, labels = self.scores, self.images.labels
         n_others = self.sorted_distances().shape[-1]
         first, last = self.bounds(n_others)
+        self._ends.value = first + 1, last
         self._patches.data = self.histograms(scores, self.defective_patches)
         self._images.data = self.histograms(scores.max(axis=1), labels, bins=15)
         sentence = f"mean over the other images {first + 1} to {last} of {n_others}, nearest first"
@@ -97,6 +117,11 @@ class IntervalExplorer(FeatureExplorer):
             found["patch AP"] = average_precision_score(defective.ravel(), scores.ravel())
         return found
 
+    def table(self) -> tuple[list[str], list[tuple]]:
+        """Give the score of every image, the highest of its patches."""
+        scores = self.scores.max(axis=1).round(4).tolist()
+        return ["image", "name", "score"], [*zip(range(len(scores)), self.detector.names_, scores, strict=True)]
+
     def draw(self) -> Figure:
         """Draw both histograms."""
         figure, scores, labels = Figure(figsize=(8, 2.6), layout="constrained"), self.scores, self.images.labels
@@ -107,3 +132,15 @@ class IntervalExplorer(FeatureExplorer):
         measured = "".join(f", {name} {value:.2f}" for name, value in self.metrics(scores).items())
         figure.suptitle(f"interval {self.interval[0]:.2f} to {self.interval[1]:.2f}{measured}", fontsize="medium")
         return figure
+
+
+def share_of(k: int, n: int) -> float:
+    """Give the share of n images that `interval_bounds` takes for k of them, rounding and all.
+
+    Examples
+    --------
+    >>> int(50 * (29 / 50)), int(50 * share_of(29, 50))
+    (28, 29)
+    """
+    share = k / n
+    return share if int(n * share) == k else float(np.nextafter(share, 1))

@@ -1,5 +1,7 @@
 """Stage 2 by hand: what block and neighborhood size do to the features and to the scores."""
 
+from typing import Any
+
 import ipywidgets
 import numpy as np
 import traitlets
@@ -10,7 +12,7 @@ from musc_lite.detector import Detector
 from musc_lite.results.plots import HEAT, color_range, pca_colors, plot_image, plot_patch_map
 from musc_lite.widgets.chart import Chart
 from musc_lite.widgets.explorer import PICTURE, Explorer, row
-from musc_lite.widgets.tiles import Tiles, colored_layer
+from musc_lite.widgets.tiles import Tiles, color_bar, colored_layer, values_of
 
 __all__ = ["NeighborhoodExplorer"]
 
@@ -22,6 +24,8 @@ class NeighborhoodExplorer(Explorer):
     ----------
     detector : Detector
         Fitted.
+    **state
+        The traits below, to begin elsewhere: `code` writes them.
 
     Attributes
     ----------
@@ -35,21 +39,23 @@ class NeighborhoodExplorer(Explorer):
         Patch scores of this layer and r.
     """
 
+    STATE, PLACE = ("image", "layer", "r"), ("image",)
     image = traitlets.Int()
     layer = traitlets.Int()
     r = traitlets.Enum([1, 3, 5, 7], default_value=3)
 
-    def __init__(self, detector: Detector):
+    def __init__(self, detector: Detector, **state: Any):
         super().__init__(detector)
         images, layers = self.image_menu(), detector.features_.layers
         layer = ipywidgets.SelectionSlider(options=[(str(b), s) for s, b in enumerate(layers)], description="block")
         r = ipywidgets.SelectionSlider(options=[1, 3, 5, 7], description="r")
-        self._tiles = Tiles(grid=self.grid, size=PICTURE, label="picture, features as colors, scores")
-        self._chart = Chart(xlabel="patch score", ylabel="share of each kind (%)")
+        self._tiles = Tiles(grid=self.grid, size=PICTURE, grow=1.6, label="picture, features as colors, scores")
+        self._chart = Chart(title="All patches by their score", xlabel="patch score", ylabel="share of each kind (%)")
         self.children = (row(images, layer, r), self._text, self._tiles, self._chart)
         self.image, self.layer = int(detector.image_scores_.argmax()), len(layers) // 2
         self.bind(image=images, layer=layer, r=r)
         self.show()
+        self._ready(state)
 
     @traitlets.validate("layer")
     def _check_layer(self, proposal):
@@ -63,7 +69,7 @@ class NeighborhoodExplorer(Explorer):
         s, r, detector = self.layer, self.r, self.detector
 
         def make() -> tuple[np.ndarray, np.ndarray]:
-            tokens = detector.aggregated_tokens(s, r)
+            tokens = self.tokens(s, r)
             if r in detector.r_:
                 scores = detector.patch_scores_[detector.r_.index(r), s]
             else:
@@ -88,7 +94,14 @@ class NeighborhoodExplorer(Explorer):
             self._tiles.tiles = [
                 {"picture": 0, "title": self.detector.names_[i]},
                 {"picture": 0, "title": "features as colors", "layer": rgba.tobytes()},
-                {"picture": 0, "title": "score", "layer": colored_layer(scores[i], HEAT, low, high, opacity=0.85)},
+                {
+                    "picture": 0,
+                    "title": "score",
+                    "layer": colored_layer(scores[i], HEAT, low, high, opacity=0.85),
+                    "values": values_of(scores[i]),
+                    "unit": "score",
+                    "bar": color_bar(HEAT, low, high, "score, of all images"),
+                },
             ]
         self._chart.data = self.histograms(scores, self.defective_patches)
         block = self.detector.features_.layers[self.layer]
@@ -97,6 +110,10 @@ class NeighborhoodExplorer(Explorer):
             sentence += f"; patch AP {average_precision_score(self.defective_patches.ravel(), scores.ravel()):.2f}"
         self.say(sentence)
         self._chart.label = sentence
+
+    def table(self) -> tuple[list[str], list[tuple]]:
+        """Give the score of every patch."""
+        return ["image", "patch", "score"], [(*at, round(float(x), 4)) for at, x in np.ndenumerate(self.scores)]
 
     def draw(self) -> Figure:
         """Draw the picture, its features and its scores."""

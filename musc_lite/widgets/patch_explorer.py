@@ -1,63 +1,37 @@
 """Stage 3 by hand: pick a patch and see its nearest patches, the images that hold a similar one, and its score."""
 
-from dataclasses import dataclass, replace
 from functools import reduce
+from typing import Any
 
 import ipywidgets
 import numpy as np
 import torch
 import traitlets
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from musc_lite.detector import Detector
-from musc_lite.results.plots import COLORS, VIRIDIS, plot_distances, plot_image
-from musc_lite.scorers.base import Explanation
-from musc_lite.stages.mutual_scoring import interval_average, interval_bounds
+from musc_lite.results.plots import COLORS, plot_distances, plot_image
+from musc_lite.widgets.answer import Answer, answer
 from musc_lite.widgets.chart import Chart, series
-from musc_lite.widgets.explorer import PICTURE, THUMBNAIL, FeatureExplorer, row
-from musc_lite.widgets.tiles import Tiles, colored_layer
+from musc_lite.widgets.explorer import PICTURE, THUMBNAIL, row
+from musc_lite.widgets.feature_explorer import FeatureExplorer
+from musc_lite.widgets.patch_views import asking_tile, distance_dots, nearness_tile, other_tiles
+from musc_lite.widgets.similarity import Similarity
+from musc_lite.widgets.tiles import Tiles
 
 __all__ = ["Answer", "PatchExplorer"]
 
-
-@dataclass(frozen=True)
-class Answer:
-    """What one patch finds in the other images.
-
-    Attributes
-    ----------
-    to_all : ndarray (N, M)
-        Its distance to every patch of every image, its own image among them; infinite where the scorer does not look.
-    others : ndarray (J,)
-        The images that score it, nearest first; without references all others.
-    distances, patches : ndarray (J,)
-        The distance to the nearest patch of each of them, and which patch that is.
-    similar_patches : ndarray (J,)
-        How many patches of each lie within the threshold.
-    interval : (int, int)
-        Which of the others the interval holds: [first, last).
-    interval_mean : float
-        The mean distance over the interval.
-    rank : int
-        Place of the patch among all patches of the batch by the detector's score, 1 is the most anomalous.
-    """
-
-    to_all: np.ndarray
-    others: np.ndarray
-    distances: np.ndarray
-    patches: np.ndarray
-    similar_patches: np.ndarray
-    interval: tuple[int, int]
-    interval_mean: float
-    rank: int
+MOST_IN_REGION = 64  # patches: each asks for itself
 
 
-class PatchExplorer(FeatureExplorer):
+class PatchExplorer(Similarity, FeatureExplorer):
     """Pick a patch and see who resembles it in the other images.
 
-    Click on a patch of the large picture, or move by the arrow keys. The other images follow, nearest first, each with
-    the nearest patch marked; those of the interval are framed. The second large picture colors how near each of its
-    patches is, bright is near. A click on a small picture chooses that second picture; a click in it asks from there.
+    The mouse over the large picture colors all others by how near their patches are, bright is near. Click on a patch,
+    or move by the arrow keys, and the other images follow, nearest first: each bears the number of its similar patches,
+    and a ring around the nearest one; those of the interval are framed. A click on a small picture chooses the second
+    large one; a click in that one asks from there. Drag a rectangle, and all its patches ask together.
 
     Parameters
     ----------
@@ -65,16 +39,21 @@ class PatchExplorer(FeatureExplorer):
         Fitted.
     selected : (int, int), optional
         Image and patch to begin with; by default the most anomalous patch of the most anomalous image.
+    **state
+        The traits below, to begin elsewhere: `code` writes them.
 
     Attributes
     ----------
     selected : (int, int)
         Image and patch that ask; can be set.
+    region : () or (int, int, int, int)
+        First and last row, first and last column of a rectangle of patches in the selected image that ask together;
+        () where the selected one asks alone.
     features : (int, int) or None
         Index of the layer, and r; None takes the mean of the distances over all blocks and r of the detector. (Its
         interval mean is near the detector's score, not equal: that is the mean of interval averages.)
     threshold : float
-        Largest distance that counts as similar.
+        Largest distance that counts as similar, in hundredths.
     compared : int
         The image whose patches are colored; by default the one with the nearest patch.
     answer : Answer
@@ -86,42 +65,51 @@ class PatchExplorer(FeatureExplorer):
     """
 
     MEAN, NEEDS = True, ("explain", "interval")
+    STATE = ("selected", "region", "features", "threshold", "compared")
+    PLACE = ("selected",)
     selected = traitlets.Tuple(traitlets.Int(), traitlets.Int())
-    threshold = traitlets.Float()
+    region = traitlets.Tuple()
     compared = traitlets.Int()
     answer: Answer
+    _pointed: int | None
 
-    def __init__(self, detector: Detector, selected: tuple[int, int] | None = None):
+    def __init__(self, detector: Detector, selected: tuple[int, int] | None = None, **state: Any):
         super().__init__(detector)
-        scores = detector.patch_scores_.mean(axis=(0, 1))  # (N, M)
+        self._scores = self.detector.patch_scores_.mean(axis=(0, 1))  # (N, M)
         self._images = self.image_menu()
         self._slider = ipywidgets.FloatSlider(min=0, max=2, step=0.01, description="threshold", readout_format=".2f")
-        self._gallery = Tiles(
-            pictures=self.thumbnails(), grid=self.grid, size=THUMBNAIL, label="other images, nearest first"
-        )
-        self._large = Tiles(grid=self.grid, size=PICTURE, label="the patch that asks, and a second image")
-        self._chart = Chart(xlabel="other images, nearest first", ylabel="distance")
-        self._text.layout.min_height = "2em"
+        self._gallery = Tiles(grid=self.grid, size=THUMBNAIL, arrows="tiles", grow=1.5)
+        self._gallery.pictures, self._gallery.label = self.thumbnails(), "other images, nearest first"
+        self._large = Tiles(grid=self.grid, size=PICTURE, grow=1.5, label="the patch that asks, and a second image")
+        self._large.layout.flex = "1 1 500px"
+        self._chart = Chart(title="The nearest patch of each image", ylabel="distance")
+        self._chart.xlabel = "other images, nearest first"
 
         traitlets.link((self, "threshold"), (self._slider, "value"))
-        self._images.observe(lambda change: self.set_trait("selected", (change.new, self.selected[1])), "value")
+        self._images.observe(lambda change: self.go_to(change.new, self.selected[1]), "value")
         self._large.on_pick(self._pick_large)
+        self._large.on_point(lambda _, patch: self._point(patch))
+        self._large.on_region(lambda _, region: self.set_trait("region", region))
         self._gallery.on_pick(self._pick_other)
+        self._chart.on_pick(self._pick_dot)
         self.children = (
             row(self._images, self.feature_menu, self._slider),
             self._text,
             row(self._large, self._chart),
-            ipywidgets.Box([self._gallery], layout={"max_height": "420px", "overflow": "auto"}),
+            ipywidgets.Box([self._gallery], layout={"max_height": "460px", "overflow": "auto"}),
         )
-        self.threshold = round(float(np.quantile(scores, 0.9)), 2)
+        self._gallery.layout.flex = "1 1 auto"
+        self.threshold = round(float(np.quantile(self._scores, 0.9)), 2)
         if selected is None:
             i = int(detector.image_scores_.argmax())
-            selected = (i, int(scores[i].argmax()))
+            selected = (i, int(self._scores[i].argmax()))
         self.selected = selected
-        self.observe(lambda _: self._ask(), ("selected", "features"))
+        self.observe(self._leave_region, "selected")
+        self.observe(lambda _: self._ask(), ("selected", "features", "region"))
         self.observe(lambda _: self._count(), "threshold")
         self.observe(lambda _: self.show(), "compared")
         self._ask()
+        self._ready(state)
 
     @traitlets.validate("selected")
     def _check_selected(self, proposal):
@@ -133,11 +121,45 @@ class PatchExplorer(FeatureExplorer):
             )
         return proposal.value
 
-    @traitlets.validate("threshold")
-    def _check_threshold(self, proposal):
-        if not 0 <= proposal.value <= 2:
-            raise traitlets.TraitError(f"unit vectors lie 0 to 2 apart: give such a threshold, got {proposal.value}")
-        return proposal.value
+    @traitlets.validate("region")
+    def _check_region(self, proposal):
+        region, (h, w) = proposal.value, self.grid
+        if region == ():
+            return region
+        top, bottom, left, right = region if len(region) == 4 else (0, -1, 0, -1)
+        if not (0 <= top <= bottom < h and 0 <= left <= right < w):
+            raise traitlets.TraitError(
+                "a region is its first and last row, first and last column on the grid of "
+                f"{h} x {w} patches, counted from 0; got {region}"
+            )
+        if (n := (bottom - top + 1) * (right - left + 1)) > MOST_IN_REGION:
+            raise traitlets.TraitError(f"at most {MOST_IN_REGION} patches ask together, got {n}")
+        return region
+
+    @property
+    def patches(self) -> list[int]:
+        """The patches of the selected image that ask."""
+        if self.region == ():
+            return [self.selected[1]]
+        top, bottom, left, right = self.region
+        return [r * self.grid[1] + c for r in range(top, bottom + 1) for c in range(left, right + 1)]
+
+    @property
+    def code(self) -> str:
+        """The line that shows the same again, with the patch even where it is the one to begin with."""
+        is_nearest = self.compared == self.answer.others[0]
+        return self._history.line(always=("selected",), never=("compared",) if is_nearest else ())
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """The selected image and patch."""
+        return self.selected
+
+    def go_to(self, image: int, patch: int | None) -> None:
+        """Ask from a patch; where none is given, from the most anomalous one of another image."""
+        if patch is None:
+            patch = self.selected[1] if image == self.selected[0] else int(self._scores[image].argmax())
+        self.selected = (image, patch)
 
     @property
     def sentence(self) -> str:
@@ -146,104 +168,105 @@ class PatchExplorer(FeatureExplorer):
         n_patches = self.detector.patch_scores_[0, 0].size
         share = self.scorer.interval
         between = f"closest {share[1]:.0%}" if share[0] == 0 else f"images from {share[0]:.0%} to {share[1]:.0%}"
+        who = f"region of {len(self.patches)} patches: " if self.region else ""
         return (
-            f"similar patches in {(answer.similar_patches > 0).sum()} of {n_others} other images at threshold "
+            f"{who}similar patches in {(answer.similar_patches > 0).sum()} of {n_others} other images at threshold "
             f"{self.threshold:.2f}, {answer.similar_patches.sum():,} patches in all; mean of the {between}: "
             f"{answer.interval_mean:.2f}; rank {answer.rank:,} of {n_patches:,}"
         )
 
-    def _explain(self, s: int, r: int, i: int, m: int) -> Explanation:
-        return self.detector.scorer_at(s, r).explain(self.tokens(s, r), i, m, self.context)
+    def _distances(self, i: int, m: int) -> tuple[Tensor, Tensor]:
+        """Give the distances (N, M) of a patch to all others, the mean over the chosen features, and who counts."""
+        chosen = self.all_features if self.features is None else [self.features]
+        scorers = [self.detector.scorer_at(s, r) for s, r in chosen]
+        explained = [x.explain(self.tokens(*at), i, m, self.context) for x, at in zip(scorers, chosen, strict=True)]
+        return reduce(torch.add, [each.distances for each in explained]) / len(chosen), explained[0].images
+
+    def _answer(self, i: int, patches: list[int]) -> Answer:
+        asked = [self._distances(i, m) for m in patches]
+        to_all = reduce(torch.minimum, [distances for distances, _ in asked])
+        chosen = self.all_features if self.features is None else [self.features]
+        scores = np.mean([self.patch_scores(s, r) for s, r in chosen], axis=0)  # (N, M)
+        rank = int((scores > scores[i, patches].max()).sum()) + 1
+        return answer(to_all, asked[0][1], self.threshold, self.scorer.interval, rank)
 
     def _ask(self) -> None:
-        """Answer for the selected patch, and show it."""
-        i, m = self.selected
-        chosen = self.all_features if self.features is None else [self.features]
-        explained = [self._explain(s, r, i, m) for s, r in chosen]
-        to_all = reduce(torch.add, [each.distances for each in explained]) / len(chosen)  # (N, M)
-        nearest, patches = to_all.min(dim=1)
-        images = explained[0].images
-        others = images[nearest[images].argsort(stable=True)]
-        scores = np.mean([self.patch_scores(s, r) for s, r in chosen], axis=0)  # (N, M)
-        self.answer = Answer(
-            to_all=to_all.numpy(),
-            others=others.numpy(),
-            distances=nearest[others].numpy(),
-            patches=patches[others].numpy(),
-            similar_patches=(to_all[others] <= self.threshold).sum(dim=1).numpy(),
-            interval=interval_bounds(len(others), self.scorer.interval),
-            interval_mean=float(interval_average(nearest[others], self.scorer.interval)),
-            rank=int((scores > scores[i, m]).sum()) + 1,
-        )
+        """Answer for what is selected, and show it."""
+        i, _ = self.selected
+        self.answer, self._pointed = self._answer(i, self.patches), None
         self._images.value = i
-        if self.compared == others[0]:
+        nearest = int(self.answer.others[0])
+        if self.compared == nearest:
             self.show()
         else:
-            self.compared = int(others[0])  # which shows it
+            with self.following():
+                self.compared = nearest  # which shows it
 
-    def show(self) -> None:
-        """Send what the answer changed to the browser."""
-        (i, m), answer, names = self.selected, self.answer, self.detector.names_
-        j, first, last = self.compared, *answer.interval
-        usual = np.median(answer.to_all[np.isfinite(answer.to_all)])
-        near = colored_layer(-answer.to_all[j], VIRIDIS, -usual, -answer.distances[0], opacity=0.6)
-        nearest = int(answer.to_all[j].argmin())
-        with self._large.hold_sync():
-            self._large.pictures = [self.picture(i, PICTURE), self.picture(j, PICTURE)]
-            self._large.tiles = [
-                {
-                    "picture": 0,
-                    "title": f"image {i}, patch {m}:",
-                    "name": names[i],
-                    "marks": [[m, COLORS["defective"]]],
-                },
-                {
-                    "picture": 1,
-                    "title": f"image {j}, nearest at {answer.to_all[j, nearest]:.2f}:",
-                    "name": names[j],
-                    "layer": near,
-                    "marks": [[nearest, COLORS["normal"]]],
-                },
-            ]
-        self._gallery.tiles = [
-            {
-                "picture": int(other),
-                "title": f"{distance:.2f}: {similar} similar",
-                "marks": [[int(patch), COLORS["normal"]]],
-                "frame": COLORS["threshold"] if first <= place < last else "",
-            }
-            for place, (other, distance, patch, similar) in enumerate(
-                zip(answer.others, answer.distances, answer.patches, answer.similar_patches, strict=True)
-            )
-        ]
-        places = np.arange(1, len(answer.others) + 1)
-        with self._chart.hold_sync():
-            self._chart.data = [
-                series("distance", places, answer.distances, COLORS["defective"]),
-                series("threshold", [1, len(places)], [self.threshold] * 2, COLORS["unlabeled"], kind="dashed"),
-                series(
-                    f"mean {answer.interval_mean:.2f}",
-                    [first + 0.5, last + 0.5],
-                    [answer.interval_mean] * 2,
-                    COLORS["threshold"],
-                    kind="dashed",
-                ),
-            ]
-            self._chart.shaded = [first + 0.5, last + 0.5]
-            self._chart.label = self.sentence
-        self.say(self.sentence)
+    def _leave_region(self, _) -> None:
+        with self.following():
+            self.region = ()
 
     def _count(self) -> None:
         """Count again at another threshold."""
-        similar = (self.answer.to_all[self.answer.others] <= self.threshold).sum(axis=1)
-        self.answer = replace(self.answer, similar_patches=similar)
+        self.answer = self.answer.at(self.threshold)
         self.show()
 
+    def _point(self, patch: int | None) -> None:
+        """Show how near everything is to the patch under the mouse, in the order of what is selected."""
+        if patch is None and self._pointed is None:
+            return
+        self._pointed = patch
+        found = self.answer if patch is None else self._answer(self.selected[0], [patch])
+        self._show_pictures(found, patch)
+
+    def show(self) -> None:
+        """Send what the answer changed to the browser."""
+        self._show_pictures(self.answer)
+        self._show_distances()
+        self.say(self.sentence)
+
+    def _show_pictures(self, found: Answer, pointed: int | None = None) -> None:
+        """Send both large pictures and the small ones: of the selected patch, or the one that is pointed at."""
+        (i, m), j, names = self.selected, self.compared, self.detector.names_
+        with self._large.hold_sync():
+            self._large.pictures = [self.picture(i, PICTURE), self.picture(j, PICTURE)]
+            asking = asking_tile(i, m, names[i], self.region, pointed)
+            self._large.tiles = [asking, nearness_tile(found, j, names[j])]
+        self._gallery.tiles = other_tiles(found, self.answer, is_colored=pointed is not None)
+
+    def _show_distances(self) -> None:
+        """Send the chart."""
+        answer, (first, last) = self.answer, self.answer.interval
+        dots, self._dots = distance_dots(answer, self.images.labels)
+        ends, mean, n = [first + 0.5, last + 0.5], answer.interval_mean, len(answer.others)
+        with self._chart.hold_sync():
+            self._chart.data = [
+                *dots,
+                series("threshold", [1, n], [self.threshold] * 2, COLORS["unlabeled"], kind="dashed"),
+                series(f"mean {mean:.2f}", ends, [mean] * 2, COLORS["threshold"], kind="dashed"),
+            ]
+            self._chart.shaded = ends
+            self._chart.label = self.sentence
+
     def _pick_large(self, tile: int, patch: int) -> None:
+        self.region = ()
         self.selected = (self.compared if tile else self.selected[0], patch)
 
     def _pick_other(self, tile: int, patch: int) -> None:
         self.compared = int(self.answer.others[tile])
+
+    def _pick_dot(self, entry: int, index: int) -> None:
+        self.compared = int(self.answer.others[self._dots[entry][index]])
+
+    def table(self) -> tuple[list[str], list[tuple]]:
+        """Give the other images, nearest first."""
+        answer, (first, last) = self.answer, self.answer.interval
+        names = ["place", "image", "name", "distance", "nearest patch", "similar patches", "in the interval"]
+        columns = zip(answer.others.tolist(), answer.distances, answer.patches, answer.similar_patches, strict=True)
+        return names, [
+            (place + 1, j, self.detector.names_[j], round(float(d), 4), int(m), int(n), first <= place < last)
+            for place, (j, d, m, n) in enumerate(columns)
+        ]
 
     def draw(self) -> Figure:
         """Draw the patch, its nearest patches in some other images, and its distances to all of them."""

@@ -1,5 +1,7 @@
 """Stage 4 by hand: window sizes, an image's neighbors, scores before and after."""
 
+from typing import Any
+
 import ipywidgets
 import numpy as np
 import torch
@@ -32,6 +34,8 @@ class RescoringExplorer(Explorer):
         Fitted; or scores of any method, which must know their images.
     class_tokens : (N, D), optional
         One vector for each image of given scores, such as `Features.class_tokens`; a detector has its own.
+    **state
+        The traits below, to begin elsewhere: `code` writes them.
 
     Attributes
     ----------
@@ -44,6 +48,7 @@ class RescoringExplorer(Explorer):
     """
 
     OF_SCORES = True
+    STATE, PLACE = ("windows", "image"), ("image",)
     windows = traitlets.Tuple()
     image = traitlets.Int()
 
@@ -52,7 +57,7 @@ class RescoringExplorer(Explorer):
         """Tell whether the detector re-scores by windows."""
         return isinstance(detector.parts.rescoring, RsCIN)
 
-    def __init__(self, detector: Detector | Scores, class_tokens: ArrayLike | None = None):
+    def __init__(self, detector: Detector | Scores, class_tokens: ArrayLike | None = None, **state: Any):
         super().__init__(detector)
         windows_at_first: tuple[int, ...] = WINDOWS
         if isinstance(detector, Detector):
@@ -73,14 +78,22 @@ class RescoringExplorer(Explorer):
         sizes = sorted({k for k in SIZES if k <= len(self.images)} | set(windows_at_first))
         windows = ipywidgets.SelectMultiple(options=sizes, rows=6, description="windows", layout={"width": "180px"})
         self._tiles = Tiles(
-            grid=self.grid, size=THUMBNAIL, pictures=self.thumbnails(), label="most similar images first"
+            grid=self.grid,
+            size=THUMBNAIL,
+            pictures=self.thumbnails(),
+            label="most similar images first",
+            arrows="tiles",
+            grow=1.5,
         )
         self._tiles.on_pick(lambda tile, _: self.set_trait("image", self._tiles.tiles[tile]["picture"]))
-        self._chart = Chart(xlabel="before (0), after (1)", ylabel="image score", height=260)
+        self._chart = Chart(title="Image scores before and after", xlabel="re-scoring", ylabel="image score")
+        self._chart.height, self._chart.xticks = 280, [(0.0, "before"), (1.0, "after")]
         self.children = (row(images, windows, self._chart), self._text, self._tiles)
         self.windows, self.image = windows_at_first, int(scores.argmax())
+        self._chart.on_pick(lambda entry, _: self.set_trait("image", entry))
         self.bind(windows=windows, image=images)
         self.show()
+        self._ready(state)
 
     @traitlets.validate("windows")
     def _check_windows(self, proposal):
@@ -102,13 +115,17 @@ class RescoringExplorer(Explorer):
         self._tiles.tiles = [
             {
                 "picture": j,
-                "title": f"{similarity[j]:.2f} image {j}",
+                "title": f"{similarity[j]:.2f}",
+                "name": f"image {j}",
                 "frame": COLORS["threshold"] if place < largest else "",
             }
             for place, j in enumerate(nearest)
         ]
         kinds = ["unlabeled"] * len(before) if labels is None else [KINDS[label] for label in labels]
-        lines = [series("", [0, 1], [b, a], COLORS[kind]) for b, a, kind in zip(before, after, kinds, strict=True)]
+        lines = [
+            series("", [0, 1], [before[j], after[j]], COLORS[kind], strong=j == i, labels=self._names(j))
+            for j, kind in enumerate(kinds)
+        ]
         for kind in dict.fromkeys(kinds):
             lines[kinds.index(kind)]["name"] = kind
         sentence = f"image {i}: {before[i]:.2f} before, {after[i]:.2f} after, "
@@ -120,6 +137,15 @@ class RescoringExplorer(Explorer):
         with self._chart.hold_sync():
             self._chart.data, self._chart.label = lines, sentence
         self.say(sentence)
+
+    def _names(self, j: int) -> list[str]:
+        return [f"image {j} before", f"image {j} after"]
+
+    def table(self) -> tuple[list[str], list[tuple]]:
+        """Give every image's score before and after."""
+        scores = zip(self._scaled.round(4).tolist(), self.rescored.round(4).tolist(), strict=True)
+        rows = [(j, self.shown.names[j], *both) for j, both in enumerate(scores)]
+        return ["image", "name", "before", "after"], rows
 
     def draw(self) -> Figure:
         """Draw the image, its neighbors and the slopes."""

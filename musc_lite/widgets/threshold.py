@@ -1,16 +1,14 @@
 """Decisions by hand: where to draw the line for images and for pixels."""
 
-import html
 import math
+from typing import Any
 
 import ipywidgets
 import numpy as np
-import torch
 import traitlets
 from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.metrics import confusion_matrix
-from torch.nn.functional import adaptive_max_pool2d
 
 from musc_lite.detector import Detector
 from musc_lite.evidence import find_evidence
@@ -19,7 +17,9 @@ from musc_lite.results.plots import COLORS, KINDS, LINE_COLORS, color_range, ove
 from musc_lite.results.scores import Scores
 from musc_lite.widgets.chart import Chart, series
 from musc_lite.widgets.explorer import THUMBNAIL, Explorer, row
-from musc_lite.widgets.tiles import Tiles, jpeg
+from musc_lite.widgets.stairs import precision_recall_stairs
+from musc_lite.widgets.status_bar import StatusBar
+from musc_lite.widgets.tiles import Tiles, jpeg, painted
 
 __all__ = ["ThresholdExplorer"]
 
@@ -29,11 +29,15 @@ CLOSE = 448  # pixels
 class ThresholdExplorer(Explorer):
     """Move the image and the pixel threshold; see the gallery, the confusion tables and precision against recall.
 
+    The line in the histogram of the image scores is the image threshold: drag it.
+
     Parameters
     ----------
     detector : Detector or Scores
         Fitted; or scores of any method, such as `Scores.from_maps` or `score_images` gives, which must know their
         images.
+    **state
+        The traits below, to begin elsewhere: `code` writes them.
 
     Attributes
     ----------
@@ -47,15 +51,15 @@ class ThresholdExplorer(Explorer):
     """
 
     OF_SCORES = True
+    STATE, PLACE = ("threshold", "pixel_threshold", "image"), ("image",)
 
     threshold = traitlets.Float()
     pixel_threshold = traitlets.Float()
     image = traitlets.Int(None, allow_none=True)
 
-    def __init__(self, detector: Detector | Scores):
+    def __init__(self, detector: Detector | Scores, **state: Any):
         super().__init__(detector)
         scores, maps, labels = self.shown.image_scores, self.shown.anomaly_maps, self.images.labels
-        self._patch_scores = _of_patches(self.shown, self.grid)
         masks = self.shown.masks()
         self._sorted_pixels = None if masks is None else _by_kind(maps, masks)
         sliders = []
@@ -69,15 +73,20 @@ class ThresholdExplorer(Explorer):
             slider.style.description_width = "110px"
             sliders.append(slider)
         self._tiles = Tiles(grid=self.grid, size=THUMBNAIL, pictures=self.thumbnails(), label="images by score")
-        self._chart = Chart(xlabel="recall", ylabel="precision")
+        self._tiles.arrows, self._tiles.grow = "tiles", 1.5
+        self._bars = Chart(title="Images by score", xlabel="image score", ylabel="share of each kind (%)")
+        self._bars.data, self._bars.rule_name = self.histograms(scores, labels, bins=20), "image threshold"
+        self._bars.on_move(lambda value: self.set_trait("threshold", value))
+        self._chart = Chart(title="Precision against recall", xlabel="recall", ylabel="precision")
         self._tables = ipywidgets.HTML()
         self._curves = []
         if labels is not None and 0 < labels.sum() < len(labels):
             self._curves.append(_curve("images", _by_kind(scores, labels), LINE_COLORS[0]))
         if masks is not None and self._sorted_pixels is not None and masks.any():
             self._curves.append(_curve("pixels", self._sorted_pixels, LINE_COLORS[3]))
-        beside = [self._tables, self._chart] if self._curves else [self._tables]
+        beside = [self._bars, self._tables, *([self._chart] if self._curves else [])]
         self._tiles.on_pick(lambda tile, _: self.set_trait("image", int(self.shown.ranking[tile])))
+        self._words = StatusBar()
         self._closely = ipywidgets.VBox(layout={"display": "none"})
         gallery = ipywidgets.Box([self._tiles], layout={"max_height": "420px", "overflow": "auto"})
         self.children = (row(*sliders), self._text, row(*beside), gallery, self._closely)
@@ -85,6 +94,17 @@ class ThresholdExplorer(Explorer):
         self.observe(lambda _: self._look_closely(), "image")
         self.bind(threshold=sliders[0], pixel_threshold=sliders[1])
         self.show()
+        self._ready(state)
+
+    @property
+    def place(self) -> tuple[int, None]:
+        """The image that is shown closely; where there is none, the one that stands out most."""
+        return int(self.shown.ranking[0]) if self.image is None else self.image, None
+
+    def go_to(self, image: int, patch: int | None) -> None:
+        """Show another image closely, where one is shown."""
+        if self.image is not None:
+            self.image = image
 
     def _look_closely(self) -> None:
         """Show the chosen image around its strangest patch, beside what it was compared with."""
@@ -93,7 +113,7 @@ class ThresholdExplorer(Explorer):
             return
         text, pictures = self._evidence(self.image) if hasattr(self, "detector") else self._map_of(self.image)
         shown = [ipywidgets.Image(value=jpeg(p, p.size, quality=85), format="jpeg") for p in pictures]
-        self._closely.children = (ipywidgets.HTML(f'<span role="status">{html.escape(text)}</span>'), row(*shown))
+        self._closely.children, self._words.value = (self._words, row(*shown)), text
         self._closely.layout.display = None
 
     def _evidence(self, i: int) -> tuple[str, list[Image.Image]]:
@@ -133,15 +153,15 @@ class ThresholdExplorer(Explorer):
 
     def show(self) -> None:
         """Send the gallery, the tables and the points on the curves."""
-        scores, orange = self.shown.image_scores, [0xD5, 0x5E, 0x00, 0xB0]
-        layers = (self._patch_scores > self.pixel_threshold)[..., None] * np.array(orange, dtype=np.uint8)
+        scores, over = self.shown.image_scores, self.shown.anomaly_maps > self.pixel_threshold
         called, tables = self.called, self.confusion
+        self._bars.rules = [self.threshold]
         self._tiles.tiles = [
             {
                 "picture": i,
                 "title": f"{scores[i]:.2f}",
                 "name": self.shown.names[i],
-                "layer": layers[i].tobytes() if layers[i].any() else b"",
+                "over": painted(over[i], COLORS["defective"]),
                 "frame": COLORS["defective"] if called[i] else "",
             }
             for i in np.argsort(-scores, kind="stable").tolist()
@@ -155,6 +175,12 @@ class ThresholdExplorer(Explorer):
         sentence = f"{called.sum()} of {len(called)} images are called defective"
         sentence += "".join(f"; {name}: precision {p:.2f}, recall {r:.2f}" for name, p, r in points)
         self.say(sentence)
+
+    def table(self) -> tuple[list[str], list[tuple]]:
+        """Give every image's score, and whether it is called defective."""
+        columns = self.shown.names, self.shown.image_scores.round(4).tolist(), self.called.tolist()
+        rows = [(i, *of_image) for i, of_image in enumerate(zip(*columns, strict=True))]
+        return ["image", "name", "score", "called defective"], rows
 
     def draw(self) -> Figure:
         """Draw the ranking with its threshold, and the most anomalous images with the pixels called defective."""
@@ -171,13 +197,6 @@ class ThresholdExplorer(Explorer):
         for ax in below.axes:
             ax.set_axis_off()
         return figure
-
-
-def _of_patches(scores: Scores, grid: tuple[int, int]) -> np.ndarray:
-    """Give the scores of the patches (N, M); of maps alone the largest value in each cell of the grid."""
-    if scores.patch_scores is not None:
-        return scores.patch_scores.mean(axis=(0, 1))
-    return adaptive_max_pool2d(torch.from_numpy(scores.anomaly_maps)[:, None], grid).flatten(1).numpy()
 
 
 def _within_reach(scores: Scores) -> float:
@@ -197,52 +216,6 @@ def _by_kind(values: np.ndarray, defective: np.ndarray) -> tuple[np.ndarray, np.
 
 def _curve(name: str, by_kind: tuple[np.ndarray, np.ndarray], color: str) -> dict:
     return series(name, *precision_recall_stairs(*by_kind), color, kind="stairs")
-
-
-def precision_recall_stairs(
-    normal: np.ndarray, defective: np.ndarray, tolerance: float = 0.005
-) -> tuple[np.ndarray, np.ndarray]:
-    """Give precision against recall as few stairs, up to some hundreds for millions of pixels.
-
-    Parameters
-    ----------
-    normal, defective : (n,), (m,)
-        Scores of each kind, sorted upward; at least one of the defective.
-    tolerance : float
-        How far the stairs may lie from the precision of any threshold: by default less than a pixel of a chart.
-
-    Returns
-    -------
-    recall, precision : ndarray (k,)
-        From nothing called defective to everything; each precision holds until the next recall.
-
-    Examples
-    --------
-    >>> recall, precision = precision_recall_stairs(np.array([0.1, 0.3]), np.array([0.2, 0.4]))
-    >>> recall, precision.round(2)  # 0.4 is found first, then 0.3 called falsely, then 0.2 found, then 0.1 called
-    (array([0. , 0.5, 0.5, 1. , 1. ]), array([1.  , 0.5 , 0.67, 0.5 , 0.5 ]))
-    """
-    scores = np.unique(defective)
-    # The precision turns where the threshold passes one of these scores: called is what lies above the threshold.
-    turns = np.sort([np.inf, *scores, *np.nextafter(scores, -np.inf), -np.inf])[::-1]
-    found, false_alarms = (len(values) - np.searchsorted(values, turns, side="right") for values in (defective, normal))
-    called = found + false_alarms
-    recall, precision = found / len(defective), np.where(called > 0, found / np.maximum(called, 1), 1.0)
-    first = _narrow_runs(precision, 2 * tolerance)
-    middle = (np.minimum.reduceat(precision, first) + np.maximum.reduceat(precision, first)) / 2
-    begins = np.append(0.0, recall[first[1:] - 1])
-    return np.append(begins, 1.0), np.append(middle, middle[-1])
-
-
-def _narrow_runs(values: np.ndarray, width: float) -> np.ndarray:
-    """Cut values into the fewest runs that span at most this width; give where each begins."""
-    first, low, high = [0], values[0], values[0]
-    for k, value in enumerate(values.tolist()):
-        low, high = min(low, value), max(high, value)
-        if high - low > width:
-            first.append(k)
-            low = high = value
-    return np.array(first)
 
 
 def _precision_and_recall(table: np.ndarray) -> tuple[float, float]:
