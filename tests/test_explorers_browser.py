@@ -1,0 +1,164 @@
+"""The explorers by mouse, keyboard and finger in a real JupyterLab; fixtures and screenshots are test_browser's."""
+
+import json
+import urllib.request
+
+import numpy as np
+import pytest
+
+pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra 'test'")
+
+from test_browser import PREPARE, click_patch, drag, in_kernel, keep, lab, page, run_all, wait_for  # noqa: F401
+from test_browser import pytestmark as pytestmark
+
+SHOW = [PREPARE, "p = PatchExplorer(detector, selected=(3, 100))\np"]
+
+
+def test_keys_stay_in_the_second_picture_until_enter(lab, page):  # noqa: F811
+    run_all(page, lab, SHOW, "second")
+    tiles = page.locator(".musc-tiles canvas")
+    tiles.nth(12).wait_for()
+    compared = in_kernel(lab, "p.compared")
+    nearest = in_kernel(lab, "p._large.tiles[1]['marks'][0][0]")
+    tiles.nth(1).focus()
+    for key in ("ArrowDown", "ArrowDown", "ArrowRight"):
+        tiles.nth(1).press(key)
+    patch = min(nearest // 16 + 2, 15) * 16 + min(nearest % 16 + 1, 15)
+    away = in_kernel(lab, f"float(p.answer.to_all[{compared}, {patch}])")
+    readout = page.locator(".musc-readout")
+    assert readout.inner_text() == f"patch {patch}: {away:.2f} away"
+    assert tiles.nth(1).get_attribute("aria-label") == readout.inner_text()
+    assert in_kernel(lab, "(p.selected, p.compared)") == ((3, 100), compared)
+    keep(page, "second_picture")
+    tiles.nth(1).press("Enter")
+    page.get_by_text(f"image {compared}, patch {patch}").wait_for()
+    assert in_kernel(lab, "p.selected") == (compared, patch)
+    assert page.errors == []
+
+
+def test_mouse_over_a_patch_and_a_rectangle_of_patches(lab, page):  # noqa: F811
+    run_all(page, lab, SHOW, "hover")
+    tiles = page.locator(".musc-tiles canvas")
+    tiles.nth(12).wait_for()
+    said, before = page.get_by_role("status").inner_text(), tiles.nth(5).screenshot()
+    box = tiles.first.bounding_box()
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    wait_for(lambda: in_kernel(lab, "p._pointed") == 8 * 16 + 8, 20)
+    wait_for(lambda: tiles.nth(5).screenshot() != before, 10)
+    assert page.get_by_role("status").inner_text() == said  # nothing is picked
+    keep(page, "hover")
+    page.mouse.move(5, 5)
+    wait_for(lambda: tiles.nth(5).screenshot() == before, 20)
+    drag(page, box, (0.28, 0.28), (0.53, 0.47))
+    wait_for(lambda: in_kernel(lab, "p.region") == (4, 7, 4, 8), 20)
+    page.get_by_role("status").get_by_text("region of 20 patches").wait_for()
+    keep(page, "region_of_patches")
+    page.get_by_role("button", name="Undo").click()
+    wait_for(lambda: in_kernel(lab, "p.region") == (), 20)
+    numbers = page.locator(".musc-number")
+    shown = [n for n in numbers.all_inner_texts() if n]
+    assert shown == in_kernel(lab, "[str(n) for n in p.answer.similar_patches]")
+    assert float(numbers.nth(2).evaluate("node => getComputedStyle(node).fontSize.slice(0, -2)")) >= 18
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV").click()
+    assert download.value.suggested_filename == "PatchExplorer.csv"
+    assert download.value.path().read_text().count("\n") == 12
+    assert page.errors == []
+    assert page.outside == []
+
+
+def test_names_tab_stops_and_the_status_line(lab, page):  # noqa: F811
+    names = ["SimilarityCounts", "NeighborhoodExplorer", "IntervalExplorer", "ThresholdExplorer"]
+    cells = [*SHOW, *(f"e{k} = {name}(detector)\ne{k}" for k, name in enumerate(names))]
+    page.set_viewport_size({"width": 900, "height": 5200})
+    run_all(page, lab, cells, "names")
+    page.locator(".musc-tiles canvas").nth(2 + 11 + 2 + 3 + 12 - 1).wait_for()
+    handles = page.locator(".noUi-handle")
+    wait_for(lambda: all(handles.evaluate_all("all => all.map(one => one.getAttribute('aria-label'))")), 10)
+    named = handles.evaluate_all("all => all.map(one => one.getAttribute('aria-label'))")
+    assert len(named) == len(set(named)) + 1 == 8  # "threshold" twice, in two explorers
+    assert {"other images, nearest first, begin", "image threshold"} <= set(named)
+    keep(page, "names_900")
+    stops = "groups => groups.map(g => [...g.querySelectorAll('canvas')].filter(c => c.tabIndex === 0).length)"
+    groups = page.locator(".musc-tiles")
+    assert set(groups.evaluate_all(stops)) <= {0, 1}
+    gallery = groups.nth(1).locator("canvas")
+    gallery.first.focus()
+    gallery.first.press("ArrowRight")
+    assert gallery.nth(1).evaluate("node => node === document.activeElement && node.tabIndex === 0")
+    gallery.nth(1).press("End")
+    assert gallery.last.evaluate("node => node === document.activeElement")
+    gallery.last.press("Enter")
+    wait_for(lambda: in_kernel(lab, "bool(p.compared == p.answer.others[-1])"), 20)
+    status = page.get_by_role("status").first
+    status.evaluate("node => { window.kept = node; }")
+    said = status.inner_text()
+    page.locator(".musc-explorer").first.locator(".noUi-handle").press("ArrowRight")
+    wait_for(lambda: status.inner_text() != said, 20)
+    assert status.evaluate("node => node === window.kept && node.getAttribute('aria-live') === 'polite'")
+    counts = page.locator(".musc-explorer").nth(1)
+    click_patch(page, counts.locator("canvas").first, 37)
+    wait_for(lambda: in_kernel(lab, "(e0.patch, p.selected[1])") == (37, 37), 20)
+    for _ in range(2):
+        counts.locator("canvas").first.press("ArrowDown")
+        page.wait_for_timeout(400)
+    wait_for(lambda: in_kernel(lab, "(e0.patch, p.selected[1])") == (69, 69), 20)
+    assert page.errors == []
+
+
+def test_threshold_line_is_dragged_by_mouse_key_and_finger(lab, page):  # noqa: F811
+    run_all(page, lab, [PREPARE, "t = ThresholdExplorer(detector)\nt"], "line")
+    knob = page.locator(".musc-handle")
+    knob.wait_for()
+    before, box = in_kernel(lab, "t.threshold"), knob.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 30)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2 + 40, box["y"] + 30, steps=4)
+    page.mouse.up()
+    wait_for(lambda: in_kernel(lab, "t.threshold") > before + 0.05, 20)
+    moved = in_kernel(lab, "t.threshold")
+    knob.press("ArrowLeft")
+    wait_for(lambda: in_kernel(lab, "t.threshold") < moved, 20)
+    assert knob.evaluate("node => node === document.activeElement")
+    keep(page, "threshold_line")
+    page.locator(".musc-chart").first.hover(position={"x": 120, "y": 120})
+    page.locator(".musc-plate").first.wait_for()
+    cdp, tile = page.context.new_cdp_session(page), page.locator(".musc-tiles canvas").nth(4)
+    box = tile.bounding_box()
+    finger = [{"x": box["x"] + 30, "y": box["y"] + 30}]
+    cdp.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": finger})
+    cdp.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    wait_for(lambda: in_kernel(lab, "t.image") == in_kernel(lab, "int(t.shown.ranking[4])"), 20)
+    assert page.errors == []
+
+
+def test_a_restarted_kernel_is_said(lab, page):  # noqa: F811
+    run_all(page, lab, SHOW, "restarted")
+    tiles = page.locator(".musc-tiles canvas")
+    tiles.nth(12).wait_for()
+    (kernel,) = json.load(urllib.request.urlopen(f"{lab['url']}/api/kernels"))
+    restart = urllib.request.Request(f"{lab['url']}/api/kernels/{kernel['id']}/restart", method="POST")
+    urllib.request.urlopen(restart, timeout=60).close()
+    page.wait_for_timeout(2000)
+    click_patch(page, tiles.first, 37)
+    alert = page.get_by_role("alert").get_by_text("run the cell again")
+    alert.wait_for(timeout=15_000)
+    keep(page, "kernel_gone")
+
+
+@pytest.mark.parametrize("theme", ["Light", "Dark"])
+@pytest.mark.parametrize("width", [900, 1280])
+def test_explorers_fit_the_page(lab, page, theme, width):  # noqa: F811
+    (lab["settings"] / "themes.jupyterlab-settings").write_text(json.dumps({"theme": f"JupyterLab {theme}"}))
+    names = ["PatchExplorer", "SimilarityCounts", "IntervalExplorer", "RescoringExplorer", "ThresholdExplorer"]
+    page.set_viewport_size({"width": width, "height": 4600})
+    cells = [PREPARE, *(f"e{k} = {name}(detector)\ne{k}" for k, name in enumerate(names)), "e1.bar = 0\ne4.image = 1"]
+    run_all(page, lab, cells, f"fit_{theme}_{width}")
+    page.locator(".musc-tiles canvas").nth(2 + 11 + 2 + 12 + 12 - 1).wait_for()
+    page.wait_for_timeout(1500)
+    keep(page, f"explorers_{theme.lower()}_{width}")
+    right = "nodes => nodes.map(node => node.getBoundingClientRect().right)"
+    edge = np.min(page.locator(".jp-OutputArea-output").evaluate_all(right))
+    assert max(page.locator(".musc-tiles canvas, .musc-chart").evaluate_all(right)) <= edge + 1
+    assert page.errors == []
