@@ -21,7 +21,7 @@ from PIL import Image, ImageChops
 
 FOLDER = Path(__file__).parent
 CELL_TIMEOUT = 120  # seconds
-LARGEST_CHANGE = 7  # of 255, where lines and flat colors are reduced to a palette; shades would show bands sooner
+LARGEST_CHANGE = 10  # of 255, where lines and flat colors are reduced to a palette; shades would show bands sooner
 
 
 def execute(path: Path) -> None:
@@ -36,9 +36,19 @@ def execute(path: Path) -> None:
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
                 output.data |= _smaller(output.data.pop("image/png"))
+    for state in notebook.metadata.get("widgets", {}).values():
+        for model in state["state"].values():  # each explorer brings the scripts and styles of its views
+            for part in {"_esm", "_css"} & set(model["state"]):
+                model["state"][part] = _without_margins(model["state"][part])
     notebook.metadata["language_info"] = {"name": "python"}  # without the version of the machine at hand
     nbformat.write(notebook, path)
     print(f"{path.name:32} {seconds:5.1f} s {path.stat().st_size / 1000:5.0f} KB", flush=True)
+
+
+def _without_margins(script: str) -> str:
+    """Leave out indentation, blank lines and comments of their own lines."""
+    lines = [line.strip() for line in script.splitlines()]
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
 def _smaller(png: str) -> dict[str, str]:
@@ -48,7 +58,7 @@ def _smaller(png: str) -> dict[str, str]:
     few = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     change = max(high for _, high in ImageChops.difference(picture, few.convert("RGB")).getextrema())
     (few if change <= LARGEST_CHANGE else picture).save(exact, "png", optimize=True)
-    picture.save(photo, "jpeg", quality=88, subsampling=0, optimize=True)
+    picture.save(photo, "jpeg", quality=84, subsampling=0, optimize=True)
     if exact.tell() < 1.3 * photo.tell():
         return {"image/png": base64.b64encode(exact.getvalue()).decode()}
     return {"image/jpeg": base64.b64encode(photo.getvalue()).decode()}

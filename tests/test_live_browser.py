@@ -238,7 +238,6 @@ def test_arrow_keys_walk_over_patches(open_page):
         assert f"patch {patch}:" in first.get_attribute("aria-label")
 
 
-@pytest.mark.skipif("pointable" not in read(MODULES["tiles"]), reason="these views do not tell where the mouse is")
 def test_hovering_asks_in_passing(open_page):
     page = open_page()
     first = page.locator("#panel canvas").first
