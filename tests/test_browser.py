@@ -143,7 +143,8 @@ def open_and_run(page, lab, name):
         request = urllib.request.Request(f"{lab['url']}/api/kernels/{kernel['id']}", method="DELETE")
         urllib.request.urlopen(request, timeout=20).close()
     page.goto(f"{lab['url']}/lab/workspaces/{name}/tree/{name}.ipynb")
-    page.locator(".jp-Toolbar-kernelName", has_text="Python 3").wait_for(timeout=60_000)
+    kernel = page.locator(".jp-Toolbar-kernelName", has_text="Python 3")  # a narrow page folds it away
+    kernel.wait_for(timeout=60_000, state="attached")
     kernels = f"{lab['url']}/api/kernels"
     wait_for(lambda: any(k["execution_state"] == "idle" and k["connections"] for k in answers(kernels) or []), 60)
     page.get_by_role("menuitem", name="Run", exact=True).click()

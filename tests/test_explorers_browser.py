@@ -147,8 +147,7 @@ def test_a_restarted_kernel_is_said(lab, page):  # noqa: F811
     keep(page, "kernel_gone")
 
 
-@pytest.mark.parametrize("theme", ["Light", "Dark"])
-@pytest.mark.parametrize("width", [900, 1280])
+@pytest.mark.parametrize(("width", "theme"), [(900, "Dark"), (1280, "Light")])
 def test_explorers_fit_the_page(lab, page, theme, width):  # noqa: F811
     (lab["settings"] / "themes.jupyterlab-settings").write_text(json.dumps({"theme": f"JupyterLab {theme}"}))
     names = ["PatchExplorer", "SimilarityCounts", "IntervalExplorer", "RescoringExplorer", "ThresholdExplorer"]
