@@ -402,7 +402,7 @@ def plot_plane(
     if selected is not None:
         far, where = nearest_patches(points, *selected)
         for place, j in enumerate(far.argsort().tolist()[:-1]):  # the last is its own image, infinitely far
-            style, color = ("-", "threshold") if place < n_closest else (":", "unlabeled")
+            style, color = ("-", "threshold") if place < n_closest else ("--", "unlabeled")
             x, y = np.stack([points[selected], points[j, int(where[j])]]).T
             ax.plot(x, y, linestyle=style, color=COLORS[color], linewidth=2, zorder=1)
         x, y = points[selected]
