@@ -30,9 +30,7 @@ def execute(path: Path) -> None:
     notebook.metadata.pop("widgets", None)  # the state of widgets of an earlier run
     start = time.perf_counter()
     here = {"metadata": {"path": str(FOLDER)}}
-    NotebookClient(
-        notebook, timeout=CELL_TIMEOUT, record_timing=False, coalesce_streams=True, resources=here
-    ).execute()
+    NotebookClient(notebook, timeout=CELL_TIMEOUT, record_timing=False, coalesce_streams=True, resources=here).execute()
     seconds = time.perf_counter() - start
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
