@@ -68,7 +68,7 @@ function render(page, el) {
     };
     const rows = ["normal", "defective"].map((name, label) => row(name, cells[label], "td"));
     const caption = host.element("caption", {}, "images");
-    table.replaceChildren(caption, row("", ["called normal", "called defective"], "th"), ...rows);
+    table.replaceChildren(caption, row("label", ["called normal", "called defective"], "th"), ...rows);
   }
 
   function resize(width) {
