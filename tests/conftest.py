@@ -12,7 +12,7 @@ import pytest
 import musc_lite
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test reaches for a model hub (read when timm is first imported)
-hypothesis.settings.register_profile("any machine")  # a busy one is no slower formula
+hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one is no slower formula
 hypothesis.settings.load_profile("any machine")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs behind: Ctrl-C would stop nothing
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -131,10 +131,12 @@ class TestExplorersOfScores:
         assert explorer.called.sum() == explorer.confusion["images"][:, 1].sum() == 3
         over = given_scores.anomaly_maps > 0.9995
         assert explorer.confusion["pixels"][:, 1].sum() == over.sum()
-        for tile in explorer._tiles.tiles:  # a cell is colored where one of its pixels is called
-            cells = over[tile["picture"]].reshape(16, 3, 32, 3).any(axis=(1, 3))
-            layer = np.frombuffer(tile["layer"] or bytes(16 * 32 * 4), np.uint8).reshape(16, 32, 4)
-            np.testing.assert_array_equal(layer[..., 3] > 0, cells)
+        for tile in explorer._tiles.tiles:  # the very pixels that are called are painted
+            called = over[tile["picture"]]
+            assert bool(tile["over"]) == called.any()
+            if called.any():
+                painted = np.asarray(Image.open(io.BytesIO(tile["over"])).convert("RGBA"))
+                np.testing.assert_array_equal(painted[..., 3] > 0, called)
         explorer.image = 2
         text, pictures = explorer._closely.children
         assert given_scores.names[2] in text.value

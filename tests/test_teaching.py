@@ -39,7 +39,7 @@ MISTAKES = {
         },
     ),
     "the beginning of the interval forgotten": ("[first:last]", "[:last]", {"test_interval_with_a_beginning"}),
-    "an empty interval where few images are": (
+    "an empty interval where there are few images": (
         "max(int(n_others * high), first + 1)",
         "int(n_others * high)",
         {"test_nearest_patch_of_the_nearest_image"},

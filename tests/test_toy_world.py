@@ -55,7 +55,7 @@ class TestPlotPlane:
         plot_plane(toy_world(), scores(2), selected=(0, 4), n_closest=2, label="score", ax=ax)
         lengths = [np.hypot(*np.diff(line.get_data(), axis=1).ravel()) for line in ax.lines]
         assert lengths == pytest.approx(np.sort(nearest_distances(toy_world())[0, 4]))
-        assert [line.get_linestyle() for line in ax.lines] == ["-", "-", ":", ":", ":"]
+        assert [line.get_linestyle() for line in ax.lines] == ["-", "-", "--", "--", "--"]
         assert ax.figure.axes[-1].get_ylabel() == "score"
 
 

@@ -233,5 +233,5 @@ def _html(name: str, table: np.ndarray) -> str:
         for kind, values in zip(KINDS, table.tolist(), strict=True)
     )
     head = "".join(f'<th style="padding:2px 8px">called {kind}</th>' for kind in KINDS)
-    head = f"<tr><th scope="col">label</th>{head}</tr>"
+    head = f'<tr><th scope="col">label</th>{head}</tr>'
     return f'<table style="margin:4px 16px 4px 0"><caption><b>{name}</b></caption>{head}{rows}</table>'
