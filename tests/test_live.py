@@ -301,3 +301,16 @@ def test_html_of_a_notebook_shows_pictures_of_explorers_offline(tmp_path):
     page = (tmp_path / "a.html").read_text(encoding="utf-8")
     assert "data:image/png;base64," in page
     assert f'<script type="{WIDGET}">' not in page
+
+
+def test_agreement_counts_the_same_nearest_patches():
+    tokens = torch.randn(4, 9, 16, generator=torch.Generator().manual_seed(0))
+    rough = quantize(tokens, 2)
+    same = []
+    for i in range(4):
+        exact = torch.cdist(tokens[i], tokens.flatten(0, 1)).unflatten(1, (4, 9)).argmin(dim=2)  # (M, N)
+        here = rough.distances_of(i).argmin(dim=2)
+        same += (exact == here)[:, [j for j in range(4) if j != i]].flatten().tolist()
+    measured = measure_agreement(tokens, rough, np.arange(4), (0.0, 1.0))
+    assert measured.same_nearest == pytest.approx(np.mean(same))
+    assert 0.05 < measured.same_nearest < 0.95
