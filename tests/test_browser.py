@@ -396,7 +396,7 @@ def test_course_notebook_answers_a_click_on_a_patch(lab, page):
     run_course_notebook(lab, page, name)
     output = explorer_output(page, "mean of the closest")
     click_patch(page, output.locator("canvas").first, 37)
-    output.get_by_text("patch 37").wait_for()
+    output.get_by_text("patch 37:").wait_for()
     keep(page, name)
     image, patch = in_notebook(lab, "PatchExplorer", "e.selected")
     said = output.get_by_role("status").inner_text()
@@ -564,7 +564,7 @@ def test_app_scores_a_folder_without_code(app, page, tmp_path):
     patches = page.locator(".musc-tiles:visible canvas")
     patches.nth(2 + 7 - 1).wait_for()
     click_patch(page, patches.first, 37, grid=(32, 32))
-    page.get_by_text("patch 37").wait_for()
+    page.get_by_text("patch 37:").wait_for()
     keep(page, "app")
     assert page.errors == []
     assert page.outside == []
