@@ -389,7 +389,7 @@ def test_copies_are_named(folder, tmp_path):
     [
         (["missing"], "there is no folder"),
         (["photos", "--r", "2"], "odd"),
-        (["photos", "--max-memory", "much"], "a memory budget is"),
+        (["photos", "--max-memory", "much"], "a size is a number"),
         (["photos", "-o", "photos/out"], "lies inside of"),
         (["photos", "--groups", "all"], "--groups takes largest, or the number of a group"),
         (["photos", "--method", "mutal"], "the method must be one of mutual"),

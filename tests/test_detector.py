@@ -471,7 +471,7 @@ def test_what_json_does_not_know_is_saved_all_the_same(backbone, images, tmp_pat
         ({"references": 9}, "references must be 2 to 8"),
         ({"references": "all"}, "references must be 2 to 8"),
         ({"references": "trusted"}, "are the images that verdicts say are good"),
-        ({"max_memory": "inf"}, "a memory budget is a number of bytes"),
+        ({"max_memory": "inf"}, "a size is a number of bytes"),
     ],
 )
 def test_a_search_that_cannot_be_is_refused_before_the_work(backbone, images, wrong, message):

@@ -19,8 +19,9 @@ import musc_lite
 
 pytest.importorskip("anywidget", reason="needs the extra 'lab'")
 
+from test_widgets import each_explorer
+
 from musc_lite.widgets import (
-    DefectKinds,
     IntervalExplorer,
     NeighborhoodExplorer,
     PatchExplorer,
@@ -31,17 +32,6 @@ from musc_lite.widgets import (
 )
 from musc_lite.widgets.interval import share_of
 from musc_lite.widgets.kept import Kept, kept_of
-
-EXPLORERS = [
-    PatchExplorer,
-    SimilarityCounts,
-    NeighborhoodExplorer,
-    IntervalExplorer,
-    RescoringExplorer,
-    ThresholdExplorer,
-    DefectKinds,
-]
-each_explorer = pytest.mark.parametrize("kind", EXPLORERS, ids=lambda kind: kind.__name__)
 
 
 @pytest.fixture(scope="module")

@@ -114,7 +114,7 @@ def parse_bytes(size: int | str) -> int:
     except (ValueError, OverflowError):  # no number; infinite
         n_bytes = 0
     if n_bytes <= 0:
-        raise ValueError(f"a memory budget is a number of bytes such as 2000000000 or '2GB', got {size!r}")
+        raise ValueError(f"a size is a number of bytes such as 2000000000 or '2GB', got {size!r}")
     return n_bytes
 
 
