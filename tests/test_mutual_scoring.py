@@ -306,7 +306,7 @@ def test_resident_memory_stays_within_the_budget():
 
 @pytest.mark.parametrize("budget", [0, "a lot", "-1GB", "1GBit", "inf", "nan"])
 def test_what_is_no_budget_is_refused(budget):
-    with pytest.raises(ValueError, match="memory budget is a number of bytes"):
+    with pytest.raises(ValueError, match="a size is a number of bytes"):
         mutual_scores(random_tokens(3, 4, 2), max_memory=budget)
 
 
