@@ -170,7 +170,6 @@ def _read(path: Path, run: Mapping) -> CategoryResult | None:
 
 
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as partial:
         partial.write_text(text, encoding="utf-8")
 

@@ -4,7 +4,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 from markupsafe import Markup
 
 from musc_lite.data.coerce import Images
@@ -13,6 +12,7 @@ from musc_lite.detector import Detector
 from musc_lite.live.agreement import Agreement
 from musc_lite.live.bundle import script, styles
 from musc_lite.live.content import Content, check_shows, choose_features, collect, find_images
+from musc_lite.results.page import filled_in
 from musc_lite.support.files import atomic_path
 from musc_lite.support.parameters import parse_bytes
 
@@ -113,7 +113,6 @@ def publish(
     words = [*_words(detector, content, n_images, n_batch), agreement.in_words()]
     page = _page(content, words, n_images)
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as partial:
         partial.write_bytes(page)
     return Published(path, len(page), n_images, agreement, words)
@@ -139,7 +138,6 @@ def _words(detector: Detector, content: Content, n_images: int, n_batch: int) ->
 
 def _page(content: Content, words: list[str], n_images: int) -> bytes:
     """Fill in the template."""
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("musc_lite.live", "."), autoescape=True)
     data = json.dumps(content.data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     parts = {"data": Markup(data), "script": Markup(script()), "styles": Markup(styles())}
-    return environment.get_template("page.html.jinja").render(n_images=n_images, words=words, **parts).encode()
+    return filled_in("page.html.jinja", "musc_lite.live", n_images=n_images, words=words, **parts)

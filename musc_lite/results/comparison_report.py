@@ -30,7 +30,6 @@ def write_comparison(folder: str | Path, comparison: Comparison, *, title: str =
         Of the report.
     """
     folder, table = Path(folder), comparison.to_frame()
-    folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(folder / "table.csv") as partial:
         table.to_csv(partial, index=False, float_format="%.6g", encoding="utf-8", lineterminator="\r\n")
     scores = next(iter(comparison.scores.values()))

@@ -22,17 +22,14 @@ MAP_ENDING = ".jpg"  # a PNG of a photo takes 40 times as long to write, and 4 t
 
 def write_scores(path: str | Path, scores: Scores) -> None:
     """Write every image's score as CSV, most anomalous first: `Scores.to_frame`."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as partial:
+    with atomic_path(Path(path)) as partial:
         scores.to_frame().to_csv(partial, index=False, float_format="%.6f", encoding="utf-8", lineterminator="\r\n")
 
 
 def write_region(path: str | Path, images: ImageSet, region: Region) -> None:
     """Write what `draw_region` draws as JPEG."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draw_region(images, region).save(path, quality=90)
+    with atomic_path(Path(path)) as partial:
+        draw_region(images, region).save(partial, "JPEG", quality=90)
 
 
 def draw_region(images: ImageSet, region: Region) -> Image.Image:
@@ -66,7 +63,6 @@ def write_maps(folder: str | Path, scores: Scores) -> None:
 def write_map(folder: str | Path, scores: Scores, i: int, colors: tuple[float, float]) -> None:
     """Write the i-th image with its map over it to maps/, on a color scale from the first value to the second."""
     path = Path(folder) / "maps" / f"{scores.names[i]}{MAP_ENDING}"  # a.jpg and a.png of one folder stay apart
-    path.parent.mkdir(parents=True, exist_ok=True)
     image = scores.known_images[i]
     image.thumbnail((LARGEST_OVERLAY, LARGEST_OVERLAY))
     on_photo = lay_map(scores.anomaly_maps[i], image.size, scores.region)

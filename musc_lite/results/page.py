@@ -11,19 +11,22 @@ from PIL import Image
 
 from musc_lite.support.files import atomic_path
 
-__all__ = ["THUMBNAIL", "data_uri", "inlined", "write_page"]
+__all__ = ["THUMBNAIL", "data_uri", "filled_in", "inlined", "write_page"]
 
 THUMBNAIL = 224  # pixels
+
+
+def filled_in(template: str, package: str = "musc_lite.results", **content: Any) -> bytes:
+    """Fill in a template that lies in a package."""
+    environment = jinja2.Environment(loader=jinja2.PackageLoader(package, "."), autoescape=True)
+    return environment.get_template(template).render(**content).encode()
 
 
 def write_page(path: str | Path, template: str, **content: Any) -> Path:
     """Fill in a template of this folder and write it."""
     path = Path(path)
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("musc_lite.results", "."), autoescape=True)
-    page = environment.get_template(template).render(**content)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as partial:
-        partial.write_text(page, encoding="utf-8")
+        partial.write_bytes(filled_in(template, **content))
     return path
 
 

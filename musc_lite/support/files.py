@@ -27,6 +27,8 @@ OLD_LEFTOVER = 3_600  # seconds: no write takes so long
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to, renamed to the real one at the end: no reader sees half a file.
 
+    The folder is made where there is none.
+
     Raises
     ------
     FileWriteError
@@ -34,6 +36,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")  # two processes do not meet
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         os.replace(partial, path)
     except (OSError, SafetensorError) as error:
