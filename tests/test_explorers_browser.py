@@ -68,6 +68,49 @@ def test_mouse_over_a_patch_and_a_rectangle_of_patches(lab, page):  # noqa: F811
     assert page.outside == []
 
 
+def test_large_pictures_are_looked_at_closer_by_keys_wheel_and_buttons(lab, page):  # noqa: F811
+    run_all(page, lab, SHOW, "closer")
+    tiles = page.locator(".musc-tiles canvas")
+    tiles.nth(12).wait_for()
+    first, picture = tiles.first, page.locator(".musc-picture").first
+    box, (row, column) = first.bounding_box(), divmod(100, 16)
+    beside = {"x": box["width"] * (column + 1.5) / 16, "y": box["height"] * (row + 0.5) / 16}  # the patch to the right
+    first.click(position=beside)
+    wait_for(lambda: in_kernel(lab, "p.selected") == (3, 101), 20)
+    page.get_by_role("button", name="Undo").click()
+    wait_for(lambda: in_kernel(lab, "p.selected") == (3, 100), 20)
+    first.focus()
+    for _ in range(3):
+        first.press("+")
+    assert "musc-enlarged" in picture.get_attribute("class")
+    assert "musc-enlarged" not in page.locator(".musc-picture").nth(1).get_attribute("class")
+    keep(page, "closer")
+    first.hover(position=beside)
+    assert page.locator(".musc-readout").inner_text().startswith("patch 100")  # it is 3.4 patches wide and stays there
+    before = first.screenshot()
+    page.mouse.wheel(box["width"] / 16 * 3.375, 0)
+    wait_for(lambda: first.screenshot() != before, 10)
+    first.click(position=beside)
+    wait_for(lambda: in_kernel(lab, "p.selected") == (3, 101), 20)
+    assert "musc-enlarged" in picture.get_attribute("class")  # as long as this image is shown
+    for _ in range(4):
+        first.press("ArrowRight")
+    wait_for(lambda: in_kernel(lab, "p.selected") == (3, 105), 20)  # it has followed: what is picked is seen
+    middle = first.evaluate("c => Math.max(...c.getContext('2d').getImageData(0, 0, c.width, c.height).data)")
+    assert middle == 255
+    picture.get_by_role("button", name="whole").click()
+    assert "musc-enlarged" not in picture.get_attribute("class")
+    page.mouse.move(box["x"] + 40, box["y"] + 40)
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -60)
+    page.keyboard.up("Control")
+    wait_for(lambda: "musc-enlarged" in picture.get_attribute("class"), 10)
+    wait_for(lambda: in_kernel(lab, "p._sharp") == {3}, 20)
+    page.locator(".musc-explorer select").first.select_option(index=5)
+    wait_for(lambda: "musc-enlarged" not in picture.get_attribute("class"), 20)
+    assert page.errors == []
+
+
 def test_names_tab_stops_and_the_status_line(lab, page):  # noqa: F811
     names = ["SimilarityCounts", "NeighborhoodExplorer", "IntervalExplorer", "ThresholdExplorer"]
     cells = [*SHOW, *(f"e{k} = {name}(detector)\ne{k}" for k, name in enumerate(names))]

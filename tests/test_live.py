@@ -132,7 +132,7 @@ def test_block_and_r_are_chosen(detector, images, tmp_path):
 def test_views_are_the_ones_of_jupyter():
     whole = script()
     for name in ("tiles", "chart"):
-        body = read(MODULES[name]).replace("export default", "return").strip()
+        body = read(*MODULES[name]).replace("export default", "return").strip()
         assert f"const {name} = (() => {{\n{body}\n}})();" in whole
     assert not re.search(r"^(import|export)\b", whole, re.MULTILINE)
 

@@ -249,6 +249,29 @@ def test_hovering_asks_in_passing(open_page):
     assert first.get_attribute("aria-label") == chosen
 
 
+def test_large_pictures_are_looked_at_closer(open_page):
+    page = open_page()
+    first, second = page.locator("#panel .musc-picture").nth(0), page.locator("#panel .musc-picture").nth(1)
+    canvas = first.locator("canvas")
+    canvas.click(position=where(27, canvas))
+    canvas.press("+")
+    canvas.press("+")
+    beside = where(28, canvas)
+    canvas.hover(position={**beside, "x": beside["x"] - 4})
+    assert "patch 27:" in canvas.get_attribute("aria-label")  # a patch is 2.3 times as wide, and 27 has stayed in place
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    assert "patch 31:" in canvas.get_attribute("aria-label")
+    keep(page, "closer")
+    canvas.click(position=where(63, canvas))  # the picture has followed to its right edge
+    assert "patch 63:" not in canvas.get_attribute("aria-label")
+    assert "musc-enlarged" not in second.get_attribute("class")
+    first.get_by_role("button", name="whole").click()
+    assert "musc-enlarged" not in first.get_attribute("class")
+    canvas.click(position=where(28, canvas))
+    assert "patch 28:" in canvas.get_attribute("aria-label")
+
+
 def test_touch_on_a_narrow_dark_page(open_page):
     page = open_page(width=400, has_touch=True, is_mobile=True, color_scheme="dark")
     first = page.locator("#panel canvas").first

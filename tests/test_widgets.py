@@ -86,6 +86,13 @@ class TestPatchExplorer:
         r_index = detector.r_.index(features[1])
         assert answer.rank == 1 + (detector.patch_scores_[r_index, features[0]] > score.item() + 1e-6).sum()
 
+    def test_an_image_that_is_looked_at_closer_is_sent_with_its_own_pixels(self, detector, monkeypatch):
+        explorer = PatchExplorer(detector, selected=(3, 20))
+        monkeypatch.setattr(explorer, "seen", lambda i: Image.new("RGB", (1000 + i, 500)))
+        explorer._large._handle_custom_msg({"enlarged": 3}, [])
+        widths = [Image.open(io.BytesIO(picture)).width for picture in explorer._large.pictures]
+        assert widths == [960, 240]
+
     def test_mean_of_all_features_is_the_mean_of_their_distances(self, detector):
         explorer = PatchExplorer(detector, selected=(0, 5))
         pairs = [(s, r) for s in range(2) for r in (1, 3)]

@@ -7,15 +7,15 @@ __all__ = ["MODULES", "classic", "script"]
 
 # Each sees the names of those before it. The views are the very files that Jupyter uses.
 MODULES = {
-    "core": "live/core.js",
-    "tiles": "widgets/tiles.js",
-    "chart": "widgets/chart.js",
-    "host": "live/host.js",
-    "patch": "live/patch.js",
-    "counts": "live/counts.js",
-    "interval": "live/interval.js",
-    "rescoring": "live/rescoring.js",
-    "threshold": "live/threshold.js",
+    "core": ("live/core.js",),
+    "tiles": ("widgets/lens.js", "widgets/tiles.js"),
+    "chart": ("widgets/chart.js",),
+    "host": ("live/host.js",),
+    "patch": ("live/patch.js",),
+    "counts": ("live/counts.js",),
+    "interval": ("live/interval.js",),
+    "rescoring": ("live/rescoring.js",),
+    "threshold": ("live/threshold.js",),
 }
 STYLES = ("live/page.css", "widgets/tiles.css", "widgets/chart.css")
 
@@ -37,17 +37,18 @@ def classic(name: str, module: str) -> str:
     return f"const {name} = (() => {{\n{body}\n}})();"
 
 
-def read(name: str) -> str:
-    """Read a script or style of the package as it is; none may end the element that it is written into."""
-    return files("musc_lite").joinpath(name).read_text(encoding="utf-8").replace("</script", r"<\/script")
+def read(*names: str) -> str:
+    """Read scripts or styles of the package as they are; none may end the element that it is written into."""
+    texts = [files("musc_lite").joinpath(name).read_text(encoding="utf-8") for name in names]
+    return "\n".join(texts).replace("</script", r"<\/script")
 
 
 def script(*names: str) -> str:
     """Give some modules, by default all, and with them `page.js`, which starts the page."""
-    modules = [classic(name, read(MODULES[name])) for name in names or MODULES]
+    modules = [classic(name, read(*MODULES[name])) for name in names or MODULES]
     return "\n".join(modules if names else ["(() => {", *modules, read("live/page.js"), "})();"])
 
 
 def styles() -> str:
     """Give the styles of the page and its views."""
-    return "\n".join(map(read, STYLES))
+    return read(*STYLES)

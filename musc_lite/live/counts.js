@@ -26,16 +26,17 @@ function render(page, el) {
     threshold.set(state.similar);
     const counts = core.similarImages(batch, page.nearest(), state.similar);
     const own = counts.slice(state.image * batch.m, (state.image + 1) * batch.m);
+    const marks = [[state.patch, page.colors.defective]];
+    const seen = { picture: state.image, of: state.image, marks };
     pictures.model.set("tiles", [
-      { picture: state.image, title: page.imageNames[state.image], marks: [[state.patch, page.colors.defective]] },
+      { ...seen, title: page.imageNames[state.image] },
       {
-        picture: state.image,
+        ...seen,
         title: "other images that hold a similar patch",
         layer: host.coloredLayer(own, page.viridis, 0, most, 0.75),
         values: host.valuesOf(own),
         unit: "images",
         bar: host.colorBar(page.viridis, "0", `${most}`, "other images"),
-        marks: [[state.patch, page.colors.defective]],
       },
     ]);
     const label = `at threshold ${state.similar.toFixed(2)}`;

@@ -50,6 +50,7 @@ function render(page, el) {
     asked.model.set("tiles", [
       {
         picture: state.image,
+        of: state.image,
         title: `image ${data.numbers[state.image]}, patch ${m}:`,
         name: data.names[state.image],
         marks: [[m, colors.defective]],
@@ -57,6 +58,7 @@ function render(page, el) {
       },
       {
         picture: j,
+        of: j,
         title: `image ${data.numbers[j]}, nearest at ${near[best].toFixed(2)}:`,
         name: data.names[j],
         layer: host.coloredLayer(near.map((d) => -d), page.viridis, -usual, -nearest[0].distance, 0.6),

@@ -35,6 +35,7 @@ __all__ = ["Explorer", "row"]
 
 THUMBNAIL = 96  # pixels on the page
 PICTURE = 240
+SHARP = 960  # at most, for one that is looked at closer
 LONGEST_GRID = 32  # cells along the longer side of maps whose patches are not known
 
 
@@ -91,6 +92,7 @@ class Explorer(Shown, ipywidgets.VBox):
         self.add_class("musc-explorer")
         self._text = StatusBar()
         self._pictures: dict[tuple[int, int], bytes] = {}
+        self._sharp: set[int] = set()
 
     def _check(self, detector: Detector) -> None:
         """Refuse a detector that this explorer cannot show."""
@@ -185,6 +187,15 @@ class Explorer(Shown, ipywidgets.VBox):
             shape = fitted(*seen.size, size)
             self._pictures[i, size] = webp(outlined(seen.resize(shape), self.seen_mask(i)), shape)
         return self._pictures[i, size]
+
+    def large(self, i: int) -> bytes:
+        """Give what is seen of image i as a large picture: with its own pixels once it was looked at closer."""
+        return self.picture(i, max(PICTURE, min(SHARP, max(self.seen(i).size))) if i in self._sharp else PICTURE)
+
+    def sharpen(self, i: int) -> None:
+        """Show image i with its own pixels."""
+        self._sharp.add(i)
+        self.show()
 
     def thumbnails(self) -> list[bytes]:
         """Give all images of the batch as small pictures."""

@@ -50,6 +50,7 @@ class NeighborhoodExplorer(Explorer):
         layer = ipywidgets.SelectionSlider(options=[(str(b), s) for s, b in enumerate(layers)], description="block")
         r = ipywidgets.SelectionSlider(options=[1, 3, 5, 7], description="r")
         self._tiles = Tiles(grid=self.grid, size=PICTURE, grow=1.6, label="picture, features as colors, scores")
+        self._tiles.on_enlarge(self.sharpen)
         self._chart = Chart(title="All patches by their score", xlabel="patch score", ylabel="share of each kind (%)")
         self.children = (row(images, layer, r), self._text, self._tiles, self._chart)
         self.image, self.layer = int(detector.image_scores_.argmax()), len(layers) // 2
@@ -90,12 +91,13 @@ class NeighborhoodExplorer(Explorer):
         opaque = np.full((*colors.shape[1:2], 1), 1.0)
         rgba = np.rint(255 * np.concatenate([colors[i], opaque], axis=1)).astype(np.uint8)
         with self._tiles.hold_sync():
-            self._tiles.pictures = [self.picture(i, PICTURE)]
+            self._tiles.pictures = [self.large(i)]
             self._tiles.tiles = [
-                {"picture": 0, "title": self.detector.names_[i]},
-                {"picture": 0, "title": "features as colors", "layer": rgba.tobytes()},
+                {"picture": 0, "of": i, "title": self.detector.names_[i]},
+                {"picture": 0, "of": i, "title": "features as colors", "layer": rgba.tobytes()},
                 {
                     "picture": 0,
+                    "of": i,
                     "title": "score",
                     "layer": colored_layer(scores[i], HEAT, low, high, opacity=0.85),
                     "values": values_of(scores[i]),

@@ -31,7 +31,8 @@ class PatchExplorer(Similarity, FeatureExplorer):
     The mouse over the large picture colors all others by how near their patches are, bright is near. Click on a patch,
     or move by the arrow keys, and the other images follow, nearest first: each bears the number of its similar patches,
     and a ring around the nearest one; those of the interval are framed. A click on a small picture chooses the second
-    large one; a click in that one asks from there. Drag a rectangle, and all its patches ask together.
+    large one; a click in that one asks from there. Drag a rectangle, and all its patches ask together. The keys + and -
+    (0: the whole) look at a large picture closer, as do Ctrl and the wheel.
 
     Parameters
     ----------
@@ -90,6 +91,7 @@ class PatchExplorer(Similarity, FeatureExplorer):
         self._large.on_pick(self._pick_large)
         self._large.on_point(lambda _, patch: self._point(patch))
         self._large.on_region(lambda _, region: self.set_trait("region", region))
+        self._large.on_enlarge(self.sharpen)
         self._gallery.on_pick(self._pick_other)
         self._chart.on_pick(self._pick_dot)
         self.children = (
@@ -229,7 +231,7 @@ class PatchExplorer(Similarity, FeatureExplorer):
         """Send both large pictures and the small ones: of the selected patch, or the one that is pointed at."""
         (i, m), j, names = self.selected, self.compared, self.detector.names_
         with self._large.hold_sync():
-            self._large.pictures = [self.picture(i, PICTURE), self.picture(j, PICTURE)]
+            self._large.pictures = [self.large(i), self.large(j)]
             asking = asking_tile(i, m, names[i], self.region, pointed)
             self._large.tiles = [asking, nearness_tile(found, j, names[j])]
         self._gallery.tiles = other_tiles(found, self.answer, is_colored=pointed is not None)

@@ -14,7 +14,7 @@ RING = (COLORS["normal"], "round")  # around the nearest patch
 
 def asking_tile(i: int, m: int, name: str, region: tuple[int, ...], pointed: int | None) -> dict:
     """Show the image that asks: its patch, or its region, and the patch under the mouse."""
-    tile = {"picture": 0, "title": f"image {i}, patch {m}:", "name": name, "points": True}
+    tile = {"picture": 0, "title": f"image {i}, patch {m}:", "name": name, "points": True, "of": i}
     marks = [] if region else [[m, COLORS["defective"]]]
     tile["marks"] = marks if pointed is None else [*marks, [pointed, COLORS["unlabeled"]]]
     return tile | {"region": list(region)} if region else tile
@@ -33,6 +33,7 @@ def nearness_tile(found: Answer, j: int, name: str) -> dict:
         "bar": color_bar(VIRIDIS.reversed(), closest, usual, "distance, up to the usual one"),
         "marks": [[nearest, *RING]],
         "walk": True,
+        "of": j,
     }
 
 

@@ -81,6 +81,7 @@ class SimilarityCounts(Similarity, FeatureExplorer):
         self._chart = Chart(title="All patches by their count", ylabel="share of each kind (%)")
         self._of_bar = Tiles(grid=self.grid, size=THUMBNAIL, grow=1.5, arrows="tiles")
         self._tiles.on_pick(lambda _, patch: self.set_trait("patch", patch))
+        self._tiles.on_enlarge(self.sharpen)
         self._of_bar.on_pick(self._pick_of_bar)
         self._chart.on_pick(lambda _, bar: self.set_trait("bar", None if bar == self.bar else bar))
         controls = row(images, self.feature_menu, threshold, what)
@@ -147,10 +148,10 @@ class SimilarityCounts(Similarity, FeatureExplorer):
         largest, name = self._largest(counts), self.detector.names_[self.image]
         edges, layer = count_edges(largest), colored_layer(counts[self.image], VIRIDIS, 0, largest)
         marks = [] if self.patch is None else [[self.patch, COLORS["defective"]]]
-        read = {"values": values_of(counts[self.image]), "unit": TITLES[self.what]}
+        read = {"of": self.image, "values": values_of(counts[self.image]), "unit": TITLES[self.what]}
         scale = {"bar": color_bar(VIRIDIS, 0, largest, f"similar {self.what}", digits=0)}
         with self._tiles.hold_sync():
-            self._tiles.pictures = [self.picture(self.image, PICTURE)]
+            self._tiles.pictures = [self.large(self.image)]
             self._tiles.tiles = [
                 {"picture": 0, "title": f"image {self.image}:", "name": name, "marks": marks, **read},
                 {"picture": 0, "title": TITLES[self.what], "layer": layer, "marks": marks, **read, **scale},

@@ -1,9 +1,11 @@
 // Draws the pictures of tiles.py, and tells which patch is picked, pointed at, or begins a rectangle.
+// lens.js comes before it in one module.
 
 const bytes = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 const size_of = (data) => data?.byteLength ?? 0;
 const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0], Enter: [0, 0], " ": [0, 0] };
 const TURNS = { PageUp: -1, PageDown: 1 };
+const CLOSER = { "+": 1.5, "=": 1.5, "-": 1 / 1.5, 0: 0 }; // times; 0: the whole picture
 
 function shape({ width, height }, size) {
   return [width, height].map((side) => Math.max(1, Math.round((size * side) / Math.max(width, height))));
@@ -17,13 +19,15 @@ function strokes(context, color, path) {
   }
 }
 
-function draw(canvas, tile, bitmap, over, grid, [across, down], cursor) {
+function draw(canvas, tile, bitmap, over, grid, [wide, high], lens, cursor) {
   const [rows, columns] = grid;
   const scale = window.devicePixelRatio || 1;
-  [canvas.width, canvas.height] = [Math.round(across * scale), Math.round(down * scale)];
-  [canvas.style.width, canvas.style.height] = [`${across}px`, `${down}px`];
+  [canvas.width, canvas.height] = [Math.round(wide * scale), Math.round(high * scale)];
+  [canvas.style.width, canvas.style.height] = [`${wide}px`, `${high}px`];
+  const [across, down] = [wide * lens.zoom(), high * lens.zoom()];
   const context = canvas.getContext("2d");
   context.scale(scale, scale);
+  context.translate(-lens.corner()[0] * across, -lens.corner()[1] * down);
   context.drawImage(bitmap, 0, 0, across, down);
   context.imageSmoothingEnabled = false;
   if (size_of(tile.layer)) {
@@ -66,7 +70,8 @@ function render({ model, el }) {
   group.setAttribute("role", "group");
   const readout = make("div", "musc-readout", document.createElement("div"));
   const figures = []; // one object for each tile
-  let [bitmaps, drawn, active, pressed, dragged, pointed, asked] = [[], 0, 0, null, false, null, false];
+  const lenses = new Map(); // by the image that is seen: all pictures of one are enlarged together
+  let [bitmaps, drawn, active, pressed, held, dragged, pointed, asked] = [[], 0, 0, null, null, false, null, false];
   const get = (name, otherwise) => model.get(name) ?? otherwise;
   const tileOf = (index) => get("tiles", [])[index] ?? {};
 
@@ -80,9 +85,42 @@ function render({ model, el }) {
 
   function patchAt(canvas, event) {
     const [rows, columns] = get("grid");
+    const [across, down] = figureOf(canvas).lens.toPicture(placeOf(canvas, event));
+    const at = (share, count) => Math.min(count - 1, Math.max(0, Math.floor(share * count)));
+    return at(down, rows) * columns + at(across, columns);
+  }
+
+  // Where in the frame, as shares of its sides.
+  function placeOf(canvas, event) {
     const box = canvas.getBoundingClientRect();
-    const at = (position, length, count) => Math.min(count - 1, Math.max(0, Math.floor((position / length) * count)));
-    return at(event.clientY - box.top, box.height, rows) * columns + at(event.clientX - box.left, box.width, columns);
+    return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+  }
+
+  function middleOf(patch) {
+    const [rows, columns] = get("grid");
+    return [((patch % columns) + 0.5) / columns, (Math.floor(patch / columns) + 0.5) / rows];
+  }
+
+  const figureOf = (canvas) => figures.find((each) => each.canvas === canvas);
+
+  // Draws all pictures of an image again that was enlarged or moved, and has a sharper one sent, once.
+  function look({ of, lens }) {
+    figures.forEach((each, k) => each.of === of && drawOne(k));
+    if (lens.zoom() === 1 || lens.sharp) return;
+    lens.sharp = true;
+    send({ enlarged: of });
+  }
+
+  // By keys and buttons: around the cursor, the patch that is marked, or the middle.
+  function enlarge(figure, index, factor) {
+    const { lens } = figure;
+    const patch = figure.cursor ?? tileOf(index).marks?.[0]?.[0];
+    if (!factor) lens.whole();
+    else {
+      const place = patch === undefined ? [0.5, 0.5] : lens.toFrame(middleOf(patch));
+      lens.zoomBy(factor, place.map((share) => Math.min(1, Math.max(0, share))));
+    }
+    look(figure);
   }
 
   function corners(first, last) {
@@ -98,10 +136,12 @@ function render({ model, el }) {
     const value = known === null ? "" : `: ${Number.isInteger(known) ? known.toLocaleString() : known.toFixed(2)} ${unit ?? ""}`;
     readout.textContent = get("clickable") || known !== null ? `patch ${patch}${value}` : "";
     figure.picture.append(readout);
-    const [x, y] = [patch % columns, Math.floor(patch / columns)];
-    const [width, height] = [figure.canvas.clientWidth / columns, figure.canvas.clientHeight / get("grid")[0]];
-    readout.style.left = `${Math.max(0, Math.min((x + 1.5) * width, figure.canvas.clientWidth - readout.offsetWidth))}px`;
-    readout.style.top = `${y > 1 ? y * height - 24 : (y + 1.5) * height}px`;
+    const { clientWidth: across, clientHeight: down } = figure.canvas;
+    const [width, height] = [across / columns, down / get("grid")[0]].map((side) => side * figure.lens.zoom());
+    const [x, y] = figure.lens.toFrame(middleOf(patch)).map((share, k) => share * [across, down][k]);
+    readout.style.left = `${Math.max(0, Math.min(x + width, across - readout.offsetWidth))}px`;
+    const [above, below] = [y - height / 2 - 24, Math.min(y + height, down - 24)];
+    readout.style.top = `${above >= 0 ? above : below}px`;
     return readout.textContent;
   }
 
@@ -142,6 +182,11 @@ function render({ model, el }) {
   }
 
   function press(figure, index, event) {
+    if (figure.of !== undefined && event.key in CLOSER && !(event.ctrlKey || event.metaKey || event.altKey)) {
+      event.preventDefault();
+      event.stopPropagation();
+      return enlarge(figure, index, CLOSER[event.key]);
+    }
     const step = STEPS[event.key];
     const byTiles = get("arrows") === "tiles";
     if (!(step || event.key in TURNS || (byTiles && ["Home", "End"].includes(event.key)))) return;
@@ -159,7 +204,8 @@ function render({ model, el }) {
     const patch = row * columns + column;
     if (!tile.walk || event.key === "Enter" || event.key === " ") return pick(index, patch);
     figure.cursor = patch;
-    drawOne(index);
+    figure.lens.reveal(middleOf(patch));
+    look(figure);
     figure.canvas.setAttribute("aria-label", read(figure, index, patch));
   }
 
@@ -169,16 +215,45 @@ function render({ model, el }) {
     const [canvas, number] = [make("canvas", "", picture), make("span", "musc-number", picture)];
     const caption = make("figcaption", "", box);
     const [title, name, scale] = [make("span", "", caption), make("span", "musc-name", caption), make("div", "musc-scale", box)];
-    const parts = { box, picture, canvas, number, caption, title, name: make("bdi", "", name), scale };
+    const parts = { box, picture, canvas, number, caption, title, name: make("bdi", "", name), scale, lens: makeLens() };
+    const tools = make("div", "musc-lens", picture);
+    for (const [text, words, factor] of [["+", "closer (+)", 1.5], ["−", "farther (-)", 1 / 1.5], ["0", "whole (0)", 0]]) {
+      const button = make("button", "", tools);
+      Object.assign(button, { type: "button", textContent: text, title: words, tabIndex: -1 }); // keys do the same
+      button.setAttribute("aria-label", words);
+      button.addEventListener("click", () => enlarge(parts, index, factor));
+    }
     const at = (event) => patchAt(canvas, event);
+    canvas.addEventListener(
+      "wheel",
+      (event) => {
+        if (parts.of === undefined) return;
+        const { lens } = parts;
+        const closer = event.ctrlKey || event.metaKey; // two fingers of a trackpad say so, too
+        const [before, sizes] = [lens.zoom(), [canvas.clientWidth, canvas.clientHeight]];
+        if (closer) lens.zoomBy(Math.exp(-event.deltaY / 100), placeOf(canvas, event));
+        const moved = closer
+          ? lens.zoom() !== before
+          : lens.moveBy([event.deltaX, event.deltaY].map((pixels, k) => pixels / sizes[k]));
+        if (closer || moved) event.preventDefault(); // else the page moves on
+        if (moved) look(parts);
+      },
+      { passive: false },
+    );
     canvas.addEventListener("pointerdown", (event) => {
       [pressed, dragged] = [get("draggable") && tileOf(index).points ? at(event) : null, false];
-      if (pressed !== null) canvas.setPointerCapture(event.pointerId);
+      held = pressed === null && parts.lens.zoom() > 1 ? placeOf(canvas, event) : null;
+      if (pressed !== null || held) canvas.setPointerCapture(event.pointerId);
     });
     canvas.addEventListener("pointermove", (event) => {
       if (pressed !== null) {
         dragged ||= at(event) !== pressed;
         if (dragged) drawOne(index, { region: corners(pressed, at(event)) });
+      } else if (held) {
+        const now = placeOf(canvas, event);
+        if (!parts.lens.moveBy(held.map((share, k) => share - now[k]))) return;
+        [held, dragged] = [now, true];
+        look(parts);
       } else if (event.pointerType === "mouse") {
         read(parts, index, at(event));
         point(index, at(event));
@@ -186,10 +261,10 @@ function render({ model, el }) {
     });
     canvas.addEventListener("pointerup", (event) => {
       if (pressed !== null && dragged) send({ tile: index, region: corners(pressed, at(event)) });
-      pressed = null;
+      [pressed, held] = [null, null];
     });
     canvas.addEventListener("pointercancel", () => {
-      pressed = null;
+      [pressed, held] = [null, null];
       drawOne(index);
     });
     canvas.addEventListener("pointerleave", () => {
@@ -222,8 +297,10 @@ function render({ model, el }) {
   }
 
   function drawOne(index, change) {
-    const { canvas, bitmap, over, wanted, cursor } = figures[index];
-    if (bitmap) draw(canvas, { ...tileOf(index), ...change }, bitmap, over, get("grid"), wanted, cursor);
+    const { canvas, bitmap, over, wanted, lens, cursor, picture } = figures[index];
+    picture.classList.toggle("musc-enlarged", lens.zoom() > 1);
+    canvas.style.touchAction = lens.zoom() > 1 || (get("draggable") && tileOf(index).points) ? "none" : "manipulation";
+    if (bitmap) draw(canvas, { ...tileOf(index), ...change }, bitmap, over, get("grid"), wanted, lens, cursor);
   }
 
   function scaleOf({ scale }, bar) {
@@ -251,7 +328,6 @@ function render({ model, el }) {
       const { canvas, caption, title, name, number } = parts;
       canvas.tabIndex = clickable && index === active ? 0 : -1;
       canvas.style.cursor = clickable ? "crosshair" : "";
-      canvas.style.touchAction = get("draggable") && tile.points ? "none" : "manipulation";
       canvas.setAttribute("role", clickable ? "button" : "img");
       title.textContent = tile.title ?? "";
       name.textContent = tile.name ?? "";
@@ -263,9 +339,16 @@ function render({ model, el }) {
       caption.style.maxWidth = `${Math.max(wanted[0], size / 2)}px`; // words need room beside a narrow one
       scaleOf(parts, tile.bar);
       if (parts.shown !== tile.picture) delete parts.cursor;
+      if (tile.of !== undefined && !lenses.has(tile.of)) lenses.set(tile.of, makeLens());
+      const lens = lenses.get(tile.of) ?? makeLens();
+      parts.picture.classList.toggle("musc-may-enlarge", tile.of !== undefined);
       Object.assign(parts, { bitmap: bitmaps[tile.picture], over: over[index] || null, wanted, shown: tile.picture });
+      const mark = tile.marks?.[0]?.[0];
+      if (mark !== undefined && mark !== parts.mark) lens.reveal(middleOf(mark));
+      Object.assign(parts, { of: tile.of, lens, mark });
       drawOne(index);
     });
+    for (const of of lenses.keys()) if (!tiles.some((tile) => tile.of === of)) lenses.delete(of);
     if (asked) answered();
   }
 

@@ -40,6 +40,8 @@ class Tiles(anywidget.AnyWidget):
         - "frame": a color; "dashed": whether it is broken.
         - "walk": True where arrow keys only move a cursor over the picture, and Enter picks.
         - "points": True where the patch under the mouse is told to `on_point`.
+        - "of": the image that is seen, where it can be looked at closer: all pictures of one together, by the keys
+          + and - (0: the whole), two fingers, or Ctrl and the wheel; then the wheel moves it.
     grid : (int, int)
         Rows and columns of patches, which divide every picture.
     size : int
@@ -55,7 +57,7 @@ class Tiles(anywidget.AnyWidget):
         `on_point`, `on_region` was called.
     """
 
-    _esm = Path(__file__).with_suffix(".js")
+    _esm = "".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("lens.js", "tiles.js"))
     _css = Path(__file__).with_suffix(".css")
 
     pictures = traitlets.List(traitlets.Bytes()).tag(sync=True)
@@ -93,6 +95,15 @@ class Tiles(anywidget.AnyWidget):
             call(tile, (top, bottom, left, right))
 
         self._answer("region", draw)
+
+    def on_enlarge(self, call: Callable[[int], None]) -> None:
+        """Call call(image) when an image is looked at closer for the first time, so that a sharper picture may come."""
+
+        def hear(_widget, message: dict, _buffers) -> None:
+            if "enlarged" in message:
+                call(int(message["enlarged"]))
+
+        self.on_msg(hear)
 
     def _answer(self, name: str, answer: Callable[[int, Any], None]) -> None:
         """Call answer(tile, what a message says under a name) for each message that has it."""
