@@ -148,8 +148,7 @@ def test_names_tab_stops_and_the_status_line(lab, page):  # noqa: F811
     click_patch(page, counts.locator("canvas").first, 37)
     wait_for(lambda: in_kernel(lab, "(e0.patch, p.selected[1])") == (37, 37), 20)
     for _ in range(2):
-        counts.locator("canvas").first.press("ArrowDown")
-        page.wait_for_timeout(400)
+        counts.locator("canvas").first.press("ArrowDown")  # faster than answers come
     wait_for(lambda: in_kernel(lab, "(e0.patch, p.selected[1])") == (69, 69), 20)
     assert page.errors == []
 

@@ -5,6 +5,7 @@ const bytes = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLe
 const size_of = (data) => data?.byteLength ?? 0;
 const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0], Enter: [0, 0], " ": [0, 0] };
 const TURNS = { PageUp: -1, PageDown: 1 };
+const PATIENCE = 3000; // milliseconds: so long an answer of the kernel is waited for
 const CLOSER = { "+": 1.5, "=": 1.5, "-": 1 / 1.5, 0: 0 }; // times; 0: the whole picture
 
 function shape({ width, height }, size) {
@@ -156,7 +157,7 @@ function render({ model, el }) {
     if (!pointed) return;
     send({ tile: pointed[0], point: pointed[1] });
     pointed = null;
-    asked = setTimeout(answered, 3000);
+    asked = setTimeout(answered, PATIENCE);
   }
 
   function answered() {
@@ -198,11 +199,15 @@ function render({ model, el }) {
     if (byTiles && step[0]) return turn(below(index, step[0]) ?? index);
     const [rows, columns] = get("grid");
     const tile = tileOf(index);
-    const from = figure.cursor ?? tile.marks?.[0]?.[0] ?? Math.floor(rows / 2) * columns + Math.floor(columns / 2);
+    const onItsWay = performance.now() - figure.sent?.at < PATIENCE ? figure.sent.patch : undefined; // keys come fast
+    const from = figure.cursor ?? onItsWay ?? tile.marks?.[0]?.[0] ?? Math.floor(rows / 2) * columns + Math.floor(columns / 2);
     const row = Math.min(rows - 1, Math.max(0, Math.floor(from / columns) + step[0]));
     const column = Math.min(columns - 1, Math.max(0, (from % columns) + step[1]));
     const patch = row * columns + column;
-    if (!tile.walk || event.key === "Enter" || event.key === " ") return pick(index, patch);
+    if (!tile.walk || event.key === "Enter" || event.key === " ") {
+      figure.sent = { patch, at: performance.now() };
+      return pick(index, patch);
+    }
     figure.cursor = patch;
     figure.lens.reveal(middleOf(patch));
     look(figure);
@@ -274,6 +279,7 @@ function render({ model, el }) {
     canvas.addEventListener("click", (event) => {
       if (dragged) return (dragged = false);
       canvas.focus({ preventScroll: true });
+      delete parts.sent;
       pick(index, at(event));
     });
     canvas.addEventListener("keydown", (event) => press(parts, index, event));
@@ -339,6 +345,7 @@ function render({ model, el }) {
       caption.style.maxWidth = `${Math.max(wanted[0], size / 2)}px`; // words need room beside a narrow one
       scaleOf(parts, tile.bar);
       if (parts.shown !== tile.picture) delete parts.cursor;
+      if (parts.sent?.patch === tile.marks?.[0]?.[0] || parts.of !== tile.of) delete parts.sent;
       if (tile.of !== undefined && !lenses.has(tile.of)) lenses.set(tile.of, makeLens());
       const lens = lenses.get(tile.of) ?? makeLens();
       parts.picture.classList.toggle("musc-may-enlarge", tile.of !== undefined);
