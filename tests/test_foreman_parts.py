@@ -304,6 +304,11 @@ class TestForeman:
         worst = foreman.gallery.cards[0]["name"]
         assert [(each.image, each.verdict) for each in read_verdicts(own / "verdicts.csv")] == [(worst, "bad")]
         assert foreman.gallery.verdicts == ["bad", *[""] * 5]
+        report = own / "report.html"
+        assert f"Written: {report}" in press(foreman, foreman.report)
+        assert worst in report.read_text()
+        assert '"bad"' in report.read_text()
+        assert len(list((own / "maps").iterdir())) == 6
         said = press(foreman, foreman.keep)
         assert "Kept 5 of 6 photos as the reference" in said
         assert worst not in MuSc.load(foreman.places.line).names_
@@ -313,6 +318,8 @@ class TestForeman:
         said = press(foreman, foreman.apply, today)
         assert "Compared with line.musc: 5 images, fitted on 20" in said
         assert len(foreman.gallery.cards) == 3
+        assert "Written: " in press(foreman, foreman.report)
+        assert "line.musc: 5 images" in (foreman.places.of_photos(today) / "report.html").read_text()
         expected = musc_lite.apply_line(foreman.places.line, today)
         assert [card["score"] for card in foreman.gallery.cards] == [
             f"{score:.3f}" for score in sorted(expected.image_scores, reverse=True)

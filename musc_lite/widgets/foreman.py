@@ -16,11 +16,13 @@ from musc_lite.backbones.load import EMBEDDED, load_backbone
 from musc_lite.closeness import how_closely, settle_view
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.loaders import load_folder
+from musc_lite.evidence import find_evidence
 from musc_lite.line import TRUSTED, apply_line, fit_line
 from musc_lite.musc import MuSc
 from musc_lite.places import Places
-from musc_lite.results.exports import write_scores
+from musc_lite.results.exports import write_maps, write_scores
 from musc_lite.results.handing_on import write_results
+from musc_lite.results.report import Result, write_report
 from musc_lite.results.scores import Scores
 from musc_lite.stages.conformal import promise_in_words
 from musc_lite.support.errors import MuScError
@@ -69,8 +71,9 @@ class Foreman(ipywidgets.VBox):
     folder, look, trusted, rate : ipywidgets widgets
         The path, how closely to look, whether the reference is those that were found good alone, how many good photos
         may be called.
-    run, apply, keep, go_on, browse : ipywidgets buttons
-        Score by each other; score against the reference; keep a reference; the last session; list folders.
+    run, apply, keep, report, go_on, browse : ipywidgets buttons
+        Score by each other; score against the reference; keep a reference; write what is shown as one file; the last
+        session; list folders.
     chooser : FolderChooser
     work : Work
         Progress, stop, messages.
@@ -93,6 +96,7 @@ class Foreman(ipywidgets.VBox):
         self.run = _button("Find the odd ones", "search", "these photos are compared with each other", "primary")
         self.apply = _button("Score against the reference", "check", "each of these photos is compared with it")
         self.keep = _button("Keep as reference", "save", "without what you marked bad; replaces an earlier one")
+        self.report = _button("Write a report", "file", "one file with what is shown, for others to open")
         self.trusted = ipywidgets.Checkbox(description="compare with the good ones only", indent=False)
         self.rate = ipywidgets.Dropdown(
             options=RATES, description="good photos called", layout={"width": "min(300px, 97%)"}, style=LABEL
@@ -102,6 +106,7 @@ class Foreman(ipywidgets.VBox):
         self.run.on_click(lambda _: self._start(self._find))
         self.apply.on_click(lambda _: self._start(self._apply))
         self.keep.on_click(lambda _: self._keep())
+        self.report.on_click(lambda _: self._report())
         self.go_on.on_click(lambda _: self._go_on())
         self.browse.observe(lambda _: self._list_folders(), "value")
         self.folder.observe(lambda _: self._change_folder(), "value")
@@ -116,7 +121,7 @@ class Foreman(ipywidgets.VBox):
         about = ipywidgets.HTML(
             f'<div style="line-height: 1.4; white-space: normal">{html.escape(where + only)}.</div>'
         )
-        super().__init__([self.go_on, *choices, about, self.work, self._keeping, self.gallery])
+        super().__init__([self.go_on, *choices, about, self.work, self._keeping, self.report, self.gallery])
 
     def _start(self, score: Score) -> None:
         """Score the folder that is chosen and show it."""
@@ -209,17 +214,31 @@ class Foreman(ipywidgets.VBox):
             told += promise_in_words(detector.calibration_, detector.threshold_)
         return " ".join([*told, "Choose today's folder, and score it against the reference."])
 
+    def _report(self) -> None:
+        """Write what is shown, with the verdicts, as one file."""
+        if (batch := self._batch) is not None:
+            self.work.start(partial(self._write_report, batch), lambda told, _: told)
+
+    def _write_report(self, batch: _Batch) -> str:
+        folder, scores, own = batch.folder, batch.scores, self.places.of_photos(batch.folder)
+        evidence = [] if batch.detector is None else find_evidence(batch.detector)
+        result = Result(folder.name, scores, evidence=evidence, verdicts=self._book(folder).read())
+        write_maps(own, scores)
+        path = write_report(own / "report.html", [result], title=f"The odd ones of {folder.name}", maps="maps")
+        return f"Written: {path}. Any browser opens it, without this page; it shows the verdicts of now."
+
     def _book(self, folder: Path) -> VerdictBook:
         return VerdictBook(self.places.of_photos(folder) / "verdicts.csv")
 
     def _arrange(self) -> None:
         """Show and enable what makes sense now."""
         busy = self.work.busy
-        for button in (self.run, self.apply, self.keep, self.go_on):
+        for button in (self.run, self.apply, self.keep, self.report, self.go_on):
             button.disabled = busy
         self.apply.disabled |= not self.places.line.is_file()
         can_keep = self._batch is not None and self._batch.detector is not None
         self._keeping.layout.display = None if can_keep else "none"
+        self.report.layout.display = None if self._batch is not None else "none"
         offered = self._session is not None and self._batch is None and not busy
         self.go_on.layout.display = None if offered else "none"
         if offered and self._session:
