@@ -22,7 +22,9 @@ test: $(READY)  ## Check style and types, run every test and doctest
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p no:nbval -n 2 --dist worksteal
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=300 -n 2 --dist loadfile notebooks
+	$(BIN)/python tests/answer_exercises.py out/answered
+	TQDM_DISABLE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=300 \
+		-n 2 --dist loadfile out/answered
 
 quick: $(READY)  ## Run the tests that take half a minute: formulas, reading files, pictures
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p no:nbval --quick tests
