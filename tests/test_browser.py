@@ -361,26 +361,47 @@ def in_notebook(lab, explorer, expression):
 
 
 def run_course_notebook(lab, page, name):
-    """Copy a notebook of the course into Lab's folder and run it.
-
-    Left out: the badges, which are pictures from the network, and exercises, which wait for the reader's answer.
-    """
+    """Copy a notebook of the course into Lab's folder, with the cells that its explorers need, and run it."""
     shared = lab["folder"] / "features"
     (NOTEBOOKS / "features").mkdir(exist_ok=True)
     if not shared.exists():
         shared.symlink_to(NOTEBOOKS / "features")
     notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
-    left_out = {"remove-cell", "exercise", "check"}
-    notebook.cells = [cell for cell in notebook.cells if not left_out & set(cell.metadata.get("tags", []))]
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = []
-    notebook.cells.append(nbformat.v4.new_code_cell("print('all ' + 'done')"))
+    notebook.cells = [*what_explorers_need(notebook.cells), nbformat.v4.new_code_cell("print('all ' + 'done')")]
     nbformat.write(notebook, lab["folder"] / f"{name}.ipynb")
-    for picture in NOTEBOOKS.glob("*.png"):  # that its text shows
-        shutil.copy(picture, lab["folder"])
     open_and_run(page, lab, name)
     assert page.locator(".jp-RenderedText[data-mime-type*=error]").count() == 0
+
+
+def what_explorers_need(cells):
+    """Keep the code cells that show an explorer, and those that set a name which these use, be it on a detour."""
+    wanted, kept = set(), []
+    for cell in reversed([c for c in cells if c.cell_type == "code" and "%pip" not in c.source]):
+        tree = ast.parse(cell.source)
+        if "Explorer(" in cell.source or names_set(tree) & wanted:
+            wanted |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+            cell.outputs = []
+            kept.append(cell)
+    return kept[::-1]
+
+
+def names_set(tree):
+    """Give the names that code binds, and those whose parts it sets or whose methods it calls for their effect."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name | ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
+            found.add(base_name(node))
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            found.add(base_name(node.value.func))
+    return found - {"_", "plt"}
+
+
+def base_name(node):
+    while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return getattr(node, "id", None)
 
 
 def explorer_output(page, words):
