@@ -18,6 +18,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from PIL import Image, ImageChops
+from rjsmin import jsmin
 
 FOLDER = Path(__file__).parent
 CELL_TIMEOUT = 120  # seconds
@@ -38,17 +39,19 @@ def execute(path: Path) -> None:
                 output.data |= _smaller(output.data.pop("image/png"))
     for state in notebook.metadata.get("widgets", {}).values():
         for model in state["state"].values():  # each explorer brings the scripts and styles of its views
-            for part in {"_esm", "_css"} & set(model["state"]):
-                model["state"][part] = _without_margins(model["state"][part])
+            if "_esm" in model["state"]:
+                model["state"] |= {
+                    "_esm": jsmin(model["state"]["_esm"]),
+                    "_css": _without_margins(model["state"]["_css"]),
+                }
     notebook.metadata["language_info"] = {"name": "python"}  # without the version of the machine at hand
     nbformat.write(notebook, path)
     print(f"{path.name:32} {seconds:5.1f} s {path.stat().st_size / 1000:5.0f} KB", flush=True)
 
 
-def _without_margins(script: str) -> str:
-    """Leave out indentation, blank lines and comments of their own lines."""
-    lines = [line.strip() for line in script.splitlines()]
-    return "\n".join(line for line in lines if line and not line.startswith("//"))
+def _without_margins(style: str) -> str:
+    """Leave out indentation and line breaks."""
+    return " ".join(style.split())
 
 
 def _smaller(png: str) -> dict[str, str]:
