@@ -79,6 +79,18 @@ def test_the_same_run_writes_the_same_bytes(folder, tmp_path):
     assert files[0] == files[1]
 
 
+def test_a_page_to_explore_is_written_and_linked(folder, tmp_path):
+    done = run("score", folder, "-o", tmp_path / "out", *FAST, "--explore")
+    assert done.exit_code == 0, done.output
+    assert "8 images of 8 x 8 patches" in done.output
+    assert 'id="batch"' in (tmp_path / "out" / "explore.html").read_text()
+    assert '<a href="explore.html">' in (tmp_path / "out" / "report.html").read_text()
+    done = run("score", folder, "-o", tmp_path / "other", *FAST, "--method", "memory", "--explore")
+    assert done.exit_code == 1
+    assert "the page shows mutual scoring, and this detector scores by MemoryBankScorer" in done.output
+    assert not (tmp_path / "other" / "report.html").exists()
+
+
 def test_the_view_is_told_to_the_detector(folder, tmp_path):
     options = ["--image-size", "aspect:56", "--tiles", "1x2", "--overlap", "0.25", "--region", "0.1,0,0.9,1"]
     done = run("score", folder, "-o", tmp_path / "out", *options, "--pooling", "0.01", "--aligned", *FAST[2:])

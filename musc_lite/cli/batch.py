@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["demo", "inspect", "score"]
 
 GROUPS = "groups.jpg"
+EXPLORE = "explore.html"
 
 
 @app.command()
@@ -123,6 +124,9 @@ def score(
     ] = None,
     write: Write = "",
     pixel_threshold: PixelThreshold = None,
+    explore: Annotated[
+        bool, typer.Option("--explore", help="Write explore.html too, linked from the report: click patch by patch.")
+    ] = False,
 ) -> None:
     """Score the images of a folder by each other.
 
@@ -146,6 +150,10 @@ def score(
         make_folder(output)
 
         detector = method.detector(share, cache_dir=output / "features").set_params(groups=normal)
+        if explore:
+            from musc_lite.live.content import check_shows
+
+            check_shows(detector.parts.scorer)
         settle_view(detector, images, output)
         say_cost(detector, images)
         seconds = {"start": time.perf_counter() - START}
@@ -172,7 +180,17 @@ def score(
         write_results(output, scores, formats, threshold=pixel_threshold, kinds=kinds)
         say_no_defects(scores, formats)
         write_maps(output, scores)
-        report = write_report(output / "report.html", [result], title=f"{_title(method)} on {result.name}", maps="maps")
+        if explore:
+            from musc_lite.live.publish import publish
+
+            print("\n".join(publish(detector, output / EXPLORE).words))
+        report = write_report(
+            output / "report.html",
+            [result],
+            title=f"{_title(method)} on {result.name}",
+            maps="maps",
+            explore=EXPLORE if explore else None,
+        )
         seconds |= {**scores.seconds, "writing": time.perf_counter() - written}
         print_table([result], [seconds])
         if unseen := unseen_in_words(scores):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from musc_lite.data.coerce import Images, as_image_set
@@ -19,6 +18,7 @@ from musc_lite.live.agreement import Agreement, measure_agreement
 from musc_lite.live.quantized import Quantized, quantize
 from musc_lite.results.plots import COLORS, HEAT, VIRIDIS, outlined
 from musc_lite.results.scores import Scores
+from musc_lite.scorers.base import PatchScorer
 from musc_lite.scorers.mutual import MutualScorer
 from musc_lite.scorers.references import choose_references
 from musc_lite.stages.maps import defective_patches
@@ -47,10 +47,8 @@ class Content:
         return measure_agreement(self.tokens, self.quantized, self.references, self.interval)
 
 
-def check_shows(detector: Detector) -> None:
+def check_shows(scorer: PatchScorer) -> None:
     """Refuse what the page cannot compute."""
-    check_is_fitted(detector)
-    scorer = detector.parts.scorer
     if not isinstance(scorer, MutualScorer):
         raise ValueError(f"the page shows mutual scoring, and this detector scores by {type(scorer).__name__}")
     if limits := [f"{name}={getattr(scorer, name)!r}" for name in RESTRICTED if getattr(scorer, name)]:

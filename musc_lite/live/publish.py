@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from markupsafe import Markup
+from sklearn.utils.validation import check_is_fitted
 
 from musc_lite.data.coerce import Images
 from musc_lite.data.duplicates import originals
@@ -96,7 +97,8 @@ def publish(
     ...     publish(detector, f"{folder}/page.html").n_images
     6
     """
-    check_shows(detector)
+    check_is_fitted(detector)
+    check_shows(detector.parts.scorer)
     found, features, limit = find_images(detector, images), choose_features(detector, block, r), parse_bytes(max_bytes)
     n_batch, n_patches = len(originals(detector.copy_of_)), detector.patch_scores_.shape[-1]
     n_images = min(n_batch, max(LEAST, limit // (n_patches * min(N_COMPONENTS, detector.backbone_.width))))

@@ -93,6 +93,7 @@ def write_report(
     title: str = "MuSc report",
     max_images: int = 60,
     maps: str | None = None,
+    explore: str | None = None,
 ) -> Path:
     """Write one self-contained HTML file: ranked galleries, metrics where labels exist, parameters.
 
@@ -111,6 +112,8 @@ def write_report(
     maps : str, optional
         Folder, seen from that of the report, to which `write_maps` wrote the pictures of the maps: they are linked, and
         shown when an image is enlarged.
+    explore : str, optional
+        File, seen from the report's folder, that `publish` wrote: it is linked.
 
     Returns
     -------
@@ -137,6 +140,7 @@ def write_report(
         ],
         verdicts=VERDICTS,
         most_boxes=MOST_BOXES,
+        explore=explore,
         css=inlined("report.css"),
         script=inlined("verdicts.js", "lightbox.js", "report.js"),
     )
