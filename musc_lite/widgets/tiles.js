@@ -293,8 +293,8 @@ function render({ model, el }) {
 
   // How much larger or smaller pictures may be: a row of them fills the page, and up to three stay side by side.
   function growth(widths) {
-    const [most, gap, widest] = [get("grow", 1), 10, Math.max(...widths)];
-    const room = el.clientWidth - 12;
+    const [most, gap, widest] = [get("grow", 1), 14, Math.max(...widths)];
+    const room = el.clientWidth - 15;
     if (room <= 0) return 1; // not on the page yet
     const factor = (inRow) => (room - gap * (inRow - 1)) / inRow / widest;
     if (widths.length <= 3 && factor(widths.length) > 0.6) return Math.min(most, factor(widths.length));
@@ -340,7 +340,7 @@ function render({ model, el }) {
       number.textContent = tile.number ?? "";
       caption.title = [tile.title, tile.name].filter(Boolean).join(" ");
       canvas.setAttribute("aria-label", [tile.number, caption.title].filter(Boolean).join(", "));
-      canvas.style.outline = tile.frame ? `4px ${tile.dashed ? "dashed" : "solid"} ${tile.frame}` : "";
+      canvas.style.outline = tile.frame ? `4px solid ${tile.frame}` : "";
       const wanted = shapes[index].map((side) => Math.floor(side * factor));
       caption.style.maxWidth = `${Math.max(wanted[0], size / 2)}px`; // words need room beside a narrow one
       scaleOf(parts, tile.bar);

@@ -37,7 +37,7 @@ class Tiles(anywidget.AnyWidget):
         - "bar": its color scale (`color_bar`).
         - "marks": lists of a patch, its color, and "round" where it is not framed by a square.
         - "region": first and last row, first and last column of patches that are framed, each counted in.
-        - "frame": a color; "dashed": whether it is broken.
+        - "frame": a color.
         - "walk": True where arrow keys only move a cursor over the picture, and Enter picks.
         - "points": True where the patch under the mouse is told to `on_point`.
         - "of": the image that is seen, where it can be looked at closer: all pictures of one together, by the keys
