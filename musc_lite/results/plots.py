@@ -451,9 +451,11 @@ def plot_distances(
         )
         score = nearest_first[first:last].mean()
         ax.hlines(score, first + 0.5, last + 0.5, color=line.get_color(), linestyle=":", linewidth=2.5)
-        ax.annotate(f"{score:.2f}", (last + 0.5, score), xytext=(4, -3), textcoords="offset points", size=9)
+        ax.annotate(f"{score:.2f}", (last + 0.5, score), xytext=(4, -11), textcoords="offset points", size=9)
+    top = 1.1 * max(np.asarray(values).max() for values in distances.values())
     ax.axvspan(first + 0.5, last + 0.5, color=COLORS["threshold"], alpha=0.15, linewidth=0, label="interval")
-    ax.set(xlabel="other images, nearest first", ylabel="distance", ylim=(0, None))
+    ax.set(xlabel="other images, nearest first", ylabel="distance", ylim=(0, top))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(frameon=False)
     sns.despine(ax=ax)
     return ax

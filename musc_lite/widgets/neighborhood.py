@@ -121,10 +121,11 @@ class NeighborhoodExplorer(Explorer):
         """Draw the picture, its features and its scores."""
         (colors, scores), i = self._make(), self.image
         figure = Figure(figsize=(8, 2.7), layout="constrained")
-        axes = figure.subplots(1, 3, width_ratios=(1, 1, 1.15))
+        axes = figure.subplots(1, 3, width_ratios=(1, 1, 1.05))
         plot_image(self.seen(i), mask=self.seen_mask(i), ax=axes[0])
         plot_patch_map(colors[i], self.grid, ax=axes[1])
         plot_patch_map(scores[i], self.grid, label="score", ax=axes[2])
         axes[0].set_title(f"image {i}")
         axes[1].set_title(f"block {self.detector.features_.layers[self.layer]}, r = {self.r}")
+        axes[2].set_title(f"at most {scores[i].max():.2f}")
         return figure

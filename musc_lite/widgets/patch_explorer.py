@@ -277,12 +277,12 @@ class PatchExplorer(Similarity, FeatureExplorer):
         above, below = figure.subfigures(2, 1, squeeze=False).flat
         axes = above.subplots(1, 5)
         plot_image(self.seen(i), mask=self.seen_mask(i), patches=[m], grid=self.grid, ax=axes[0])
-        axes[0].set_title(f"image {i}, patch {m}")
+        axes[0].set_title(f"image {i}\npatch {m}")
         shown = np.linspace(0, len(answer.others) - 1, 4).astype(int)
         for ax, place in zip(axes[1:], shown, strict=True):
             patch, color = int(answer.patches[place]), COLORS["normal"]
             plot_image(self.seen(int(answer.others[place])), patches=[patch], grid=self.grid, color=color, ax=ax)
-            ax.set_title(f"{answer.distances[place]:.2f} in {answer.others[place]}")
+            ax.set_title(f"image {answer.others[place]}\n{answer.distances[place]:.2f} away")
         ax = below.subplots()
         plot_distances({"distance": answer.distances}, self.scorer.interval, ax=ax)
         middle = self.sentence.index(";") + 1
