@@ -44,6 +44,18 @@ def test_a_large_outlier_in_a_small_batch_is_colored():
     assert np.mean((maps[0] - low) / (high - low)) > 0.5
 
 
+def test_a_defect_of_an_object_before_a_background_is_seen():
+    """Where most pixels are background the scale reached three times as far as any score: a pale halo was seen."""
+    rng = np.random.default_rng(0)
+    maps = rng.normal(0.2, 0.01, (12, 32, 32))
+    maps[:, 10:22, 6:26] += rng.normal(0.15, 0.02, (12, 12, 20))  # the object
+    maps[4, 12:16, 8:12] += 0.25
+    low, high = color_range(maps)
+    shares = np.clip((maps - low) / (high - low), 0, 1)
+    assert shares[4, 12:16, 8:12].min() > 0.6
+    assert np.delete(shares, 4, axis=0).max() < 0.45
+
+
 def test_constant_maps_have_a_color_range():
     low, high = color_range(np.ones((2, 4, 4)))
     assert high > low
@@ -85,7 +97,7 @@ def test_plots_draw_on_the_given_axes(ax):
 
 def test_a_map_alone_has_its_own_color_scale(ax):
     gray, anomaly_map = np.full((8, 8, 3), 128, np.uint8), np.eye(8)
-    low, high = color_range(anomaly_map[None])
+    low, high = 0.0, 1.0  # its upper quartile and its highest value
     for given in ({}, {"low": low}, {"high": high}):
         plot_anomaly_map(gray, anomaly_map, **given, ax=ax)
         np.testing.assert_array_equal(ax.images[-1].get_array(), overlay(gray, anomaly_map, low, high))

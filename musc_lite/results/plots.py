@@ -50,6 +50,8 @@ HEAT = matplotlib.colormaps["inferno"]  # scores and distances
 VIRIDIS = matplotlib.colormaps["viridis"]  # similarities and counts
 LINE_COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]  # Okabe and Ito too
 OUTLINE = "#56B4E9"  # of true defects
+CALM = 0.4  # of the color scale: a typical image's highest pixel lies there at most
+LEAST_RANGE = 0.02
 KINDS = ("normal", "defective")  # what the labels 0 and 1 stand for
 
 
@@ -64,18 +66,19 @@ def color_range(maps: ArrayLike) -> tuple[float, float]:
     Returns
     -------
     low, high : float
-        Below the upper quartile of a typical image's pixels nothing is colored; the scale ends at the batch's 99.9th
-        percentile. So that a batch without defects is not painted red, it reaches at least five times as far above
-        the quartile as that lies above the median, and at least 0.02: less means nothing between unit vectors.
+        Only the highest twentieth of a typical image's pixels is colored, and its highest pixel lies at two fifths of
+        the scale or below, so that a batch without defects is not painted red. The scale reaches the batch's 99.9th
+        percentile, and at least 0.02: less means nothing between unit vectors. What is usual is taken from high
+        pixels, since most pixels of a photo may be background.
 
     Examples
     --------
     >>> color_range(np.arange(101.0).reshape(1, 1, 101))
-    (75.0, 200.0)
+    (95.0, 107.5)
     """
     maps = np.asarray(maps)
-    median, low = np.median(np.percentile(maps, [50, 75], axis=(1, 2)), axis=1)  # of each image; then the typical one
-    return float(low), float(max(np.percentile(maps, 99.9), low + 5 * (low - median), low + 0.02))
+    low, highest = np.median(np.percentile(maps, [95, 100], axis=(1, 2)), axis=1)  # of each image; then the typical one
+    return float(low), float(max(np.percentile(maps, 99.9), low + (highest - low) / CALM, low + LEAST_RANGE))
 
 
 def overlay(image: Image.Image | ArrayLike, anomaly_map: ArrayLike, low: float, high: float) -> np.ndarray:
@@ -138,7 +141,8 @@ def plot_anomaly_map(
     image : PIL image or (H', W', 3) array
     anomaly_map : (H, W)
     low, high : float, optional
-        Color scale; by default the `color_range` of this map alone, which tells where the image differs from itself.
+        Color scale; by default from this map's upper quartile to its highest value, which tells where the image differs
+        from itself.
         Maps of one batch are to be compared: give all of them the `color_range` of the whole batch.
     mask : (H, W), optional
     ax : matplotlib Axes, optional
@@ -148,8 +152,10 @@ def plot_anomaly_map(
     matplotlib Axes
     """
     ax = plt.gca() if ax is None else ax
-    own_low, own_high = color_range(np.asarray(anomaly_map)[None])
-    pixels = overlay(image, anomaly_map, own_low if low is None else low, own_high if high is None else high)
+    own_low, own_high = np.percentile(anomaly_map, [75, 100])
+    low = own_low if low is None else low
+    high = max(own_high, low + LEAST_RANGE) if high is None else high
+    pixels = overlay(image, anomaly_map, low, high)
     return plot_image(pixels, mask=mask, ax=ax)
 
 
