@@ -18,10 +18,11 @@ from musc_lite.data.verdicts import Verdict, sort_by_verdict
 from musc_lite.detector import Detector
 from musc_lite.results.scores import Scores
 from musc_lite.scorers.references import References
-from musc_lite.stages.conformal import FalseAlarmRate
+from musc_lite.stages.conformal import FalseAlarmRate, lowest_rate
 
 __all__ = ["about_line", "apply_line", "fit_line", "line_digest", "score_by_trusted"]
 
+LEAST_TO_SCORE_BY = 2  # images
 TRUSTED = "trusted"  # as references: the images with the verdict good
 
 
@@ -60,23 +61,35 @@ def fit_line(
     digests = np.array([images.digest(i) for i in range(len(images))])
     first_copies = np.unique(digests, return_index=True)[1]  # a copy of a trusted image is no second one
     good = np.intersect1d(np.flatnonzero(kinds == "good"), first_copies)
-    n_outside = max(threshold.n_needed, len(good) // 2) if isinstance(threshold, FalseAlarmRate) else 0
-    threshold.check_trusted(min(n_outside, len(good)))
+    told = f"of {len(images)} images {(kinds == 'bad').sum()} are bad and {len(good)} are good by the verdicts"
+    n_outside = 0
+    if isinstance(threshold, FalseAlarmRate):
+        n_others = len(good if by_trusted else np.unique(digests[kinds != "bad"]))  # who may stay, or be kept out
+        n_outside = _count_outside(threshold, len(good), n_others, told)
     outside = np.sort(np.random.default_rng(0).permutation(good)[:n_outside])
     batch = np.flatnonzero((kinds != "bad") & ~np.isin(digests, digests[outside]))
     references = np.setdiff1d(good, outside) if by_trusted else batch
-    if len(references) < 2:
-        promised = f", {n_outside} of which are kept for the false alarm rate" if n_outside else ""
-        more = "; confirm more, or ask for a higher rate" if n_outside else ""
-        raise ValueError(
-            f"of {len(images)} images {(kinds == 'bad').sum()} are bad and {len(good)} are good by the verdicts"
-            f"{promised}: at least 2 {'good ones more ' if by_trusted else ''}are needed to score by{more}"
-        )
+    if len(references) < LEAST_TO_SCORE_BY:
+        good_ones = "good ones more " if by_trusted else ""
+        raise ValueError(f"{told}: at least {LEAST_TO_SCORE_BY} {good_ones}are needed to score by")
     plain = clone(detector).set_params(**_by_auto(detector))
     before = (_with_references(plain, None) if by_trusted else plain).fit(images).scores_
     if by_trusted:
         detector = _with_references(detector, [images.names[i] for i in references.tolist()])
     return detector.fit(images.subset(batch), trusted=images.subset(outside) if n_outside else None), before
+
+
+def _count_outside(threshold: FalseAlarmRate, n_good: int, n_others: int, told: str) -> int:
+    """Say how many good images are kept out of the reference to draw the line; or refuse a rate that needs more."""
+    threshold.check()
+    most = min(n_good, n_others - LEAST_TO_SCORE_BY)
+    if threshold.n_needed <= most:
+        return max(threshold.n_needed, n_good // 2)
+    rate = f", or ask for a rate of {lowest_rate(most):g} or more" if most > 0 else ""
+    raise ValueError(
+        f"a false alarm rate of {threshold.rate:g} needs at least {threshold.n_needed} images that are known to be "
+        f"good and are not compared with, and {LEAST_TO_SCORE_BY} more to score by; {told}: confirm more{rate}"
+    )
 
 
 def score_by_trusted(detector: Detector) -> Detector:

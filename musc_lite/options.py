@@ -1,5 +1,6 @@
 """How to score, as options of the command line: read, checked as far as that takes no torch, made into a detector."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -45,13 +46,15 @@ def _layers(text: str | None) -> str | tuple[int, ...] | None:
 
 def _sides(option: str, text: str | None) -> int | tuple[int, ...] | None:
     """Read "448" or "336x504"."""
+    if text is not None and not re.fullmatch(r"\s*\d+(\s*[x, ]\s*\d+)?\s*", text):
+        raise ValueError(f"{option} takes a whole number such as 2, or two as in 2x3, got {text!r}")
     numbers = _numbers(option, None if text is None else text.replace("x", " "))
     return numbers[0] if numbers and len(numbers) == 1 else numbers
 
 
 def _image_size(text: str | None) -> int | tuple[int, ...] | str | None:
-    if text is not None and text.startswith(("aspect", "auto")):
-        return text.replace(":", " ")
+    if text is not None and (found := re.fullmatch(r"(aspect|auto)([:\s]+[1-9]\d*)?", text)):
+        return found[0].replace(":", " ")
     return _sides("--image-size (pixels, height x width, aspect or auto)", text)
 
 
@@ -116,7 +119,8 @@ class Method:
         ),
     ] = None
     region: Annotated[
-        str | None, typer.Option(help="Look at this part of each photo only: left,top,right,bottom as shares; or auto.")
+        str | None,
+        typer.Option(help="Look at this part of each photo only: left, top, right, bottom as shares; or auto."),
     ] = None
     tiles: Annotated[
         str | None, typer.Option(help="Look closer: 2 or more tiles along the longer side, or 2x3 (rows x columns).")
@@ -183,6 +187,8 @@ class Method:
         if foreign:
             option = f"--{foreign[0].replace('_', '-')}"
             raise ValueError(f"{option} belongs to the method mutual; what {listed(names)} takes is given by --set")
+        if self.aligned and self.tiles is None and not (self.image_size or "").startswith("auto"):
+            raise ValueError("--aligned compares each tile with the same tile of the others: give --tiles too")
         if texts := parse_assignments(self.given or []):  # the classes know their parameters, and need torch
             twice = [name for name in texts if "mutual" in names and name in self.settings]
             if twice:

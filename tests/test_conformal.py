@@ -8,10 +8,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from musc_lite import Detector, FalseAlarmRate, MuSc, SubspaceScorer, View, planted_textures
-from musc_lite.stages.conformal import DRIFT_LEVEL, conformal_threshold, find_drift, p_values, promise_in_words
+from musc_lite.stages.conformal import (
+    DRIFT_LEVEL,
+    conformal_threshold,
+    find_drift,
+    lowest_rate,
+    p_values,
+    promise_in_words,
+)
 
 SMALL = {"image_size": 56, "layers": (5,), "r": (1,)}
 numbers = st.lists(st.integers(-5, 5).map(float), min_size=1, max_size=30)  # with many ties
+
+
+@pytest.mark.parametrize("n_trusted", range(1, 120))
+def test_the_lowest_rate_is_enough_and_a_thousandth_less_is_not(n_trusted):
+    rate = lowest_rate(n_trusted)
+    assert FalseAlarmRate(rate).n_needed <= n_trusted
+    assert FalseAlarmRate(rate - 0.001).n_needed > n_trusted
 
 
 @given(numbers, numbers, st.floats(0.02, 0.98))

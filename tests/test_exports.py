@@ -95,6 +95,14 @@ class TestDefects:
         np.testing.assert_array_equal(defect_mask(scores, 1)[:32, 15:], expected)
         assert expected.any()
 
+    def test_an_object_before_a_background_is_not_one_defect(self):
+        """Half way from the background to the highest value is the level of a sound object: it was boxed whole."""
+        maps = np.full((8, 40, 60), 0.2)
+        maps[:, 10:30, 10:50] = 0.37
+        maps[3, 12:16, 12:18] = 0.5
+        found = find_defects(Scores.from_maps(from_arrays(list(np.zeros((8, 40, 60)))), maps, contamination=0.1))
+        assert [(each.image, each.box) for each in found] == [(3, (12, 12, 18, 16))]
+
     def test_only_what_stands_out_has_any(self, scores):
         assert {defect.image for defect in find_defects(scores)} == {1, 2}  # 0 does not stand out, the map of 3 is flat
         assert {defect.image for defect in find_defects(scores, 0.4)} == {1, 2, 3}

@@ -119,6 +119,9 @@ def test_a_line_file_of_version_1_is_applied(days):
     [
         (["apply", "none.musc", "PHOTOS", "-o", "out"], "there is no line file none.musc; `musc-lite fit"),
         (["apply", "damaged.musc", "PHOTOS", "-o", "out"], "damaged.musc is not a complete saved detector file"),
+        (["apply", "damaged.musc", "PHOTOS", "-o", "out", "--watch", "--write", "coco"], "so --write would do nothing"),
+        (["info", "none.musc"], "there is no line file none.musc; `musc-lite fit"),
+        (["publish", ".", "-o", "page.html"], "is a folder: the line file comes first"),
         (["info", "damaged.musc"], "damaged.musc is not a complete saved detector file"),
         (["fit", "PHOTOS", "-o", "."], "is a folder; -o names the file to write"),
         (["fit", "PHOTOS", "-o", "PHOTOS/line.musc"], "lies inside of"),
@@ -126,7 +129,7 @@ def test_a_line_file_of_version_1_is_applied(days):
             ["fit", "PHOTOS", "-o", "l.musc", "--trusted"],
             "trusted images are those with the verdict good: give --verdicts FILE",
         ),
-        (["fit", "PHOTOS", "-o", "l.musc", "--verdicts", "none.csv"], "none.csv is no table of verdicts"),
+        (["fit", "PHOTOS", "-o", "l.musc", "--verdicts", "none.csv"], "there is no file none.csv: the report"),
         (["fit", "PHOTOS", "-o", "l.musc", "--verdicts", "foreign.csv"], "none of the 1 verdicts is on one of the 10"),
     ],
     ids=lambda each: each[0] if isinstance(each, list) else "",
@@ -218,7 +221,7 @@ class TestVerdicts:
         assert (len(both.references), len(both.names_), len(both.calibration_)) == (4, 5, 4)
         with pytest.raises(ValueError, match=r"a rate of 0\.334 or more"):
             fit_line(rated.set_params(references=None), images, verdicts[:3])
-        with pytest.raises(ValueError, match="3 of which are kept for the false alarm rate: at least 2 good ones more"):
+        with pytest.raises(ValueError, match=r"3 images .* 2 more to score by; .* 4 are good .*0\.334 or"):
             fit_line(rated.set_params(references="trusted"), images, verdicts[:5])
         table = tmp_path / "verdicts.csv"
         write_verdicts(table, verdicts)
@@ -253,7 +256,7 @@ class TestVerdicts:
         write_verdicts(tmp_path / "verdicts.csv", [Verdict(names[0], "bad"), Verdict(names[1], "good")])
         done = run("fit", days[0], "-o", tmp_path / "l.musc", "--verdicts", tmp_path / "verdicts.csv", *FAST)
         assert done.exit_code == 0, done.output
-        assert "By the verdicts 9 of 10 images stay." in done.output
+        assert "1 of 10 images are bad by the verdicts and leave the reference." in done.output
         detector = Detector.load(tmp_path / "l.musc")
         assert names[0] not in detector.names_
         old = MuSc(**SMALL).fit(load_folder(days[0])).map_scores_[1:]

@@ -439,6 +439,7 @@ def test_sections_have_verdicts_of_their_own(page, tmp_path):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_narrow_pages_do_not_scroll_sideways(page, tmp_path, scheme):
     scores = scored(tmp_path / "photos", [*HOSTILE, f"{'long' * 20}.png", "h.png", "i.png"])
+    scores = replace(scores, batch=scores, about={"reference": f"line.musc: 9 images; SHA-256 {'0' * 64}"})
     page.set_viewport_size({"width": 400, "height": 800})
     page.emulate_media(color_scheme=scheme)
     page.goto(write_report(tmp_path / "report.html", [Result("small", scores)], max_images=4).as_uri())
@@ -467,4 +468,4 @@ def test_fit_reads_what_the_report_saved(page, tmp_path):
     arguments = ["fit", tmp_path / "photos", "-o", tmp_path / "line.musc", "--verdicts", tmp_path / "verdicts.csv"]
     done = CliRunner().invoke(app, [*map(str, arguments), "--image-size", "56", "--r", "1", "--layers", "5"])
     assert done.exit_code == 0, done.output
-    assert "By the verdicts 4 of 5 images stay." in done.output
+    assert "1 of 5 images are bad by the verdicts and leave the reference." in done.output

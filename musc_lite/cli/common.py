@@ -59,15 +59,15 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for results
 Write = Annotated[
     str,
     typer.Option(
-        help="For other programs, any of coco,labelme,masks,heatmaps with commas between: coco.json; a LabelMe file, a "
-        "PNG mask, a 16-bit heat map of each photo in its own size (results.json has their scale)."
+        help="For other programs, any of coco, labelme, masks, heatmaps, with commas between: coco.json; a LabelMe file, "
+        "a PNG mask, a 16-bit heat map of each photo in its own size (results.json has their scale)."
     ),
 ]
 PixelThreshold = Annotated[
     float | None,
     typer.Option(
-        help="Value of the map above which a pixel is defective; by default half way from each image's median to its "
-        "highest."
+        help="Value of the map above which a pixel is defective; by default each image has its own, half way from "
+        "its median to its highest or above."
     ),
 ]
 

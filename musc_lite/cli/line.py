@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,7 +69,7 @@ def fit(
     on where it was; the folder may be deleted.
     """
     with plain_errors():
-        from musc_lite.data.verdicts import read_verdicts
+        from musc_lite.data.verdicts import read_verdicts, sort_by_verdict
 
         share = parse_contamination(contamination)
         check_contamination(share)
@@ -80,6 +81,7 @@ def fit(
             raise ValueError("trusted images are those with the verdict good: give --verdicts FILE")
         found = None if verdicts is None else read_verdicts(verdicts)
         images = load_photos(photos, labels, on_error)
+        kinds = [] if found is None else sort_by_verdict(images, found)
         make_folder(line.parent)
         features = line.with_name(f"{line.name}.features")
 
@@ -97,7 +99,8 @@ def fit(
 
         scores = detector.scores_
         if before is not None:
-            print(" ".join(_what_verdicts_changed(before, scores)))
+            trusted_names = {name for name, kind in zip(images.names, kinds, strict=True) if kind == "good"}
+            print(" ".join(_what_verdicts_changed(before, scores, kinds.count("bad"), trusted_names)))
         else:
             print("Without verdicts what is defective among them stays in the reference: its like passes for normal.")
         if detector.calibration_ is not None:
@@ -141,11 +144,15 @@ def apply(
         formats = parse_formats(write)
         check_pixel_threshold(pixel_threshold)
         check_apart(output, photos)
-        if line.is_dir():
-            raise ValueError(f"{line} is a folder: the line file comes first, musc-lite apply LINE PHOTOS -o OUT")
-        if not line.is_file():
-            raise ValueError(f"there is no line file {line}; `musc-lite fit PHOTOS -o {line}` writes one")
+        check_line(line)
         if watch:
+            told = {"--write": formats, "--pixel-threshold": pixel_threshold is not None}
+            told |= {"--labels": labels != "auto", "--on-error": on_error != "raise"}
+            if given := [name for name, is_given in told.items() if is_given]:
+                raise ValueError(
+                    f"--watch writes watched.csv and maps/ alone, so {', '.join(given)} would do nothing: leave it "
+                    "out, and later apply the line to the folder without --watch"
+                )
             make_folder(output)
             keep_watching(line, photos, output, device)
             return
@@ -186,6 +193,7 @@ def apply(
 def info(line: Line) -> None:
     """Say what is inside of a line file: its day, size and content, and all settings."""
     with plain_errors():
+        check_line(line)
         from musc_lite.detector import Detector
         from musc_lite.line import about_line
 
@@ -209,6 +217,7 @@ def days(
     --false-alarm-rate.
     """
     with plain_errors():
+        check_line(line)
         from musc_lite.detector import Detector
         from musc_lite.line import line_digest
         from musc_lite.results.days import Day, drift_of_days, write_days
@@ -237,19 +246,30 @@ def days(
         print(f"Look at {picture}")
 
 
-def _what_verdicts_changed(before: "Scores", after: "Scores") -> list[str]:
-    """Say how many images stay, which of them stand out now or no longer, and how their scores changed."""
+def check_line(line: Path) -> None:
+    """Refuse a folder, and what is not there."""
+    if line.is_dir():
+        raise ValueError(f"{line} is a folder: the line file comes first, such as line.musc")
+    if not line.is_file():
+        raise ValueError(f"there is no line file {line}; `musc-lite fit PHOTOS -o {line}` writes one")
+
+
+def _what_verdicts_changed(before: "Scores", after: "Scores", n_bad: int, good: Collection[str]) -> list[str]:
+    """Say how many images leave, which of the others stand out now or no longer, and how their scores changed."""
     stay = set(after.names)
     was, now = (
         {name for name, out in zip(each.names, each.is_outlier, strict=True) if out and name in stay}
         for each in (before, after)
     )
-    sentences = [f"By the verdicts {len(after)} of {len(before)} images stay."]
+    sentences = [f"{n_bad} of {len(before)} images are bad by the verdicts and leave the reference."]
     for some, words in ((now - was, "stand out now and did not before"), (was - now, "do not stand out any more")):
         if some:
             names = sorted(some, key=[*after.names].index)
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
             sentences.append(f"{len(names)} of them {words}: {', '.join(names[:5])}{more}.")
+    if called := [name for name, out in zip(after.names, after.is_outlier, strict=True) if out and name in good]:
+        more = f" and {len(called) - 5} more" if len(called) > 5 else ""
+        sentences.append(f"You found good, and the line calls: {', '.join(called[:5])}{more}, and photos like them.")
     earlier = dict(zip(before.names, before.map_scores.tolist(), strict=True))
     changes = [(name, earlier[name], score) for name, score in zip(after.names, after.map_scores.tolist(), strict=True)]
     most = sorted(changes, key=lambda change: -abs(change[2] - change[1]))[:3]

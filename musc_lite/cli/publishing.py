@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from musc_lite.cli.common import START, Labels, load_photos, plain_errors
-from musc_lite.cli.line import Line
+from musc_lite.cli.line import Line, check_line
 from musc_lite.cli.program import app
 
 __all__ = ["publish"]
@@ -42,6 +42,7 @@ def publish(
     exact numbers.
     """
     with plain_errors():
+        check_line(line)
         if page.is_dir():
             raise ValueError(f"{page} is a folder; -o names the file to write, such as {page / 'page.html'}")
         from musc_lite.detector import Detector

@@ -61,6 +61,8 @@ def read_verdicts(path: str | Path) -> list[Verdict]:
     ValueError
         If a verdict is none: with its line.
     """
+    if not Path(path).is_file():
+        raise DataNotFoundError(f"there is no file {path}: the report and `musc-lite app` write verdicts.csv")
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

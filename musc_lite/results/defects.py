@@ -1,8 +1,10 @@
 """Where on a photo are its defects? Regions of its map that stand out, in the photo's own pixels.
 
-An image gets a threshold of its own, half way between what is usual in its map and its highest value: one threshold
-for a whole batch cuts faint defects away and lets strong ones grow into their surroundings. `analysis/regions.py` does
-the same on the grid of patches, with the source of the idea; its constants hold here too.
+An image gets a threshold of its own, half way between what is usual in its map and its highest value: one threshold for
+a whole batch cuts faint defects away and lets strong ones grow into their surroundings. `analysis/regions.py` does the
+same on the grid of patches, with the source of the idea; its constants hold here too. Where most of a photo is
+background, half way is the level of any sound part of the object; so the threshold also lies three tenths of the way
+from what is high in a usual image of the batch (`usual_high`) to the highest value, or above.
 
 A map is no sharper than the patches that it comes from: borders are accurate to about half a patch, and a defect that
 is smaller than a patch gets about a patch's area, if it is seen. Specks of a few pixels are tips that only just rise
@@ -24,6 +26,7 @@ from musc_lite.support.parameters import check_pixel_threshold
 
 __all__ = ["Defect", "defect_mask", "find_defects", "label_defects"]
 
+ABOVE = 0.3  # of the way from what is high in a usual image to the highest value
 ROUNDING = 1e-5  # share of the highest value: what differs less is the same value, stretched over a photo
 
 
@@ -62,8 +65,8 @@ def find_defects(scores: Scores, threshold: float | None = None, kinds: DefectCl
         That know their images.
     threshold : float, optional
         The value of the map above which a pixel is defective, the same for all images. None: each image has its own,
-        half way between the median and the highest value of its map. Then every image that stands out has a defect,
-        unless its map is the same all over; with a threshold that is given it may have none.
+        half way between the median and the highest value of its map, or above. Then every image that stands out has a
+        defect, unless its map is the same all over; with a threshold that is given it may have none.
     kinds : DefectClasses, optional
         Of the same images: a defect is of the kind of the region that holds its highest pixel, or lies nearest to it.
 
@@ -120,17 +123,25 @@ def label_defects(scores: Scores, i: int, threshold: float | None = None) -> np.
     return _map_and_labels(scores, i, threshold)[1]
 
 
-def pixel_threshold(values: np.ndarray) -> float:
-    """Give a map's own threshold, half way from its median to its highest value; infinite where it is flat."""
+def pixel_threshold(values: np.ndarray, usual_high: float = -np.inf) -> float:
+    """Give a map's own threshold, infinite where it is flat.
+
+    Half way from its median to its highest value; and where that rises above what is high in a usual image, at least
+    three tenths of the way from there.
+    """
     usual, peak = float(np.median(values)), float(values.max())
-    return np.inf if peak - usual <= ROUNDING * abs(peak) else usual + HALF * (peak - usual)
+    if peak - usual <= ROUNDING * abs(peak):
+        return np.inf
+    above_usual_high = usual_high + ABOVE * (peak - usual_high) if -np.inf < usual_high < peak else -np.inf
+    return max(usual + HALF * (peak - usual), above_usual_high)
 
 
 def _map_and_labels(scores: Scores, i: int, threshold: float | None) -> tuple[np.ndarray, np.ndarray]:
     on_photo = scores.map_of_photo(i)
     left, top, right, bottom = pixel_box(scores.region, on_photo.shape[::-1])
     seen = on_photo[top:bottom, left:right]
-    marked, n = label(seen > (pixel_threshold(seen) if threshold is None else float(threshold)), TOUCHING)
+    own = pixel_threshold(seen, scores.usual_high) if threshold is None else float(threshold)
+    marked, n = label(seen > own, TOUCHING)
     order = np.argsort(-np.asarray(maximum(seen, marked, range(1, n + 1))), kind="stable")
     number = np.zeros(n + 1, dtype=np.int32)
     number[1 + order] = np.arange(1, n + 1)

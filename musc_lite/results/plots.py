@@ -22,6 +22,7 @@ from PIL import Image, ImageColor
 from scipy.ndimage import binary_dilation
 from sklearn.decomposition import PCA
 
+from musc_lite.stages.maps import usual_high
 from musc_lite.stages.mutual_scoring import interval_bounds, nearest_patches
 
 __all__ = [
@@ -77,8 +78,8 @@ def color_range(maps: ArrayLike) -> tuple[float, float]:
     (95.0, 107.5)
     """
     maps = np.asarray(maps)
-    low, highest = np.median(np.percentile(maps, [95, 100], axis=(1, 2)), axis=1)  # of each image; then the typical one
-    return float(low), float(max(np.percentile(maps, 99.9), low + (highest - low) / CALM, low + LEAST_RANGE))
+    low, highest = usual_high(maps), np.median(maps.max(axis=(1, 2)))
+    return low, float(max(np.percentile(maps, 99.9), low + (highest - low) / CALM, low + LEAST_RANGE))
 
 
 def overlay(image: Image.Image | ArrayLike, anomaly_map: ArrayLike, low: float, high: float) -> np.ndarray:
@@ -152,7 +153,7 @@ def plot_anomaly_map(
     matplotlib Axes
     """
     ax = plt.gca() if ax is None else ax
-    own_low, own_high = np.percentile(anomaly_map, [75, 100])
+    own_low, own_high = np.percentile(np.asarray(anomaly_map), [75, 100])
     low = own_low if low is None else low
     high = max(own_high, low + LEAST_RANGE) if high is None else high
     pixels = overlay(image, anomaly_map, low, high)

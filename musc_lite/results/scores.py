@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ from musc_lite.data.image_set import ImageSet
 from musc_lite.data.region import WHOLE, Region, lay_map, pixel_box
 from musc_lite.results.given_maps import Maps, read_maps
 from musc_lite.stages.conformal import find_drift, p_values, promise_in_words
-from musc_lite.stages.maps import image_scores_from_maps
+from musc_lite.stages.maps import image_scores_from_maps, usual_high
 from musc_lite.stages.rescoring import rescore
 from musc_lite.stages.thresholds import Contamination, in_words
 from musc_lite.views import Framing
@@ -205,10 +206,16 @@ class Scores:
         places = range(len(self)) if self.copy_of is None else self.copy_of.tolist()
         return [None if first == i else self.names[first] for i, first in enumerate(places)]
 
+    @cached_property
+    def usual_high(self) -> float:
+        """What is high in a usual image of the batch: `usual_high` of its maps."""
+        return usual_high((self.batch or self).anomaly_maps)
+
     def in_words(self) -> list[str]:
         """Say what the ranking tells, what the threshold promises and whether the images drift, and no more."""
         labels = None if self.images is None else self.images.labels
-        sentences = in_words(self.image_scores, self.threshold, self.names, labels, self.n_fitted)
+        by_trusted = self.calibration is not None
+        sentences = in_words(self.image_scores, self.threshold, self.names, labels, self.n_fitted, by_trusted)
         if self.calibration is None:
             return sentences
         promise = promise_in_words(self.calibration, self.threshold)

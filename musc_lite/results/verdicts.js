@@ -37,7 +37,7 @@ function readTable(text) {
   const count = (letter) => first.split(letter).length;
   const [names, ...rows] = splitTable(plain, count(";") > count(",") ? ";" : ",");
   if (!names?.includes("image") || !names.includes("verdict")) {
-    throw new Error(`it needs the columns image and verdict, got '${first.trim()}'`);
+    throw new Error(`it needs the columns image and verdict, got '${first.trim().slice(0, 60).replace(/[^ -~]/g, "?")}'`);
   }
   return rows.map((fields, k) => {
     const row = Object.fromEntries(COLUMNS.map((name) => [name, (fields[names.indexOf(name)] ?? "").trim()]));

@@ -18,7 +18,15 @@ from numpy.typing import ArrayLike
 
 from musc_lite.support.part import Part
 
-__all__ = ["Drift", "FalseAlarmRate", "conformal_threshold", "find_drift", "p_values", "promise_in_words"]
+__all__ = [
+    "Drift",
+    "FalseAlarmRate",
+    "conformal_threshold",
+    "find_drift",
+    "lowest_rate",
+    "p_values",
+    "promise_in_words",
+]
 
 DRIFT_LEVEL = 0.01  # of days without drift this share is warned of
 ROUNDING = 1e-9  # 0.29 * 100 is 28.999999999999996
@@ -114,7 +122,7 @@ class FalseAlarmRate(Part):
             raise ValueError(
                 f"a false alarm rate of {self.rate:g} needs at least {self.n_needed} images that are known to be good "
                 f"and are not compared with, got {n_trusted}: trust more, or ask for a rate of "
-                f"{ceil(1000 / (n_trusted + 1)) / 1000:g} or more"
+                f"{lowest_rate(n_trusted):g} or more"
                 if n_trusted
                 else f"a false alarm rate of {self.rate:g} needs at least {self.n_needed} images that are known to be "
                 "good and are not part of the batch: fit(batch, trusted=images), or verdicts in fit_line"
@@ -127,6 +135,17 @@ class FalseAlarmRate(Part):
     def draw(self, image_scores: ArrayLike, map_scores: ArrayLike, calibration: ArrayLike | None = None) -> float:
         """Give the threshold; the scores (N,) of the batch, after and before re-scoring, do not matter."""
         return conformal_threshold(() if calibration is None else calibration, self.rate)
+
+
+def lowest_rate(n_trusted: int) -> float:
+    """Give the lowest rate, in thousandths, for which so many trusted images are enough.
+
+    Examples
+    --------
+    >>> lowest_rate(9), lowest_rate(19)
+    (0.1, 0.05)
+    """
+    return ceil(1000 / (n_trusted + 1) - ROUNDING) / 1000
 
 
 def promise_in_words(calibration: ArrayLike, threshold: float) -> list[str]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from musc_lite.support.part import Part
 
-__all__ = ["Pooling", "defective_patches", "image_scores_from_maps", "patch_shares", "upsample_maps"]
+__all__ = ["Pooling", "defective_patches", "image_scores_from_maps", "patch_shares", "upsample_maps", "usual_high"]
 
 
 def upsample_maps(
@@ -78,6 +78,23 @@ def image_scores_from_maps(maps: Tensor | np.ndarray, pooling: str | float = "ma
     if n_highest == 1:
         return maps.amax(dim=(-2, -1))
     return torch.stack([image.flatten().topk(n_highest).values.mean() for image in maps])
+
+
+def usual_high(maps: ArrayLike) -> float:
+    """Say what is high in a usual image: the 95th percentile of a map's pixels, in the middle of all images.
+
+    Where most pixels of a photo are background, a map's median says nothing of the object; its high pixels do.
+
+    Parameters
+    ----------
+    maps : (N, H, W)
+
+    Examples
+    --------
+    >>> usual_high(np.arange(101.0).reshape(1, 1, 101))
+    95.0
+    """
+    return float(np.median(np.percentile(np.asarray(maps), 95, axis=(1, 2))))
 
 
 def share_of_map(pooling: str | float) -> float:

@@ -28,6 +28,7 @@ NOT_AN_ALL_CLEAR = (
     "That is no all-clear: where many images are defective, or defects are faint, a threshold that is drawn from the "
     "scores alone can lie above them all"
 )
+NO_PROOF = "That is no all-clear: a line drawn from good images says nothing on how many defects lie below it"
 
 
 def choose_threshold(
@@ -279,6 +280,7 @@ def in_words(
     names: Sequence[str],
     labels: ArrayLike | None = None,
     n_fitted: int | None = None,
+    by_trusted: bool = False,
 ) -> list[str]:
     """Say what a ranking tells, and no more: what stands out, where to look first, how clear it is.
 
@@ -292,6 +294,8 @@ def in_words(
         0 normal, 1 defective: what the threshold called, and what the best one would have called.
     n_fitted : int, optional
         Images that the threshold was drawn from, where these are not the same.
+    by_trusted : bool
+        Whether it was drawn from images that are known to be good.
 
     Returns
     -------
@@ -318,13 +322,14 @@ def in_words(
         ]
     else:
         sentences = [
-            f"No image stands out: no score lies above the threshold {threshold:.3f}. {NOT_AN_ALL_CLEAR}. Look first "
-            f"at {', '.join(first)}."
+            f"No image stands out: no score lies above the threshold {threshold:.3f}. "
+            f"{NO_PROOF if by_trusted else NOT_AN_ALL_CLEAR}. Look first at {', '.join(first)}."
         ]
     if len(ranking) > 2:
         sentences.append(_step_in_words(largest_step(image_scores)))
-    if (n_fitted or len(ranking)) < FEW:
-        sentences.append(f"With fewer than {FEW} images trust the ranking, not the threshold.")
+    if (n_drawn := n_fitted or len(ranking)) < FEW:
+        others = f"The threshold was drawn from {n_drawn} images: with" if n_drawn != len(ranking) else "With"
+        sentences.append(f"{others} fewer than {FEW} images trust the ranking, not the threshold.")
     if labels is not None and len(np.unique(labels)) == 2:
         best = best_f1_threshold(labels, image_scores)
         sentences.append(

@@ -161,4 +161,5 @@ def _remark(text: str) -> str:
 
 
 def _spoken(text: str, role: str, style: str = "") -> str:
-    return f'<div role="{role}" style="line-height: 1.4; white-space: pre-wrap{style}">{html.escape(text)}</div>'
+    wrapped = "line-height: 1.4; white-space: pre-wrap; overflow-wrap: anywhere"
+    return f'<div role="{role}" style="{wrapped}{style}">{html.escape(text)}</div>'
