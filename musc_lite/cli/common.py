@@ -59,8 +59,8 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for results
 Write = Annotated[
     str,
     typer.Option(
-        help="For other programs, any of coco, labelme, masks, heatmaps, with commas between: coco.json; a LabelMe file, "
-        "a PNG mask, a 16-bit heat map of each photo in its own size (results.json has their scale)."
+        help="For other programs, any of coco, labelme, masks, heatmaps, with commas between: coco.json; a LabelMe "
+        "file, a PNG mask, a 16-bit heat map of each photo in its own size (results.json has their scale)."
     ),
 ]
 PixelThreshold = Annotated[
