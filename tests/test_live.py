@@ -1,6 +1,7 @@
 """One HTML file of a fitted detector: what it holds, what it refuses, and what a few bytes a patch cost."""
 
 import base64
+import io
 import json
 import re
 import shutil
@@ -12,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 import musc_lite
-from musc_lite import MuSc, MutualScorer, SubspaceScorer, load_folder, planted_textures, publish
+from musc_lite import MuSc, MutualScorer, SubspaceScorer, from_arrays, load_folder, planted_textures, publish
 from musc_lite.cli import app
 from musc_lite.live.agreement import measure_agreement
 from musc_lite.live.bundle import MODULES, classic, read, script
@@ -127,6 +129,14 @@ def test_block_and_r_are_chosen(detector, images, tmp_path):
     assert (data["block"], data["r"]) == (8, 1)
     with pytest.raises(ValueError, match=r"did not score block 4 at r = 3: blocks \[5, 7, 8\]"):
         publish(detector, tmp_path / "page.html", images, block=4)
+
+
+def test_photos_keep_their_shape(tmp_path):
+    """An oblong photo was squeezed into a square, as the backbone sees it."""
+    photos = from_arrays([image.crop((0, 0, 112, 56)) for image in planted_textures("brick", 4, 1, image_size=112)])
+    page = publish(MuSc(image_size=56, layers=[5]).fit(photos), tmp_path / "page.html").path
+    pictures = [Image.open(io.BytesIO(base64.b64decode(picture))) for picture in data_of(page)["pictures"]]
+    assert {picture.size for picture in pictures} == {(224, 112)}
 
 
 def test_views_are_the_ones_of_jupyter():

@@ -165,7 +165,7 @@ def collect(
         "threshold": scores.threshold if np.isfinite(scores.threshold) else None,
         "patchScores": _in_levels(detector.patch_scores_[degree, s][shown]),
         "meanScores": _in_levels(detector.patch_scores_.mean(axis=(0, 1))[shown]),
-        "pictures": [_picture(scores, i, detector.features_.grid) for i in shown.tolist()],
+        "pictures": [_picture(scores, i) for i in shown.tolist()],
         "colors": COLORS,
         "heat": _text(HEAT(np.arange(256), bytes=True)[:, :3]),
         "viridis": _text(VIRIDIS(np.arange(256), bytes=True)[:, :3]),
@@ -173,12 +173,12 @@ def collect(
     return Content(data, tokens, quantized, references, scorer.interval)
 
 
-def _picture(scores: Scores, i: int, grid: tuple[int, int]) -> str:
-    """Draw what the backbone saw of image i in the shape of the grid, with its true defect outlined."""
-    rows, columns = (max(1, round(PICTURE * n / max(grid))) for n in grid)
-    seen = crop(scores.known_images[i], scores.region).convert("RGB").resize((columns, rows))
+def _picture(scores: Scores, i: int) -> str:
+    """Draw what the backbone saw of image i in the photo's own shape, with its true defect outlined."""
+    seen = crop(scores.known_images[i], scores.region).convert("RGB")
+    width, height = (max(1, round(PICTURE * side / max(seen.size))) for side in seen.size)
     buffer = io.BytesIO()
-    outlined(seen, scores.known_images.mask(i)).save(buffer, "JPEG", quality=QUALITY)
+    outlined(seen.resize((width, height)), scores.known_images.mask(i)).save(buffer, "JPEG", quality=QUALITY)
     return base64.b64encode(buffer.getvalue()).decode()
 
 
