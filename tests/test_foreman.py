@@ -191,10 +191,10 @@ def test_stop_keeps_what_is_extracted_and_the_last_session_comes_back(app, page,
     page.get_by_label("look", exact=True).select_option("closely, where the objects are")
     page.get_by_label("folder", exact=True).fill(str(folder))
     page.get_by_role("button", name="Find the odd ones").click()
-    page.get_by_text(re.compile("extracting features: [1-9].* of 40, about .* left")).wait_for(timeout=60_000)
+    page.get_by_text(re.compile("extracting features: [1-9].* of 40, about .* left")).wait_for(timeout=180_000)
     keep(page, "foreman_working")
     page.get_by_role("button", name="Stop").click()
-    page.get_by_text("Stopped. What was extracted is kept").wait_for(timeout=60_000)
+    page.get_by_text("Stopped. What was extracted is kept").wait_for(timeout=120_000)
     kept = list((tmp_path / "out" / "features").rglob("*.safetensors"))
     assert len(kept) >= 8
     assert page.locator(".musc-card").count() == 0
