@@ -21,7 +21,8 @@ test: $(READY)  ## Check style and types, run every test and doctest
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p no:nbval -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p no:nbval -n 2 --dist worksteal \
+		--reruns 1 --only-rerun TimeoutError --only-rerun "no '.*' after .* s"
 	$(BIN)/python tests/answer_exercises.py out/answered
 	TQDM_DISABLE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=300 \
 		-n 2 --dist loadfile out/answered

@@ -185,16 +185,24 @@ def test_a_photo_is_enlarged_beside_its_map_and_both_are_zoomed(app, page, tmp_p
     assert page.errors == []
 
 
+def wait_for_words(page, words, seconds=90):
+    """Wait until something on the page says this; where it does not, tell what the page says instead."""
+    try:
+        page.get_by_text(re.compile(words)).wait_for(timeout=1000 * seconds)
+    except browser.sync_api.TimeoutError as error:
+        raise AssertionError(f"no {words!r} after {seconds} s, but: {page.locator('body').inner_text()}") from error
+
+
 def test_stop_keeps_what_is_extracted_and_the_last_session_comes_back(app, page, tmp_path):
     folder = write_photos(tmp_path / "photos", 40, 4)
     open_page(page, app)
     page.get_by_label("look", exact=True).select_option("closely, where the objects are")
     page.get_by_label("folder", exact=True).fill(str(folder))
     page.get_by_role("button", name="Find the odd ones").click()
-    page.get_by_text(re.compile("extracting features: [1-9].* of 40, about .* left")).wait_for(timeout=180_000)
+    wait_for_words(page, "extracting features: [1-9].* of 40, about .* left")
     keep(page, "foreman_working")
     page.get_by_role("button", name="Stop").click()
-    page.get_by_text("Stopped. What was extracted is kept").wait_for(timeout=120_000)
+    wait_for_words(page, "Stopped. What was extracted is kept")
     kept = list((tmp_path / "out" / "features").rglob("*.safetensors"))
     assert len(kept) >= 8
     assert page.locator(".musc-card").count() == 0
