@@ -294,6 +294,10 @@ class TestForeman:
         assert "type the path" in press(foreman, foreman.run, "")
         assert "there is no folder" in press(foreman, foreman.run, tmp_path / "<none>")
         assert foreman.apply.disabled
+        seen = []
+        foreman.apply.observe(lambda change: seen.append(change.new), "disabled")
+        press(foreman, foreman.run, tmp_path / "<none>")
+        assert seen == []  # nor enabled for a moment
         foreman.folder.value = str(photos)
         assert "there is no folder" not in foreman.work.message.value
         said = press(foreman, foreman.run, photos)

@@ -233,9 +233,9 @@ class Foreman(ipywidgets.VBox):
     def _arrange(self) -> None:
         """Show and enable what makes sense now."""
         busy = self.work.busy
-        for button in (self.run, self.apply, self.keep, self.report, self.go_on):
+        for button in (self.run, self.keep, self.report, self.go_on):
             button.disabled = busy
-        self.apply.disabled |= not self.places.line.is_file()
+        self.apply.disabled = busy or not self.places.line.is_file()  # at once: it must not be there for a moment
         can_keep = self._batch is not None and self._batch.detector is not None
         self._keeping.layout.display = None if can_keep else "none"
         self.report.layout.display = None if self._batch is not None else "none"
