@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -60,6 +63,17 @@ def send(gallery, **message):
 
 
 class TestProgress:
+    def test_a_follower_is_told_where_bars_are_hidden_too(self):
+        """Under TQDM_DISABLE, which tqdm reads when it is imported, the page showed no progress and Stop did nothing."""
+        code = "with followed_by(lambda bar: print(bar.n)): list(progress_bar(range(2), desc='looking', unit='image'))"
+        command = [sys.executable, "-c", f"from musc_lite.support.progress import followed_by, progress_bar\n{code}"]
+        environment = os.environ | {"TQDM_DISABLE": "1"}
+        assert subprocess.run(command, env=environment, capture_output=True, text=True).stdout.split() == [
+            "0",
+            "1",
+            "2",
+        ]
+
     def test_a_follower_is_told_each_step_and_nothing_is_written(self, capsys):
         told = []
         with followed_by(lambda bar: told.append((bar.desc, bar.n, bar.total))):

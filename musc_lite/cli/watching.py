@@ -1,6 +1,5 @@
 """`musc-lite apply --watch`: a line for each photo as it arrives, until Ctrl+C."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,10 +14,10 @@ def keep_watching(line: Path, folders: Sequence[Path], output: Path, device: str
         existing_folder(folder)
     if len(folders) != 1:
         raise ValueError(f"--watch takes one folder in which photos arrive, got {', '.join(map(str, folders))}")
-    os.environ["TQDM_DISABLE"] = "1"  # a line a photo is enough
 
     from musc_lite.detector import Detector
     from musc_lite.line import about_line, line_digest
+    from musc_lite.support.progress import followed_by
     from musc_lite.watch import check_reference, watch_folder
 
     detector = Detector.load(line, device=device)
@@ -29,13 +28,14 @@ def keep_watching(line: Path, folders: Sequence[Path], output: Path, device: str
     print(f"Watching {folders[0]}; Ctrl+C ends it. Results: {output / 'watched.csv'} and {output / 'maps'}", flush=True)
     n_photos = n_outliers = 0
     try:
-        for found in watch_folder(line, detector, folders[0], output):
-            told = found.remark if found.score is None else f"{found.score:.3f}"
-            p_value = "" if found.p_value is None else f"  p {found.p_value:.3f}"
-            remark = f"  {found.remark}" if found.score is not None and found.remark else ""
-            out = "  STANDS OUT" if found.outlier else ""
-            print(f"{found.time[11:19]}  {found.image}  {told}{p_value}{out}{remark}", flush=True)
-            n_photos, n_outliers = n_photos + 1, n_outliers + found.outlier
+        with followed_by(lambda _: None):  # a line a photo is enough: no bars
+            for found in watch_folder(line, detector, folders[0], output):
+                told = found.remark if found.score is None else f"{found.score:.3f}"
+                p_value = "" if found.p_value is None else f"  p {found.p_value:.3f}"
+                remark = f"  {found.remark}" if found.score is not None and found.remark else ""
+                out = "  STANDS OUT" if found.outlier else ""
+                print(f"{found.time[11:19]}  {found.image}  {told}{p_value}{out}{remark}", flush=True)
+                n_photos, n_outliers = n_photos + 1, n_outliers + found.outlier
     except KeyboardInterrupt:
         print(
             f"\nStopped: {n_photos} photos, {n_outliers} stand out. The same command goes on; `musc-lite days {line} "

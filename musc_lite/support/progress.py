@@ -72,7 +72,8 @@ class _Followed(plain_tqdm):
 
     def __init__(self, follower: Callable[[plain_tqdm], None], *args, **options):
         self._follower = follower
-        super().__init__(*args, **{**options, "file": io.StringIO(), "mininterval": 0, "miniters": 1})
+        told = {"file": io.StringIO(), "mininterval": 0, "miniters": 1, "disable": False}  # whatever TQDM_DISABLE says
+        super().__init__(*args, **{**options, **told})
         follower(self)
 
     def display(self, *_, **__) -> None:
