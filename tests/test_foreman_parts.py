@@ -64,7 +64,7 @@ def send(gallery, **message):
 
 class TestProgress:
     def test_a_follower_is_told_where_bars_are_hidden_too(self):
-        """Under TQDM_DISABLE, which tqdm reads when it is imported, the page showed no progress and Stop did nothing."""
+        """Under TQDM_DISABLE, which tqdm reads as it is imported, a page showed no progress and Stop did nothing."""
         code = "with followed_by(lambda bar: print(bar.n)): list(progress_bar(range(2), desc='looking', unit='image'))"
         command = [sys.executable, "-c", f"from musc_lite.support.progress import followed_by, progress_bar\n{code}"]
         environment = os.environ | {"TQDM_DISABLE": "1"}
