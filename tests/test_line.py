@@ -229,6 +229,7 @@ class TestVerdicts:
         done = run("fit", days[0], "-o", tmp_path / "l.musc", *options)
         assert done.exit_code == 0, done.output
         assert "Of good images like the 4 trusted ones at most 20 % are called" in done.output
+        assert "from the scores alone" not in done.output
         done = run("apply", tmp_path / "l.musc", days[1], "-o", tmp_path / "out")
         assert "Of good images like the 4 trusted ones at most 20 % are called" in done.output
         results = json.loads((tmp_path / "out" / "results.json").read_text())

@@ -211,14 +211,20 @@ class Scores:
         """What is high in a usual image of the batch: `usual_high` of its maps."""
         return usual_high((self.batch or self).anomaly_maps)
 
-    def in_words(self) -> list[str]:
-        """Say what the ranking tells, what the threshold promises and whether the images drift, and no more."""
+    def in_words(self, by_trusted: bool = False) -> list[str]:
+        """Say what the ranking tells, what the threshold promises and whether the images drift, and no more.
+
+        Parameters
+        ----------
+        by_trusted : bool
+            Whether the threshold of a fitted batch was drawn from images outside of it; of new images it is known.
+        """
         labels = None if self.images is None else self.images.labels
-        by_trusted = self.calibration is not None
+        promise = [] if self.calibration is None else promise_in_words(self.calibration, self.threshold)
+        by_trusted = by_trusted or bool(promise)
         sentences = in_words(self.image_scores, self.threshold, self.names, labels, self.n_fitted, by_trusted)
         if self.calibration is None:
             return sentences
-        promise = promise_in_words(self.calibration, self.threshold)
         return [*sentences, *promise, *find_drift(self.image_scores, self.calibration, self.threshold).in_words()]
 
     def to_frame(self) -> "pandas.DataFrame":
