@@ -79,12 +79,17 @@ def test_the_same_run_writes_the_same_bytes(folder, tmp_path):
     assert files[0] == files[1]
 
 
-def test_a_page_to_explore_is_written_and_linked(folder, tmp_path):
+def test_a_page_to_explore_is_written_and_linked(folder, tmp_path, monkeypatch):
     done = run("score", folder, "-o", tmp_path / "out", *FAST, "--explore")
     assert done.exit_code == 0, done.output
     assert "8 images of 8 x 8 patches" in done.output
     assert 'id="batch"' in (tmp_path / "out" / "explore.html").read_text()
     assert '<a href="explore.html">' in (tmp_path / "out" / "report.html").read_text()
+    monkeypatch.setattr(sys.modules["musc_lite.live.publish"], "WORDS", 10**9)  # nothing fits
+    done = run("score", folder, "-o", tmp_path / "large", *FAST, "--explore")
+    assert done.exit_code == 0, done.output
+    assert "no explore.html was written: a page of 4 images takes" in done.output
+    assert "explore.html" not in (tmp_path / "large" / "report.html").read_text()
     done = run("score", folder, "-o", tmp_path / "other", *FAST, "--method", "memory", "--explore")
     assert done.exit_code == 1
     assert "the page shows mutual scoring, and this detector scores by MemoryBankScorer" in done.output

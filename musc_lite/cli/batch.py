@@ -180,16 +180,13 @@ def score(
         write_results(output, scores, formats, threshold=pixel_threshold, kinds=kinds)
         say_no_defects(scores, formats)
         write_maps(output, scores)
-        if explore:
-            from musc_lite.live.publish import publish
-
-            print("\n".join(publish(detector, output / EXPLORE).words))
+        page = _write_page(detector, output) if explore else None
         report = write_report(
             output / "report.html",
             [result],
             title=f"{_title(method)} on {result.name}",
             maps="maps",
-            explore=EXPLORE if explore else None,
+            explore=page,
         )
         seconds |= {**scores.seconds, "writing": time.perf_counter() - written}
         print_table([result], [seconds])
@@ -222,6 +219,18 @@ def _write_kinds(path: Path, detector: "Detector", n_classes: int | None) -> "De
     with atomic_path(path) as partial:
         table.to_csv(partial, index=False, float_format="%.6f", encoding="utf-8", lineterminator="\r\n")
     return kinds
+
+
+def _write_page(detector: "Detector", output: Path) -> str | None:
+    """Write the page to explore and say what it is; what does not fit on a page costs no one the report."""
+    from musc_lite.live.publish import publish
+
+    try:
+        print("\n".join(publish(detector, output / EXPLORE).words))
+    except ValueError as error:
+        print(f"musc-lite: warning: no {EXPLORE} was written: {error}", file=sys.stderr)
+        return None
+    return EXPLORE
 
 
 def _write_groups(detector: "Detector", output: Path) -> "Groups | None":
