@@ -41,6 +41,32 @@ QUICK = {
 }
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "case(number): a field case, a public bug report rebuilt as a small input")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.user_properties += [("case", number) for mark in item.iter_markers("case") for number in mark.args]
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Count the field cases: a case is OK where all of its tests passed."""
+    outcomes: dict[int, set[str]] = {}
+    for outcome in ("passed", "failed", "error", "xfailed", "skipped"):
+        for report in terminalreporter.stats.get(outcome, []):
+            for name, number in getattr(report, "user_properties", ()):
+                if name == "case":
+                    outcomes.setdefault(number, set()).add(outcome)
+    if outcomes:
+        broken = sorted(number for number, seen in outcomes.items() if seen - {"passed", "skipped"})
+        skipped = sorted(number for number, seen in outcomes.items() if seen == {"skipped"})
+        terminalreporter.write_line(
+            f"field cases: {len(outcomes)} tried, {len(outcomes) - len(broken) - len(skipped)} OK, "
+            f"not OK {broken or 'none'}, skipped {skipped or 'none'}"
+        )
+
+
 def pytest_addoption(parser):
     parser.addoption("--quick", action="store_true", help="only the test files that are quick and need no weights")
 
