@@ -115,7 +115,7 @@ def test_the_command_prints_and_keeps_the_table(mvtec, tmp_path):
     assert done.exit_code == 0, done.output
     assert "--preset mvtec" in done.output
     assert "| screw | 8 |" in done.output
-    with (tmp_path / "results.csv").open() as file:
+    with (tmp_path / "results.csv").open(encoding="utf-8-sig") as file:
         (row,) = csv.DictReader(file)
     assert float(row["published_image_auroc"]) == 0.8217
     assert 0 <= float(row["image_auroc"]) <= 1

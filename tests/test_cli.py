@@ -37,7 +37,7 @@ def folder(tmp_path):
 def test_score_writes_everything(folder, tmp_path):
     done = run("score", folder, "-o", tmp_path / "out", *FAST)
     assert done.exit_code == 0, done.output
-    with open(tmp_path / "out" / "scores.csv", newline="") as file:
+    with open(tmp_path / "out" / "scores.csv", newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["image", "score", "rank", "outlier"]
     assert [int(row["rank"]) for row in rows] == list(range(1, 9))
@@ -198,7 +198,7 @@ def test_what_is_set_reaches_the_method(folder, tmp_path):
         done = run("score", folder, "-o", out, *FAST, "--method", method, "--set", option)
         assert done.exit_code == 0, done.output
         expected = MuSc(image_size=112, r=(1,), layers=(5, 8)).with_scorer(scorer).fit(folder)
-        with open(out / "scores.csv", newline="") as file:
+        with open(out / "scores.csv", newline="", encoding="utf-8-sig") as file:
             scores = {row["image"]: float(row["score"]) for row in csv.DictReader(file)}
         assert scores == pytest.approx(dict(zip(expected.names_, expected.image_scores_, strict=True)), abs=1e-5)
         page = (out / "report.html").read_text()
@@ -212,7 +212,7 @@ def test_cheaper_scoring_is_told_to_the_detector(folder, tmp_path):
     done = run("score", folder, "-o", tmp_path / "out", *FAST, *arguments)
     assert done.exit_code == 0, done.output
     expected = MuSc(image_size=112, r=(1,), layers=(5, 8), **options).fit(folder)
-    with open(tmp_path / "out" / "scores.csv", newline="") as file:
+    with open(tmp_path / "out" / "scores.csv", newline="", encoding="utf-8-sig") as file:
         scores = {row["image"]: float(row["score"]) for row in csv.DictReader(file)}
     assert scores == pytest.approx(dict(zip(expected.names_, expected.image_scores_, strict=True)), abs=1e-5)
     refused = run("score", folder, "-o", tmp_path / "out2", *FAST, "--max-memory", "1KB")
@@ -227,7 +227,7 @@ def test_labels_of_a_good_folder_give_metrics(tmp_path):
         image.save(tmp_path / "set" / ("bad" if label else "good") / f"{name}.png")
     done = run("score", tmp_path / "set", "-o", tmp_path / "out", *FAST)
     assert done.exit_code == 0, done.output
-    with open(tmp_path / "out" / "scores.csv", newline="") as file:
+    with open(tmp_path / "out" / "scores.csv", newline="", encoding="utf-8-sig") as file:
         assert sum(int(row["label"]) for row in csv.DictReader(file)) == 2
     assert "image AUROC" in done.output
 
@@ -385,7 +385,7 @@ def test_several_folders_and_files_are_one_batch(folder, tmp_path):
     files = sorted((folder / "line 2").glob("*.png"))
     done = run("score", *sorted(folder.glob("*.png")), *files, other, "-o", tmp_path / "out", *FAST)
     assert done.exit_code == 0, done.output
-    with open(tmp_path / "out" / "scores.csv", newline="") as file:
+    with open(tmp_path / "out" / "scores.csv", newline="", encoding="utf-8-sig") as file:
         names = {row["image"] for row in csv.DictReader(file)}
     assert len(names) == 8
     assert {"other/0.png", "photos/2.png", "photos/line 2/7.png"} < names
@@ -396,7 +396,7 @@ def test_copies_are_named(folder, tmp_path):
     done = run("score", folder, "-o", tmp_path / "out", *FAST)
     assert done.exit_code == 0, done.output
     assert "warning: 1 image is a copy of another, byte for byte: again.png (of 3.png)" in done.stderr
-    with open(tmp_path / "out" / "scores.csv", newline="") as file:
+    with open(tmp_path / "out" / "scores.csv", newline="", encoding="utf-8-sig") as file:
         rows = {row["image"]: row for row in csv.DictReader(file)}
     assert rows["again.png"]["copy_of"] == "3.png"
     assert rows["again.png"]["score"] == rows["3.png"]["score"]
@@ -441,7 +441,7 @@ def test_kinds_of_image_are_hinted_at_and_one_of_them_scores_all(tmp_path):
     for which, others in (("largest", "gravel"), ("1", "brick")):
         done = run("score", photos, "-o", out, *tiny, "--pooling", "mean", "--groups", which)
         assert done.exit_code == 0, done.output
-        with open(out / "scores.csv", newline="") as file:
+        with open(out / "scores.csv", newline="", encoding="utf-8-sig") as file:
             ranked = [row["image"] for row in csv.DictReader(file)]
         n = sum(name.startswith(others) for name in ranked)
         assert all(name.startswith(others) for name in ranked[:n])

@@ -273,7 +273,11 @@ def test_the_command_line_sorts_what_stands_out(tmp_path):
     done = CliRunner().invoke(app, [*command, "2", *common])
     assert done.exit_code == 0, done.output
     assert "2 kinds of defect in the 4 images that stand out" in done.output
-    assert (tmp_path / "out" / "kinds.csv").read_text().startswith("image,kind,strongest,severity,area,depth,peak,top")
+    assert (
+        (tmp_path / "out" / "kinds.csv")
+        .read_text(encoding="utf-8-sig")
+        .startswith("image,kind,strongest,severity,area,depth,peak,top")
+    )
     refused = CliRunner().invoke(app, [*command, "many", *common])
     assert refused.exit_code == 1
     assert "--classes takes" in refused.output

@@ -48,7 +48,7 @@ def open_page(page, url):
 
 def verdicts(tmp_path, folder):
     (table,) = (tmp_path / "out").glob(f"{folder.name}-*/verdicts.csv")
-    with table.open(newline="") as file:
+    with table.open(newline="", encoding="utf-8-sig") as file:
         return {row["image"]: (row["verdict"], row["sha256"]) for row in csv.DictReader(file)}
 
 

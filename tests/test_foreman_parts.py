@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import musc_lite
-from musc_lite import MuSc, Verdict, load_folder, planted_textures, read_verdicts, write_verdicts
+from musc_lite import ImageSet, MuSc, Verdict, load_folder, planted_textures, read_verdicts, write_verdicts
 from musc_lite.cli import app
 from musc_lite.places import Places
 from musc_lite.results.plots import color_range, overlay
@@ -199,6 +200,15 @@ class TestVerdictBook:
         assert (found, changed) == (["", "", "bad", "", "", "", "bad"], ["1.png"])
         book.mark(load_folder(photos), 6, "")  # the copy: taken back for both
         assert book.of(load_folder(photos))[0] == [""] * 7
+
+    def test_two_pages_that_mark_one_folder_lose_no_verdict(self, tmp_path):
+        """The writers wait for each other: without the lock most of these are lost."""
+        images = ImageSet([Image.new("L", (4, 4), k) for k in range(40)], [f"{k}.png" for k in range(40)])
+        (tmp_path / "own").mkdir()
+        books = [VerdictBook(tmp_path / "own" / "verdicts.csv") for _ in range(4)]
+        with ThreadPoolExecutor(4) as pages:
+            list(pages.map(lambda k: books[k % 4].mark(images, k, "good"), range(40)))
+        assert sorted(each.image for each in books[0].read()) == sorted(images.names)
 
     def test_a_table_that_cannot_be_read_is_not_written_over(self, photos, tmp_path):
         (tmp_path / "verdicts.csv").write_text("something,else\n1,2\n")

@@ -68,7 +68,7 @@ def test_fit_and_apply_give_what_the_library_gives(days, tmp_path):
     done = run("apply", line, second, "-o", tmp_path / "out")
     assert done.exit_code == 0, done.output
     expected = MuSc(**SMALL).fit(first).score_images(second)
-    with (tmp_path / "out" / "scores.csv").open(newline="") as file:
+    with (tmp_path / "out" / "scores.csv").open(newline="", encoding="utf-8-sig") as file:
         rows = {row["image"]: float(row["score"]) for row in csv.DictReader(file)}
     assert rows == pytest.approx(dict(zip(expected.names, expected.image_scores, strict=True)), abs=1e-5)
     results = json.loads((tmp_path / "out" / "results.json").read_text(), parse_constant=pytest.fail)

@@ -98,7 +98,7 @@ class TestAScorerOfTenLines:
         arguments += ["--precision", "float32"]
         done = CliRunner().invoke(app, [str(a) for a in arguments])
         assert done.exit_code == 0, done.output
-        with open(tmp_path / "out" / "scores.csv", newline="") as file:
+        with open(tmp_path / "out" / "scores.csv", newline="", encoding="utf-8-sig") as file:
             scores = {row["image"]: float(row["score"]) for row in csv.DictReader(file)}
         expected = Detector(backbone, scorer=FarFromTheMean(), view=View(56), layers=[5, 8]).fit(folder).scores_
         assert scores == pytest.approx(dict(zip(expected.names, expected.image_scores, strict=True)), abs=1e-5)

@@ -87,7 +87,7 @@ def test_each_photo_is_scored_once_and_as_the_library_scores_it(line, detector, 
     shutil.copy(photos[5], arriving / photos[0].name)  # replaced by another of its name
     (again,) = watch(line, detector, arriving, tmp_path / "out")
     assert again.image == photos[0].name
-    with (tmp_path / "out" / "watched.csv").open(newline="") as file:
+    with (tmp_path / "out" / "watched.csv").open(newline="", encoding="utf-8-sig") as file:
         assert len([*csv.DictReader(file)]) == 6
 
 

@@ -301,7 +301,7 @@ class TestStateAndSelection:
         assert Image.open(io.BytesIO(png)).format == "PNG"
         assert here[0] == {"here": True}
         (_, (text,)), _ = browser_asks(explorer, "csv")
-        names, *rows = csv.reader(io.StringIO(text.decode()))
+        names, *rows = csv.reader(io.StringIO(text.decode("utf-8-sig")))
         assert len(rows) >= 1
         assert {len(line) for line in rows} == {len(names)}
 

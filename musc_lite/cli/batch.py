@@ -31,6 +31,7 @@ from musc_lite.options import Method, parse_classes, parse_contamination, parse_
 from musc_lite.parts import scorer_name
 from musc_lite.support.files import atomic_path
 from musc_lite.support.parameters import check_contamination, check_pixel_threshold
+from musc_lite.support.tables import write_frame
 
 if TYPE_CHECKING:
     from musc_lite.analysis.classes import DefectClasses
@@ -216,8 +217,7 @@ def _write_kinds(path: Path, detector: "Detector", n_classes: int | None) -> "De
     scores, patch_scores = detector.scores_, detector.patch_scores_
     kinds = defect_classes(detector.features_, patch_scores, scores.is_outlier, n_classes)
     table = kinds.to_frame(scores.names, severity(kinds.regions, patch_scores, scores.is_outlier))
-    with atomic_path(path) as partial:
-        table.to_csv(partial, index=False, float_format="%.6f", encoding="utf-8", lineterminator="\r\n")
+    write_frame(path, table)
     return kinds
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from musc_lite.support.errors import DataNotFoundError
 from musc_lite.support.files import atomic_path
+from musc_lite.support.tables import from_cell, to_cells
 
 if TYPE_CHECKING:
     from musc_lite.data.image_set import ImageSet
@@ -73,7 +74,7 @@ def read_verdicts(path: str | Path) -> list[Verdict]:
         raise DataNotFoundError(f"{path} needs the columns image and verdict, got {first.strip()!r}")
     found: dict[str, Verdict] = {}
     for row in rows:
-        values = {name: (row.get(name) or "").strip() for name in COLUMNS}
+        values = {name: from_cell((row.get(name) or "").strip()) for name in COLUMNS}
         if not values["verdict"]:
             continue
         try:
@@ -87,10 +88,10 @@ def read_verdicts(path: str | Path) -> list[Verdict]:
 
 def write_verdicts(path: str | Path, verdicts: Sequence[Verdict]) -> None:
     """Write a table that `read_verdicts` reads, complete or not at all."""
-    with atomic_path(Path(path)) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+    with atomic_path(Path(path)) as partial, partial.open("w", encoding="utf-8-sig", newline="") as file:
         table = csv.writer(file)
         table.writerow(COLUMNS)
-        table.writerows([each.image, each.sha256, each.verdict, each.kind, each.note] for each in verdicts)
+        table.writerows(to_cells([each.image, each.sha256, each.verdict, each.kind, each.note]) for each in verdicts)
 
 
 def match_verdicts(images: "ImageSet", verdicts: Sequence[Verdict]) -> tuple[list[str], list[str]]:

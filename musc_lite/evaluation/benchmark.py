@@ -27,6 +27,7 @@ from musc_lite.results.metrics import evaluate_scores
 from musc_lite.results.report import METRIC_TITLES, versions
 from musc_lite.support.files import atomic_path
 from musc_lite.support.part import Part
+from musc_lite.support.tables import to_cells
 
 __all__ = ["CategoryResult", "find_categories", "run_benchmark", "table"]
 
@@ -187,13 +188,15 @@ def _write_tables(output: Path, dataset: str, results: Sequence[CategoryResult])
     about = f"{dataset} with {run['backbone'][0]}: {settings}"
     figures = "Percent; ours / published.\n\n" if data_set.figures else "Percent.\n\n"
     _write(output / "results.md", f"{about}\n\n{figures}{table(dataset, results)}\n")
-    with atomic_path(output / "results.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with atomic_path(output / "results.csv") as partial, partial.open("w", newline="", encoding="utf-8-sig") as file:
         writer = csv.writer(file)
         writer.writerow(["category", "images", "defective", *METRICS, *(f"published_{name}" for name in METRICS)])
         for r in results:
             known = data_set.published_metrics(r.category) or {}
             ours = [f"{r.metrics[name]:.4f}" for name in METRICS]
-            writer.writerow([r.category, r.n_images, r.n_defective, *ours, *(known.get(name, "") for name in METRICS)])
+            writer.writerow(
+                [*to_cells([r.category]), r.n_images, r.n_defective, *ours, *(known.get(name, "") for name in METRICS)]
+            )
     ours = {r.category: r.metrics["image_auroc"] for r in results}
     published = {c: known["image_auroc"] for c in ours if (known := data_set.published_metrics(c))}
     fig, ax = plt.subplots(figsize=(6, 1.2 + 0.3 * len(results)), layout="constrained")

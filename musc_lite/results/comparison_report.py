@@ -11,7 +11,7 @@ from musc_lite.results.page import THUMBNAIL, data_uri, write_page
 from musc_lite.results.plots import color_range, outlined, overlay
 from musc_lite.results.report import METRIC_TITLES, data_notes, parameters
 from musc_lite.results.scores import Scores
-from musc_lite.support.files import atomic_path
+from musc_lite.support.tables import write_frame
 
 __all__ = ["write_comparison"]
 
@@ -30,8 +30,7 @@ def write_comparison(folder: str | Path, comparison: Comparison, *, title: str =
         Of the report.
     """
     folder, table = Path(folder), comparison.to_frame()
-    with atomic_path(folder / "table.csv") as partial:
-        table.to_csv(partial, index=False, float_format="%.6g", encoding="utf-8", lineterminator="\r\n")
+    write_frame(folder / "table.csv", table, "%.6g")
     scores = next(iter(comparison.scores.values()))
     images = scores.known_images
     return write_page(

@@ -12,6 +12,7 @@ from musc_lite.data.region import Region, dim_outside, lay_map, pixel_box
 from musc_lite.results.plots import COLORS, color_range, overlay
 from musc_lite.results.scores import Scores
 from musc_lite.support.files import atomic_path
+from musc_lite.support.tables import write_frame
 
 __all__ = ["draw_region", "write_map", "write_maps", "write_region", "write_scores"]
 
@@ -21,9 +22,8 @@ MAP_ENDING = ".jpg"  # a PNG of a photo takes 40 times as long to write, and 4 t
 
 
 def write_scores(path: str | Path, scores: Scores) -> None:
-    """Write every image's score as CSV, most anomalous first: `Scores.to_frame`."""
-    with atomic_path(Path(path)) as partial:
-        scores.to_frame().to_csv(partial, index=False, float_format="%.6f", encoding="utf-8", lineterminator="\r\n")
+    """Write every image's score as CSV, most anomalous first: `Scores.to_frame`; cells as `support.tables` has them."""
+    write_frame(Path(path), scores.to_frame())
 
 
 def write_region(path: str | Path, images: ImageSet, region: Region) -> None:

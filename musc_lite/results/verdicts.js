@@ -6,7 +6,12 @@ const EMPTY = { verdict: "", class: "", note: "" };
 
 const quoted = (value) => (/[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
 
-const writeTable = (rows) => [COLUMNS, ...rows].map((row) => row.map(quoted).join(",") + "\r\n").join("");
+// As musc_lite.support.tables does: a spreadsheet takes no cell for a formula.
+const asCell = (value) => (/^'*[=+\-@\t\r]/.test(value) ? `'${value}` : value);
+const fromCell = (text) => (/^'+[=+\-@\t\r]/.test(text) ? text.slice(1) : text);
+
+const writeTable = (rows) =>
+  [COLUMNS, ...rows].map((row) => row.map((value) => quoted(asCell(value))).join(",") + "\r\n").join("");
 
 // Fields in quotes may hold separators, line ends and doubled quotes; a quote elsewhere in a field is itself.
 function splitTable(text, separator) {
@@ -40,7 +45,7 @@ function readTable(text) {
     throw new Error(`it needs the columns image and verdict, got '${first.trim().slice(0, 60).replace(/[^ -~]/g, "?")}'`);
   }
   return rows.map((fields, k) => {
-    const row = Object.fromEntries(COLUMNS.map((name) => [name, (fields[names.indexOf(name)] ?? "").trim()]));
+    const row = Object.fromEntries(COLUMNS.map((name) => [name, fromCell((fields[names.indexOf(name)] ?? "").trim())]));
     row.verdict = row.verdict.toLowerCase();
     row.sha256 = row.sha256.toLowerCase();
     if (row.verdict && !VERDICTS.includes(row.verdict)) {

@@ -23,6 +23,7 @@ from musc_lite.results.plots import COLORS, KINDS, outlined
 from musc_lite.results.scores import Scores
 from musc_lite.scorers.base import Context
 from musc_lite.stages.maps import defective_patches
+from musc_lite.support.tables import to_cells
 from musc_lite.widgets.chart import histogram
 from musc_lite.widgets.history import History
 from musc_lite.widgets.kept import kept_of
@@ -165,8 +166,8 @@ class Explorer(Shown, ipywidgets.VBox):
     def _csv_file(self) -> tuple[str, str, bytes]:
         names, rows = self.table()
         text = io.StringIO()
-        csv.writer(text).writerows([names, *rows])
-        return f"{type(self).__name__}.csv", "text/csv", text.getvalue().encode()
+        csv.writer(text).writerows(map(to_cells, [names, *rows]))
+        return f"{type(self).__name__}.csv", "text/csv", text.getvalue().encode("utf-8-sig")
 
     def tokens(self, s: int, r: int) -> Tensor:
         """Give the aggregated tokens (N, M, C) of the s-th layer at degree r, kept as long as there is room."""

@@ -3,11 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
+from filelock import FileLock
+
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.verdicts import Verdict, match_verdicts, read_verdicts, write_verdicts
 from musc_lite.support.files import make_folder
 
 __all__ = ["VerdictBook"]
+
+PATIENCE = 30  # seconds: another page writes its table in far less
 
 
 class VerdictBook:
@@ -29,14 +33,15 @@ class VerdictBook:
     def mark(self, images: ImageSet, i: int, verdict: str) -> None:
         """Write the verdict on image i, and all of its copies; "" takes it back."""
         name, digest = images.names[i], images.digest(i)
-        found = self.read()
-        same = [each for each in found if each.sha256 == digest or each.image == name]
-        rows = [each for each in found if each not in same]
-        if verdict:
-            known = next((each for each in same if each.image == name), Verdict(name, verdict))
-            rows.append(replace(known, verdict=verdict, sha256=digest))  # a class and a note that are there stay
         make_folder(self.path.parent)
-        write_verdicts(self.path, rows)
+        with FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=PATIENCE):  # two pages may mark at once
+            found = self.read()
+            same = [each for each in found if each.sha256 == digest or each.image == name]
+            rows = [each for each in found if each not in same]
+            if verdict:
+                known = next((each for each in same if each.image == name), Verdict(name, verdict))
+                rows.append(replace(known, verdict=verdict, sha256=digest))  # a class and a note that are there stay
+            write_verdicts(self.path, rows)
 
     def of(self, images: ImageSet) -> tuple[list[str], list[str]]:
         """Give each image's verdict, "" where there is none; and the names of those that were changed since theirs."""
