@@ -223,11 +223,16 @@ def test_line_finds_its_photos_where_they_were_or_where_it_is_told(folder, tmp_p
     with pytest.raises(DataNotFoundError, match=r"8 of 8 photos are not where they were fitted, such as .*--images"):
         find_images(detector)
     assert find_images(detector, moved).names == detector.names_
+    shutil.copytree(moved, folder)
+    other = planted_textures("gravel", 4, 0, image_size=112)[0]
+    other.save(folder / detector.names_[3])
+    with pytest.raises(ValueError, match=f"1 of 8 images were replaced .* such as {detector.names_[3]}"):
+        find_images(detector)
     (tmp_path / "moved" / detector.names_[3]).unlink()
     with pytest.raises(ValueError, match="1 of the 8 images that were fitted are not among the 7 given"):
         find_images(detector, moved)
-    planted_textures("gravel", 4, 0, image_size=112)[0].save(tmp_path / "moved" / detector.names_[3])
-    with pytest.raises(ValueError, match=f"1 of these images are not those .* such as {detector.names_[3]}"):
+    other.save(tmp_path / "moved" / detector.names_[3])
+    with pytest.raises(ValueError, match=f"1 of 8 images were replaced .* such as {detector.names_[3]}"):
         find_images(detector, moved)
 
 

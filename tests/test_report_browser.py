@@ -6,6 +6,7 @@ out/screenshots.
 
 import re
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,6 +55,29 @@ def page(browser):
     assert page.errors == []
     assert page.outside == []
     context.close()
+
+
+def wait_until(page, condition, seconds=30):
+    """Wait for a condition in JavaScript; the page forbids the `eval` that playwright's own wait uses."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, f"no '{condition}' after {seconds} s"
+        time.sleep(0.05)
+
+
+def test_a_script_in_the_report_reaches_no_network(page, report):
+    """Escaping keeps scripts of others out; if one slipped in, it could send nothing away."""
+    path, _ = report
+    page.goto(path.as_uri())
+    blocked = page.evaluate(
+        """() => new Promise((done) => {
+          document.addEventListener("securitypolicyviolation", (event) => done(event.effectiveDirective));
+          fetch("http://127.0.0.1:9/photo").catch(() => {});
+          setTimeout(() => done("nothing was blocked"), 2000);
+        })"""
+    )
+    assert blocked == "connect-src"
+    assert page.locator("img").first.evaluate("image => image.naturalWidth") > 0
 
 
 def scored(folder, names, *, size=112, **more):
@@ -216,7 +240,7 @@ def test_arrows_move_by_rows_and_scroll_into_view(page, tmp_path):
     page.goto(write_report(tmp_path / "report.html", [Result("many", scores)]).as_uri())
     before = page.evaluate("scrollY")
     page.keyboard.press("ArrowDown")  # no image was chosen: the page scrolls
-    page.wait_for_function(f"scrollY > {before}")
+    wait_until(page, f"scrollY > {before}")
     page.keyboard.press("j")
     page.keyboard.press("ArrowDown")
     assert focused(page) == 3
@@ -252,7 +276,7 @@ def test_an_image_is_enlarged_zoomed_moved_and_marked(page, report):
     assert dialog.locator("button[aria-pressed=true]").inner_text() == "good"
     pictures = dialog.locator(".pane img")
     assert pictures.count() == 2
-    page.wait_for_function("document.querySelector('[data-pane=map] img').src.startsWith('file:')")
+    wait_until(page, "document.querySelector('[data-pane=map] img').src.startsWith('file:')")
     assert pictures.nth(1).evaluate("image => image.naturalWidth") == 112
     keep(page, "report_large")
 
@@ -263,7 +287,7 @@ def test_an_image_is_enlarged_zoomed_moved_and_marked(page, report):
     assert max(box["width"] for box in small) <= 1280 / 2
     page.mouse.move(small[0]["x"] + 100, small[0]["y"] + 80)
     page.mouse.wheel(0, -400)
-    page.wait_for_function("document.querySelector('dialog').style.getPropertyValue('--zoom') > 1")
+    wait_until(page, "document.querySelector('dialog').style.getPropertyValue('--zoom') > 1")
     large = boxes()
     factor = large[0]["width"] / small[0]["width"]
     assert factor > 1.1
@@ -285,7 +309,7 @@ def test_an_image_is_enlarged_zoomed_moved_and_marked(page, report):
     assert boxes()[1]["width"] == pytest.approx(small[1]["width"], abs=1)
     page.keyboard.press("Escape")
     assert not dialog.is_visible()
-    page.wait_for_function("document.querySelectorAll('.card')[1] === document.activeElement")
+    wait_until(page, "document.querySelectorAll('.card')[1] === document.activeElement")
     page.keyboard.press("Enter")
     assert dialog.is_visible()
 
@@ -338,7 +362,7 @@ def test_boxes_lie_where_the_map_is_hot(page, tmp_path, region):
     for opened in (False, True):
         if opened:
             page.locator(".card .open").first.click()
-            page.wait_for_function("document.querySelector('[data-pane=map] img').src.startsWith('file:')")
+            wait_until(page, "document.querySelector('[data-pane=map] img').src.startsWith('file:')")
         parent = page.locator(".pane" if opened else ".card").first
         frame, box = parent.locator(".frame").first.bounding_box(), parent.locator(".box").bounding_box()
         shares = [

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["apply", "days", "fit", "info"]
 
+MAX_STEADY_DAYS = 30  # days without drift that `days` prints, the latest ones
+
 Line = Annotated[Path, typer.Argument(help="What `musc-lite fit` or `Detector.save` wrote.", metavar="LINE")]
 
 
@@ -239,7 +241,14 @@ def days(
                 f"{', '.join(foreign)}: not scored against this {line}, so its threshold says nothing there; run "
                 f"`musc-lite apply {line} PHOTOS` again"
             )
-        for day, drift in zip(found, drift_of_days(found, detector.calibration_, detector.threshold_), strict=True):
+        drifts = drift_of_days(found, detector.calibration_, detector.threshold_)
+        steady = [k for k, drift in enumerate(drifts) if not drift.is_likely]
+        unprinted = set(steady[:-MAX_STEADY_DAYS])
+        if unprinted:
+            print(f"{len(unprinted)} earlier days without drift are in the picture only.")
+        for k, (day, drift) in enumerate(zip(found, drifts, strict=True)):
+            if k in unprinted:
+                continue
             sentences = drift.in_words() or [f"no drift is seen, against {drift.n_trusted} trusted images."]
             print(f"{day.name}: {drift.n_called} of {drift.n_images} called; {' '.join(sentences)}")
         write_days(picture, found, detector.calibration_, detector.threshold_)

@@ -73,7 +73,7 @@ def find_images(detector: Detector, images: Images | None = None) -> ImageSet:
                 f"{len(missing)} of {n_images} photos are not where they were fitted, such as {missing[0]}: say in "
                 "which folder they are now, images= or --images FOLDER"
             )
-        return known
+        return _unchanged(detector, known)
     given = as_image_set(images)
     place = {name: i for i, name in enumerate(given.names)}
     if absent := [name for name in detector.names_ if name not in place]:
@@ -81,11 +81,19 @@ def find_images(detector: Detector, images: Images | None = None) -> ImageSet:
             f"{len(absent)} of the {n_images} images that were fitted are not among the {len(given)} given, such as "
             f"{absent[0]}: give the folder that was fitted"
         )
-    given = given.subset([place[name] for name in detector.names_])
-    changed = [name for i, name in enumerate(given.names) if not detector.holds(given.digest(i))]
+    return _unchanged(detector, given.subset([place[name] for name in detector.names_]))
+
+
+def _unchanged(detector: Detector, images: ImageSet) -> ImageSet:
+    """Return the images, after a check that each is one of the fitted images by its SHA-256."""
+    changed = [name for i, name in enumerate(images.names) if not detector.holds(images.digest(i))]
     if changed:
-        raise ValueError(f"{len(changed)} of these images are not those that were fitted, such as {changed[0]}")
-    return given
+        raise ValueError(
+            f"{len(changed)} of {len(images)} images were replaced or edited after the fit, such as {changed[0]}: their "
+            "scores do not belong to these pictures. Restore the files, give their folder (images=, --images FOLDER), "
+            "or fit again"
+        )
+    return images
 
 
 def choose_features(detector: Detector, block: int | None = None, r: int | None = None) -> tuple[int, int]:

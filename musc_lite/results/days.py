@@ -19,6 +19,9 @@ from musc_lite.support.files import atomic_path, make_folder
 
 __all__ = ["Day", "drift_of_days", "plot_days", "write_days"]
 
+MAX_LABELED_DAYS = 20  # each of them has its counts below; of more days, about this many names fit on the axis
+MAX_WIDTH = 24.0  # inches
+
 
 @dataclass(frozen=True, eq=False)
 class Day:
@@ -85,7 +88,7 @@ def plot_days(days: Sequence[Day], calibration: np.ndarray, threshold: float, ax
     Returns
     -------
     Axes
-        A day that drifts has its name in the color of defects.
+        A day that drifts has its name in the color of defects; beyond 20 days, a triangle below its scores.
     """
     ax = plt.gca() if ax is None else ax
     drifts, rng = drift_of_days(days, calibration, threshold), np.random.default_rng(0)
@@ -99,24 +102,38 @@ def plot_days(days: Sequence[Day], calibration: np.ndarray, threshold: float, ax
         for chosen, color in ((~called, "normal"), (called, "defective")):
             ax.scatter(x[chosen], scores[chosen], s=16, color=COLORS[color], alpha=0.75, linewidths=0)
         ax.plot([k - 0.32, k + 0.32], [np.median(scores)] * 2, color="black", lw=1.2, label=None if k else "median")
-    told = [f"{len(calibration)}", *(f"{drift.n_called} of {drift.n_images}" for drift in drifts)]
     drifting = [False, *(drift.is_likely for drift in drifts)]
-    names = [
-        f"{name}\n{count}{' called' if k else ''}" + ("\ndrift" if drifts_here else "")
-        for k, ((name, _), count, drifts_here) in enumerate(zip(columns, told, drifting, strict=True))
-    ]
-    ax.set_xticks(range(len(columns)), names)
-    for label, drifts_here in zip(ax.get_xticklabels(), drifting, strict=True):
-        if drifts_here:
-            label.set(color=COLORS["defective"], fontweight="bold")
+    if len(days) > MAX_LABELED_DAYS:
+        _label_some_days(ax, [name for name, _ in columns], drifting)
+    else:
+        counts = [f"{len(calibration)}", *(f"{drift.n_called} of {drift.n_images} called" for drift in drifts)]
+        names = [
+            f"{name}\n{count}" + ("\ndrift" if drifts_here else "")
+            for (name, _), count, drifts_here in zip(columns, counts, drifting, strict=True)
+        ]
+        ax.set_xticks(range(len(columns)), names)
+        for label, drifts_here in zip(ax.get_xticklabels(), drifting, strict=True):
+            if drifts_here:
+                label.set(color=COLORS["defective"], fontweight="bold")
     ax.set(ylabel="image score", xlim=(-0.6, len(columns) - 0.4))
     ax.legend(loc="upper left", fontsize="small", framealpha=0.9)
     return ax
 
 
+def _label_some_days(ax: Axes, names: Sequence[str], drifting: Sequence[bool]) -> None:
+    """Write every k-th name at the axis, and mark each day that drifts with a triangle."""
+    step = -(-len(names) // MAX_LABELED_DAYS)
+    ax.set_xticks(range(0, len(names), step), names[::step], rotation=45, ha="right", rotation_mode="anchor")
+    where = np.flatnonzero(drifting)
+    if len(where):
+        at_bottom = {"transform": ax.get_xaxis_transform(), "clip_on": False}
+        ax.scatter(where, np.full(len(where), 0.02), marker="^", color=COLORS["defective"], label="drift", **at_bottom)
+
+
 def write_days(path: str | Path, days: Sequence[Day], calibration: np.ndarray, threshold: float) -> None:
-    """Write what `plot_days` draws as a picture, wide enough for all days; the ending says which kind of file."""
-    figure = Figure(figsize=(max(6.0, 1.2 * (len(days) + 1)), 4.2), dpi=120, layout="constrained")
+    """Write what `plot_days` draws as a picture, at most 24 inches wide; the ending says which kind of file."""
+    width = min(max(6.0, 1.2 * (len(days) + 1)), MAX_WIDTH)
+    figure = Figure(figsize=(width, 4.2), dpi=120, layout="constrained")
     plot_days(days, calibration, threshold, figure.subplots())
     path = make_folder(Path(path).parent) / Path(path).name
     with atomic_path(path) as partial:
