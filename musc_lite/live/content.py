@@ -89,8 +89,8 @@ def _unchanged(detector: Detector, images: ImageSet) -> ImageSet:
     changed = [name for i, name in enumerate(images.names) if not detector.holds(images.digest(i))]
     if changed:
         raise ValueError(
-            f"{len(changed)} of {len(images)} images were replaced or edited after the fit, such as {changed[0]}: their "
-            "scores do not belong to these pictures. Restore the files, give their folder (images=, --images FOLDER), "
+            f"{len(changed)} of {len(images)} images were replaced or edited after the fit, such as {changed[0]}; "
+            "their scores do not belong to these pictures. Restore the files, give their folder (images=, --images FOLDER), "
             "or fit again"
         )
     return images

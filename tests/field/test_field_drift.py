@@ -17,7 +17,7 @@ from musc_lite.results.days import Day, plot_days
 from musc_lite.results.watched import TABLE
 
 N_DAYS, DRIFTING = 700, range(300, 310)
-COLUMNS = "time image sha256 score p_value outlier remark reference size modified_ns".split()
+COLUMNS = ["time", "image", "sha256", "score", "p_value", "outlier", "remark", "reference", "size", "modified_ns"]
 
 
 @pytest.fixture(scope="module")
