@@ -90,8 +90,8 @@ def _unchanged(detector: Detector, images: ImageSet) -> ImageSet:
     if changed:
         raise ValueError(
             f"{len(changed)} of {len(images)} images were replaced or edited after the fit, such as {changed[0]}; "
-            "their scores do not belong to these pictures. Restore the files, give their folder (images=, --images FOLDER), "
-            "or fit again"
+            "their scores do not belong to these pictures. Restore the files, give their folder (images=, --images "
+            "FOLDER), or fit again"
         )
     return images
 
