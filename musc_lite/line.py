@@ -19,6 +19,7 @@ from musc_lite.detector import Detector
 from musc_lite.results.scores import Scores
 from musc_lite.scorers.references import References
 from musc_lite.stages.conformal import FalseAlarmRate, lowest_rate
+from musc_lite.support.names import writable
 
 __all__ = ["about_line", "apply_line", "fit_line", "line_digest", "score_by_trusted"]
 
@@ -138,7 +139,8 @@ def about_line(path: str | Path, detector: Detector) -> dict[str, str]:
     detector : Detector
     """
     fitted = f"fitted on {detector.fitted_at_}" if detector.fitted_at_ else "of an unknown day (an early version)"
-    return {"reference": f"{Path(path).name}: {len(detector.names_)} images, {fitted}; SHA-256 {line_digest(path)}"}
+    content = f"{len(detector.names_)} images, {fitted}; SHA-256 {line_digest(path)}"
+    return {"reference": f"{writable(Path(path).name)}: {content}"}
 
 
 def apply_line(

@@ -17,6 +17,7 @@ from musc_lite.scoring import make_scorers
 from musc_lite.stages.features import Features, framing_from_json
 from musc_lite.support.errors import DataNotFoundError
 from musc_lite.support.files import make_folder, read_tensors, write_tensors
+from musc_lite.support.names import writable
 from musc_lite.support.part import Part
 from musc_lite.support.precision import asked_again
 
@@ -80,7 +81,7 @@ def read_detector(cls: type["Detector"], path: str | Path, backbone: Backbone | 
         )
         for key in ARRAYS:
             setattr(detector, key, tensors[key].numpy())
-        detector.names_, detector._digests = about["names"], set(about["digests"])
+        detector.names_, detector._digests = [*map(writable, about["names"])], set(about["digests"])
         detector.r_, detector.seconds_ = tuple(about["r"]), about["seconds"]
         detector.threshold_, detector.fitted_at_ = about["threshold"], about.get("fitted_at")
         calibration = tensors.get("calibration_")  # no early version has one

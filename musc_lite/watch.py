@@ -20,12 +20,13 @@ from musc_lite.data.folders import existing_folder, find_images
 from musc_lite.data.image_set import ImageSet
 from musc_lite.detector import Detector
 from musc_lite.line import line_digest
-from musc_lite.results.exports import write_map
+from musc_lite.results.exports import map_names, write_map
 from musc_lite.results.plots import color_range
 from musc_lite.results.scores import Scores
 from musc_lite.results.watched import TABLE, Watched, add_rows, mend_table, read_watched
 from musc_lite.support.errors import ImageReadError
 from musc_lite.support.files import make_folder, remove_leftovers
+from musc_lite.support.names import writable
 
 __all__ = ["check_reference", "watch_folder"]
 
@@ -121,7 +122,7 @@ def _look(folder: Path) -> list[_File]:
             about = path.stat()
         except OSError:
             continue
-        found.append(_File(path, path.relative_to(folder).as_posix(), about.st_size, about.st_mtime_ns))
+        found.append(_File(path, writable(path.relative_to(folder).as_posix()), about.st_size, about.st_mtime_ns))
     return sorted(found, key=lambda file: file.modified_ns)
 
 
@@ -212,8 +213,8 @@ def _score(
     """Score some photos, and write their maps before anything is said of them."""
     files, digests, images = zip(*photos, strict=True)
     scores: Scores = detector.score_images(ImageSet(images, [file.name for file in files]))
-    for i in range(len(scores)):
-        write_map(output, scores, i, colors)
+    for i, picture in enumerate(map_names(scores.names)):
+        write_map(output / "maps" / picture, scores, i, colors)
     p_values = [None] * len(scores) if scores.p_values is None else scores.p_values.tolist()
     return [
         _row(

@@ -30,6 +30,7 @@ from musc_lite.cli.program import app
 from musc_lite.options import Method, parse_classes, parse_contamination, parse_formats, parse_groups, takes_method
 from musc_lite.parts import scorer_name
 from musc_lite.support.files import atomic_path
+from musc_lite.support.names import check_file_names, writable
 from musc_lite.support.parameters import check_contamination, check_pixel_threshold
 from musc_lite.support.tables import write_frame
 
@@ -94,7 +95,7 @@ def inspect(
         found = inspect_images(load_folder(photos if len(photos) > 1 else photos[0], labels="none"))
         print(found)
         for path, reason in found.images.skipped:
-            print(f"musc-lite: left out {path}: {reason}", file=sys.stderr)
+            print(f"musc-lite: left out {writable(str(path))}: {reason}", file=sys.stderr)
         if output is not None:
             from musc_lite.results.contact_sheet import contact_sheet
 
@@ -149,6 +150,7 @@ def score(
         check_apart(output, photos)
         images = load_photos(photos, labels, on_error)
         make_folder(output)
+        check_file_names(output, images.names)
 
         detector = method.detector(share, cache_dir=output / "features").set_params(groups=normal)
         if explore:
@@ -178,7 +180,7 @@ def score(
             pixel_threshold=pixel_threshold,
         )
         write_scores(output / "scores.csv", scores)
-        write_results(output, scores, formats, threshold=pixel_threshold, kinds=kinds)
+        write_results(output, scores, formats, threshold=pixel_threshold, kinds=kinds, maps=True)
         say_no_defects(scores, formats)
         write_maps(output, scores)
         page = _write_page(detector, output) if explore else None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from musc_lite.support.errors import MuScError
+from musc_lite.support.names import writable
 
 if TYPE_CHECKING:  # the command line answers before it needs torch
     from musc_lite.data.image_set import ImageSet
@@ -106,7 +107,7 @@ def load_photos(photos: list[Path], labels: str, on_error: str) -> "ImageSet":
     images = load_folder(photos if several else photos[0], on_error=on_error, labels=labels)
     print(f"{len(images)} images; {images.labeling}", flush=True)
     for path, reason in images.skipped:
-        print(f"musc-lite: left out {path}: {reason}", file=sys.stderr)
+        print(f"musc-lite: left out {writable(str(path))}: {reason}", file=sys.stderr)
     for remark in remarks_on_sizes(np.array([images.size(i) for i in range(len(images))]), images.names):
         print(f"musc-lite: {remark}", file=sys.stderr)
     images.masks(8)  # a mask that does not fit is said now, not after the long work
@@ -125,7 +126,7 @@ def expand(photos: Path) -> list[Path]:
 
 def named(photos: Sequence[Path]) -> str:
     """Give a batch a name for people."""
-    return photos[0].resolve().name if len(photos) == 1 else f"{len(photos)} folders and files"
+    return writable(photos[0].resolve().name) if len(photos) == 1 else f"{len(photos)} folders and files"
 
 
 def settle_view(detector: "Detector", images: "ImageSet", output: Path) -> "Framing":
@@ -187,6 +188,7 @@ def make_folder(output: Path) -> None:
 def print_table(results: "Sequence[Result]", seconds: Sequence[Mapping[str, float]]) -> None:
     """Print metrics, as far as there are any, and the seconds of each stage."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     known = [name for name in METRICS if any(getattr(r.metrics, name) == getattr(r.metrics, name) for r in results)]
@@ -196,5 +198,5 @@ def print_table(results: "Sequence[Result]", seconds: Sequence[Mapping[str, floa
     for result, stages in zip(results, seconds, strict=True):
         values = [getattr(result.metrics, name) for name in known]
         numbers = [f"{value:.3f}" if value == value else "–" for value in values]
-        table.add_row(result.name, str(len(result.scores)), *numbers, *(f"{s:.1f}" for s in stages.values()))
+        table.add_row(escape(result.name), str(len(result.scores)), *numbers, *(f"{s:.1f}" for s in stages.values()))
     Console(width=None if sys.stdout.isatty() else 140).print(table)

@@ -30,6 +30,7 @@ from musc_lite.cli.common import (
 from musc_lite.cli.program import app
 from musc_lite.cli.watching import keep_watching
 from musc_lite.options import Method, parse_contamination, parse_formats, takes_method
+from musc_lite.support.names import check_file_names
 from musc_lite.support.parameters import check_contamination, check_pixel_threshold
 
 if TYPE_CHECKING:
@@ -160,6 +161,7 @@ def apply(
             return
         images = load_photos(photos, labels, on_error)
         make_folder(output)
+        check_file_names(output, images.names)
 
         from musc_lite.line import apply_line
 
@@ -175,7 +177,7 @@ def apply(
         written = time.perf_counter()
         result = Result(named(photos), scores, pixel_threshold=pixel_threshold)
         write_scores(output / "scores.csv", scores)
-        write_results(output, scores, formats, threshold=pixel_threshold)
+        write_results(output, scores, formats, threshold=pixel_threshold, maps=True)
         say_no_defects(scores, formats)
         write_maps(output, scores)
         report = write_report(output / "report.html", [result], title=f"{result.name} against {line.name}", maps="maps")

@@ -15,6 +15,7 @@ from musc_lite.data.decode import decode_image, open_file, read_image, read_mask
 from musc_lite.data.digests import Digests
 from musc_lite.data.region import WHOLE, Region, crop
 from musc_lite.support.errors import ImageReadError
+from musc_lite.support.names import writable
 
 __all__ = ["ImageSet", "MaskPart", "MaskSource"]
 
@@ -33,7 +34,8 @@ class ImageSet:
     sources : list of Path or RGB PIL.Image
         One for each image.
     names : list of str
-        One for each image; for folders the path relative to the folder.
+        One for each image; for folders the path relative to the folder. They are kept as `writable` gives them: control
+        characters and bytes that are not UTF-8 become %XX.
     labels : (N,) ints, optional
         0 normal, 1 defective.
     mask_sources : list of Path, list of Path, (H, W) bool array or None, optional
@@ -66,6 +68,7 @@ class ImageSet:
     digests: Digests = field(default_factory=Digests)
 
     def __post_init__(self):
+        self.names = [writable(name) for name in self.names]
         if self.labels is not None:
             self.labels = np.asarray(self.labels, dtype=int)
         for what, values in (("names", self.names), ("labels", self.labels), ("masks", self.mask_sources)):

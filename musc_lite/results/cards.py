@@ -13,7 +13,7 @@ from musc_lite.data.region import crop, pixel_box
 from musc_lite.data.verdicts import Verdict
 from musc_lite.results.defects import find_defects
 from musc_lite.results.evidence import Evidence, draw_evidence
-from musc_lite.results.exports import MAP_ENDING
+from musc_lite.results.exports import map_names
 from musc_lite.results.page import THUMBNAIL, data_uri
 from musc_lite.results.plots import color_range, outlined, overlay
 from musc_lite.results.scores import Scores
@@ -75,6 +75,7 @@ def make_cards(
     masks, boxes = scores.masks(), _boxes(scores, classes, pixel_threshold)
     scale = color_range((scores.batch or scores).anomaly_maps)  # new images on the colors of their batch
     closely = {each.image: each for each in evidence}
+    links = None if maps is None else [quote(f"{maps}/{name}") for name in map_names(scores.names)]
     order, (first, small, last) = scores.ranking.tolist(), split_ranks(len(scores), max_images)
 
     def in_full(rank: int) -> dict:
@@ -82,7 +83,7 @@ def make_cards(
         digest, photo = _read(scores, i, LARGE if rank < N_LARGE else THUMBNAIL)
         thumbnail = photo.copy()
         thumbnail.thumbnail((THUMBNAIL, THUMBNAIL))
-        return _told(scores, i, digest, photo, maps) | {
+        return _told(scores, i, digest, photo, links) | {
             "rank": rank + 1,
             "image": data_uri(photo if masks is None else outlined(photo, masks[i])),
             "overlay": data_uri(Image.fromarray(overlay(thumbnail, scores.anomaly_maps[i], *scale))),
@@ -95,7 +96,7 @@ def make_cards(
         i = order[rank]
         digest, photo = _read(scores, i, SMALL)
         picture = data_uri(Image.fromarray(overlay(photo, scores.anomaly_maps[i], *scale)))
-        return _told(scores, i, digest, photo, maps) | {"rank": rank + 1, "overlay": picture}
+        return _told(scores, i, digest, photo, links) | {"rank": rank + 1, "overlay": picture}
 
     return [in_full(rank) for rank in first], [as_small(rank) for rank in small], [in_full(rank) for rank in last]
 
@@ -114,7 +115,7 @@ def marking(scores: Scores, cards: Sequence[dict], verdicts: Sequence[Verdict], 
     }
 
 
-def _told(scores: Scores, i: int, digest: str, photo: Image.Image, maps: str | None) -> dict:
+def _told(scores: Scores, i: int, digest: str, photo: Image.Image, links: Sequence[str] | None) -> dict:
     """Give what is said of the i-th image."""
     name, labels, first = (
         scores.names[i],
@@ -129,7 +130,7 @@ def _told(scores: Scores, i: int, digest: str, photo: Image.Image, maps: str | N
         "copy_of": None if first is None or first == i else scores.names[first],
         "label": None if labels is None else ("normal", "defective")[labels[i]],
         "ratio": f"{photo.width / photo.height:.4f}",
-        "link": None if maps is None else quote(f"{maps}/{name}{MAP_ENDING}"),
+        "link": None if links is None else links[i],
     }
 
 

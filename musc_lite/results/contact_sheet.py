@@ -1,13 +1,23 @@
 """All photos of a batch on one page, those that were remarked on framed."""
 
+import re
+from contextlib import suppress
+from functools import cache
+
 import numpy as np
 from matplotlib import get_data_path
+from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 
 from musc_lite.data.inspection import Inspection
 
 __all__ = ["contact_sheet"]
 
+DEJAVU = f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf"  # comes with matplotlib
+# Families with Chinese, Japanese and Korean letters, as far as this machine has one.
+WIDE = re.compile(
+    "CJK|IPA|Gothic|Mincho|Meiryo|Hiragino|YaHei|SimHei|SimSun|PingFang|WenQuanYi|Fallback|Unicode|Malgun"
+)
 THUMBNAIL, MARGIN, FRAME = 150, 10, 4  # pixels
 FONT, LINE = 12, 16  # pixels
 INK, GRAY, WHITE = "#222222", "#777777", "#ffffff"
@@ -44,7 +54,7 @@ def contact_sheet(inspection: Inspection, max_images: int = 60, columns: int = 1
     if max_images < 1 or columns < 1:
         raise ValueError(f"max_images and columns must be at least 1, got {max_images} and {columns}")
     shown = _chosen(inspection, max_images)
-    font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", FONT)
+    font = ImageFont.truetype(DEJAVU, FONT)
     wide, high = THUMBNAIL + MARGIN, THUMBNAIL + 2 * LINE + MARGIN
     columns = min(columns, len(shown))
     sheet = Image.new("RGB", (columns * wide + MARGIN, -(-len(shown) // columns) * high + MARGIN + LINE), WHITE)
@@ -53,8 +63,8 @@ def contact_sheet(inspection: Inspection, max_images: int = 60, columns: int = 1
         left, top = MARGIN + place % columns * wide, MARGIN + place // columns * high
         kinds = inspection.remarks_of(i)
         sheet.paste(_framed(inspection.images.digest_and_image(i, THUMBNAIL)[1], kinds), (left, top))
-        name = _fitting(inspection.images.names[i], font)
-        draw.text((left, top + THUMBNAIL), name, INK, font)
+        name, own = _legible(inspection.images.names[i])
+        draw.text((left, top + THUMBNAIL), _fitting(name, own), INK, own)
         if kinds:
             draw.text((left, top + THUMBNAIL + LINE), _fitting(", ".join(kinds), font, end=True), _color(kinds), font)
     said = f"{len(shown)} of {inspection.n_images} images"
@@ -91,6 +101,39 @@ def _framed(image: Image.Image, kinds: list[str]) -> Image.Image:
 
 def _color(kinds: list[str]) -> str:
     return COLORS.get(kinds[0], OTHER)
+
+
+def _legible(name: str) -> tuple[str, ImageFont.FreeTypeFont]:
+    """Return a name and a font that has all of its letters; without such a font the others as escapes, not as boxes."""
+    if not _missing(DEJAVU, name):
+        return name, ImageFont.truetype(DEJAVU, FONT)
+    for path in _wide_fonts():
+        if not _missing(path, name):
+            return name, ImageFont.truetype(path, FONT)
+    missing = _missing(DEJAVU, name)
+    escaped = "".join(
+        letter.encode("ascii", "backslashreplace").decode() if letter in missing else letter for letter in name
+    )
+    return escaped, ImageFont.truetype(DEJAVU, FONT)
+
+
+def _missing(path: str, text: str) -> set[str]:
+    return {letter for letter in text if ord(letter) not in _letters(path)}
+
+
+@cache
+def _letters(path: str) -> set[int]:
+    """Return the code points that a font file draws."""
+    with suppress(RuntimeError, OSError):
+        return set(FT2Font(path).get_charmap())
+    return set()
+
+
+@cache
+def _wide_fonts() -> list[str]:
+    from matplotlib.font_manager import fontManager  # reads the machine's list of fonts
+
+    return [font.fname for font in fontManager.ttflist if WIDE.search(font.name)]
 
 
 def _fitting(text: str, font: ImageFont.FreeTypeFont, end: bool = False, width: int = THUMBNAIL) -> str:

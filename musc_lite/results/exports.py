@@ -1,5 +1,6 @@
 """Scores as files for other programs: a table, the maps, a picture of each map."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from zipfile import BadZipFile
@@ -12,9 +13,10 @@ from musc_lite.data.region import Region, dim_outside, lay_map, pixel_box
 from musc_lite.results.plots import COLORS, color_range, overlay
 from musc_lite.results.scores import Scores
 from musc_lite.support.files import atomic_path
+from musc_lite.support.names import file_names
 from musc_lite.support.tables import write_frame
 
-__all__ = ["draw_region", "write_map", "write_maps", "write_region", "write_scores"]
+__all__ = ["draw_region", "map_names", "write_map", "write_maps", "write_region", "write_scores"]
 
 REGION_HEIGHT, GAP = 320, 12  # pixels
 LARGEST_OVERLAY = 1024  # pixels along the longer side
@@ -56,13 +58,17 @@ def write_maps(folder: str | Path, scores: Scores) -> None:
     with atomic_path(folder / "maps.npz") as partial, partial.open("wb") as file:
         np.savez_compressed(file, maps=maps, names=np.array(names), region=np.array(scores.region))
     colors = color_range((scores.batch or scores).anomaly_maps)  # as in the report
-    for i in range(len(scores)):
-        write_map(folder, scores, i, colors)
+    for i, name in enumerate(map_names(names)):
+        write_map(folder / "maps" / name, scores, i, colors)
 
 
-def write_map(folder: str | Path, scores: Scores, i: int, colors: tuple[float, float]) -> None:
-    """Write the i-th image with its map over it to maps/, on a color scale from the first value to the second."""
-    path = Path(folder) / "maps" / f"{scores.names[i]}{MAP_ENDING}"  # a.jpg and a.png of one folder stay apart
+def map_names(names: Sequence[str]) -> list[str]:
+    """Return the file in maps/ of each image: its name with another ending, so that a.jpg and a.png stay apart."""
+    return file_names(names, MAP_ENDING)
+
+
+def write_map(path: Path, scores: Scores, i: int, colors: tuple[float, float]) -> None:
+    """Write the i-th image with its map over it, on a color scale from the first value to the second."""
     image = scores.known_images[i]
     image.thumbnail((LARGEST_OVERLAY, LARGEST_OVERLAY))
     on_photo = lay_map(scores.anomaly_maps[i], image.size, scores.region)
@@ -72,9 +78,7 @@ def write_map(folder: str | Path, scores: Scores, i: int, colors: tuple[float, f
 
 def _remove_earlier_maps(output: Path) -> None:
     """Take away an earlier run's pictures, which must not stand among the new ones; other files stay."""
-    folder = (output / "maps").resolve()
+    folder = output / "maps"
     with suppress(OSError, ValueError, KeyError, BadZipFile), np.load(output / "maps.npz") as earlier:
-        for name in earlier["names"]:
-            picture = (folder / f"{name}{MAP_ENDING}").resolve()
-            if picture.is_relative_to(folder):  # the list is a file that anybody may have written
-                picture.unlink(missing_ok=True)
+        for name in map_names(earlier["names"].tolist()):  # a list that anybody may have written: all are below
+            (folder / name).unlink(missing_ok=True)

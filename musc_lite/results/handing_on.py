@@ -15,8 +15,10 @@ from musc_lite.analysis.classes import DefectClasses
 from musc_lite.data.region import pixel_box
 from musc_lite.results.annotations import by_image, coco_instances, labelme_annotation
 from musc_lite.results.defects import Defect, defect_mask, find_defects
+from musc_lite.results.exports import map_names
 from musc_lite.results.scores import Scores
 from musc_lite.support.files import atomic_path, make_folder
+from musc_lite.support.names import file_names
 from musc_lite.support.parameters import check_formats
 
 __all__ = ["write_results"]
@@ -33,6 +35,7 @@ def write_results(
     *,
     threshold: float | None = None,
     kinds: DefectClasses | None = None,
+    maps: bool = False,
 ) -> None:
     """Write results.json, with all that shaped the numbers, and files for other programs; those of an earlier run go.
 
@@ -43,6 +46,7 @@ def write_results(
 
     Every image gets a file, also where nothing stands out. Files are named after the images, without their ending
     (`a.json`, `masks/a.png`: so LabelMe and `load_folder` look for them) unless two images differ in nothing else.
+    A name that no file can have is changed as `file_names` does; `files` has the result.
     All pixels are those of the upright photo: a program that ignores its EXIF orientation shows it turned.
 
     Parameters
@@ -60,22 +64,25 @@ def write_results(
         See `find_defects`.
     kinds : DefectClasses, optional
         See `find_defects`.
+    maps : bool
+        Whether `write_maps` writes to the same folder: each image's `files` then has its picture as `maps`.
 
     Raises
     ------
     ValueError
-        If there is no such format, a name leads out of the folder, and as `find_defects` does.
+        If there is no such format, and as `find_defects` does.
     """
     check_formats(formats)
     folder = make_folder(Path(folder))
     defects = by_image(find_defects(scores, threshold, kinds), len(scores))
     files = {kind: _paths(folder, scores.names, kind) for kind in ENDINGS if kind in formats}
+    listed = files | ({"maps": [folder / "maps" / name for name in map_names(scores.names)]} if maps else {})
     low, high = min(0.0, float(scores.anomaly_maps.min())), float(scores.anomaly_maps.max())
     records = [
         {
             **record,
             "defects": [_record(defect) for defect in defects[i]],
-            "files": {kind: paths[i].relative_to(folder).as_posix() for kind, paths in files.items()},
+            "files": {kind: paths[i].relative_to(folder).as_posix() for kind, paths in listed.items()},
         }
         for i, record in zip(scores.ranking, scores.to_frame().to_dict("records"), strict=True)
     ]
@@ -124,11 +131,7 @@ def _paths(folder: Path, names: Sequence[str], kind: str) -> list[Path]:
     """Give each image a file in the folder of this kind."""
     short = [name.removesuffix(PurePosixPath(name).suffix) for name in names]
     apart = len({name.casefold() for name in short}) == len(short)  # a.jpg and a.png need their endings
-    paths = [folder / kind / f"{name}{ENDINGS[kind]}" for name in (short if apart else names)]
-    for name, path in zip(names, paths, strict=True):
-        if not _is_below(path, folder / kind):
-            raise ValueError(f"the image name {name!r} leads out of {folder / kind}: give names without '..'")
-    return paths
+    return [folder / kind / name for name in file_names(short if apart else names, ENDINGS[kind])]
 
 
 def _is_below(path: Path, folder: Path) -> bool:
@@ -143,14 +146,15 @@ def _remove_earlier_files(folder: Path) -> None:
             (folder / COCO).unlink(missing_ok=True)
         for image in earlier["images"]:
             for kind, file in image["files"].items():  # a list that anybody may have written
-                if _is_below(folder / file, folder / kind) and file.endswith(ENDINGS[kind]):
+                if kind != "maps" and _is_below(folder / file, folder / kind) and file.endswith(ENDINGS[kind]):
                     (folder / file).unlink(missing_ok=True)
 
 
 def _write_json(path: Path, content: dict, indent: int | None = None) -> None:
     text = json.dumps(content, allow_nan=False, ensure_ascii=False, indent=indent)
     with atomic_path(path) as partial:
-        partial.write_text(f"{text}\n", encoding="utf-8")
+        # JSON's own escape for half a letter: a path to a photo may hold bytes that are not UTF-8.
+        partial.write_text(f"{text}\n", encoding="utf-8", errors="backslashreplace")
 
 
 def _write_png(path: Path, values: np.ndarray) -> None:

@@ -19,7 +19,7 @@ THUMBNAIL = 224  # pixels
 def filled_in(template: str, package: str = "musc_lite.results", **content: Any) -> bytes:
     """Fill in a template that lies in a package."""
     environment = jinja2.Environment(loader=jinja2.PackageLoader(package, "."), autoescape=True)
-    return environment.get_template(template).render(**content).encode()
+    return environment.get_template(template).render(**content).encode(errors="backslashreplace")
 
 
 def write_page(path: str | Path, template: str, **content: Any) -> Path:

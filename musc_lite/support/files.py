@@ -34,7 +34,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     FileWriteError
         If the disk is full, the folder read-only, ...; what was at `path` before is unchanged.
     """
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")  # two processes do not meet
+    partial = path.with_name(f".{uuid.uuid4().hex[:8]}.partial")  # two processes do not meet; never a longer name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
