@@ -2,10 +2,11 @@
 
 import warnings
 from collections.abc import Sequence
+from copy import copy
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from musc_lite.analysis.groups import Groups
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.budget import plan_memory
 from musc_lite.data.coerce import Images, as_batch, as_image_set
@@ -26,7 +28,7 @@ from musc_lite.planning import PlanningAhead
 from musc_lite.results.scores import Scores
 from musc_lite.saved import read_detector, write_detector
 from musc_lite.scorers.base import Context, PatchScorer
-from musc_lite.scoring import Batch, fit_score, make_scorers, score_each
+from musc_lite.scoring import Batch, Scorers, fit_score, make_scorers, score_each
 from musc_lite.stages.aggregation import LNAMD
 from musc_lite.stages.conformal import FalseAlarmRate
 from musc_lite.stages.features import Features, extract_features, region_of_objects
@@ -66,6 +68,27 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
     >>> Detector(view=View(28), scorer=NearestScorer()).fit(planted_textures("brick", 4, 1)).scores_
     Scores(4 images, ... above the threshold ...)
     """
+
+    # What a fit found, all of it at once.
+    _setup: "Detector"  # unfitted, with the parameters of then
+    _digests: set[str]
+    names_: list[str]
+    images_: ImageSet
+    copy_of_: np.ndarray
+    backbone_: Backbone
+    r_: tuple[int, ...]
+    features_: Features
+    groups_: Groups | None
+    normal_: np.ndarray | None
+    scorers_: Scorers
+    patch_scores_: np.ndarray
+    anomaly_maps_: np.ndarray
+    map_scores_: np.ndarray
+    image_scores_: np.ndarray
+    calibration_: np.ndarray | None
+    threshold_: float
+    seconds_: dict[str, float]
+    fitted_at_: str | None
 
     def __init__(
         self,
@@ -146,7 +169,7 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
 
     def _score_new(self, images: ImageSet) -> list[np.ndarray]:
         """Score images against the batch: after re-scoring (Q,), before it (Q,), maps (Q, H, W), patches."""
-        parts, features, batch = self.parts, self.features_, self._batch
+        parts, features, batch = self.parts_, self.features_, self._batch
         new = self._extract(images, features.layers, features.framing)
 
         def score(scorer: PatchScorer, fitted: Tensor, s: int, r: int, context: Context) -> Tensor:
@@ -184,7 +207,7 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         """Name everything that shaped the numbers, title: value."""
         check_is_fitted(self)
         backbone, features = self.backbone_, self.features_
-        lines, idea = self.parts.describe(), self.parts.scorer.idea
+        lines, idea = self.parts_.describe(), self.parts_.scorer.idea
         if self.normal_ is not None:
             lines["groups"] = f"scored by the {len(self.normal_)} images of the group that is said to be normal"
         if backbone.precision != "float32":
@@ -230,58 +253,78 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         return hasattr(self, "threshold_")  # set last: a fit that failed makes no fitted detector
 
     def _fit(self, images: ImageSet, features: Features | None, trusted: Images | None = None) -> "Detector":
-        """Run all stages; the first only where there are no features yet."""
+        """Run all stages on a copy, the first only where there are no features yet; take over its results at the end.
+
+        A fit that fails or is interrupted leaves the fit before it as it was.
+        """
         known_good = None if trusted is None else without_copies(as_image_set(trusted))
         check_memory(self.max_memory)
         parts, seconds = self.parts, dict[str, float]()
         parts.check()
         parts.threshold.check_trusted(len(known_good or ()))
-        self.images_, self.names_ = images, list(images.names)
+        self.load_backbone()
+        setup = self._setup_now()
+        fit = copy(setup)
+        fit._setup, parts = setup, setup.parts
+        fit.images_, fit.names_ = images, list(images.names)
         twice = find_duplicates(images)
-        warn_of_duplicates(twice, self.names_)
-        self._digests, self.copy_of_ = set(twice.digests), twice.copy_of
-        self.backbone_ = self.load_backbone()
-        framing = self._frame(images, features)
-        extent = self.extent(framing, features)
+        warn_of_duplicates(twice, fit.names_)
+        fit._digests, fit.copy_of_ = set(twice.digests), twice.copy_of
+        fit.backbone_ = fit.load_backbone()
+        framing = fit._frame(images, features)
+        extent = fit.extent(framing, features)
         if features:
-            features.check(len(images), extent.layers, framing, self.backbone_.width)
-        self.r_ = extent.r
-        self.groups_, self.normal_, scorer = None, None, check_groups(self.groups, parts.scorer)
-        self.scorers_ = make_scorers(scorer, self.names_, self.copy_of_, extent.layers, extent.r)
-        first, precision = self.scorers_[0, self.r_[0]], self.backbone_.precision
-        plan = plan_memory(first, len(images), extent, self.max_memory, precision)
+            features.check(len(images), extent.layers, framing, fit.backbone_.width)
+        fit.r_ = extent.r
+        fit.groups_, fit.normal_, scorer = None, None, check_groups(fit.groups, parts.scorer)
+        fit.scorers_ = make_scorers(scorer, fit.names_, fit.copy_of_, extent.layers, extent.r)
+        first, precision = fit.scorers_[0, fit.r_[0]], fit.backbone_.precision
+        plan = plan_memory(first, len(images), extent, fit.max_memory, precision)
         with timed(seconds, "features"):
-            self.features_ = features or self._extract(images, extent.layers, framing, plan.storage)
-        if self.groups is not None:
+            fit.features_ = features or fit._extract(images, extent.layers, framing, plan.storage)
+        if fit.groups is not None:
             with timed(seconds, "groups"):
-                self.groups_, self.normal_ = find_normal(self._batch, self.groups)
-            self.scorers_ = make_scorers(self.batch_scorer, self.names_, self.copy_of_, extent.layers, extent.r)
+                fit.groups_, fit.normal_ = find_normal(fit._batch, fit.groups)
+            fit.scorers_ = make_scorers(fit.batch_scorer, fit.names_, fit.copy_of_, extent.layers, extent.r)
         with timed(seconds, "scoring"):
-            patch_scores = score_each(fit_score, self.scorers_, self._batch, self.backbone_, plan.scoring_bytes)
+            patch_scores = score_each(fit_score, fit.scorers_, fit._batch, fit.backbone_, plan.scoring_bytes)
         with timed(seconds, "maps"):
-            maps = self._maps(patch_scores)
+            maps = fit._maps(patch_scores)
             map_scores = parts.pooling.pool(maps)
         with timed(seconds, "re-scoring"):
-            image_scores = parts.rescoring.rescore(map_scores, self._batch.class_tokens)
+            image_scores = parts.rescoring.rescore(map_scores, fit._batch.class_tokens)
         # The one place where torch turns into NumPy, and where copies get the results of their originals.
         arrays = [values.numpy() for values in (patch_scores, maps, map_scores, image_scores)]
-        self.patch_scores_ = expand(arrays[0], self.copy_of_, axis=2)
-        self.anomaly_maps_, self.map_scores_, self.image_scores_ = (expand(a, self.copy_of_) for a in arrays[1:])
-        self.calibration_ = self._calibrate(known_good)
-        threshold = parts.threshold.draw(arrays[-1], arrays[-2], self.calibration_)
-        self.fitted_at_: str | None = datetime.now(UTC).isoformat(timespec="seconds")
-        self.seconds_, self.threshold_ = seconds, threshold
+        fit.patch_scores_ = expand(arrays[0], fit.copy_of_, axis=2)
+        fit.anomaly_maps_, fit.map_scores_, fit.image_scores_ = (expand(a, fit.copy_of_) for a in arrays[1:])
+        fit.calibration_ = fit._calibrate(known_good)
+        fit.threshold_ = parts.threshold.draw(arrays[-1], arrays[-2], fit.calibration_)
+        fit.fitted_at_, fit.seconds_ = datetime.now(UTC).isoformat(timespec="seconds"), seconds
+        parameters = self.get_params(deep=False)
+        vars(self).update({name: value for name, value in vars(fit).items() if name not in parameters})
         return self
+
+    def _setup_now(self) -> Self:
+        """Return an unfitted detector with copies of the present parameters: what a fit goes by from then on."""
+        given: dict[str, Any] = self.get_params(deep=False)
+        setup = type(self)(**{k: v if isinstance(v, Backbone) else clone(v, safe=False) for k, v in given.items()})
+        setup._loaded = self._loaded
+        return setup
+
+    @property
+    def parts_(self) -> Parts:
+        """The parts at the time of the fit, which scored the batch and score new images."""
+        return self._setup.parts
 
     @property
     def batch_scorer(self) -> PatchScorer:
         """The scorer for the batch: where a group of it is said to be normal, one that compares with that group."""
-        scorer = self.parts.scorer
+        scorer = self.parts_.scorer
         return scorer if self.normal_ is None else clone(scorer).set_params(references=self.normal_.tolist())
 
     @property
     def _batch(self) -> Batch:
-        return Batch(self.features_, self.copy_of_, self.parts.aggregation)
+        return Batch(self.features_, self.copy_of_, self.parts_.aggregation)
 
     def _frame(self, images: ImageSet, features: Features | None) -> Framing:
         """Settle the view; features, where there are any, know where the objects are and how closely to look."""

@@ -48,7 +48,7 @@ def find_evidence(
     if which is None:
         which = scores.ranking[: min(max(LEAST, int(scores.is_outlier.sum())), MOST)].tolist()
     patches = {i: int(detector.patch_scores_[:, :, i].mean(axis=(0, 1)).argmax()) for i in which}
-    if not hasattr(detector.parts.scorer, "explain"):
+    if not hasattr(detector.parts_.scorer, "explain"):
         return [Evidence(i, patches[i]) for i in which]
     kept = originals(detector.copy_of_)  # a copy asks from where the first of them lies in the batch
     place = {int(i): k for k, i in enumerate(kept)}

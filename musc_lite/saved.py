@@ -39,7 +39,7 @@ def write_detector(path: str | Path, detector: "Detector") -> None:
     tensors |= {"patch_tokens": features.patch_tokens, "class_tokens": features.class_tokens}
     for (s, r), scorer in detector.scorers_.items():
         tensors |= {f"scorer {s} {r} {name}": tensor.cpu() for name, tensor in scorer.state().items()}
-    parameters = {k: v for k, v in detector.get_params(deep=False).items() if k not in NOT_SAVED}
+    parameters = {k: v for k, v in detector._setup.get_params(deep=False).items() if k not in NOT_SAVED}
     given = [kind for kind in PARTS if isinstance(parameters.get(kind), Part)]
     parts = {kind: part_as_json(kind, parameters.pop(kind)) for kind in given}
     images = detector.__dict__.get("images_")  # a loaded detector may have none
@@ -73,6 +73,7 @@ def read_detector(cls: type["Detector"], path: str | Path, backbone: Backbone | 
         parts: dict[str, Any] = {kind: part_from_json(kind, part) for kind, part in about.get("parts", {}).items()}
         parameters = about["parameters"] | {"cache_dir": None}  # no file says where to write
         detector = _class_of(parameters, cls)(name, **parameters, **parts, device=device)
+        detector._setup = detector._setup_now()
         detector.features_ = Features(
             tensors.pop("patch_tokens"),
             tensors.pop("class_tokens"),

@@ -13,7 +13,7 @@ from PIL import Image
 
 from musc_lite.data.decode import decode_image, open_file, read_image, read_mask, read_size
 from musc_lite.data.digests import Digests
-from musc_lite.data.region import WHOLE, Region, crop
+from musc_lite.data.region import WHOLE, Region, crop, crop_array
 from musc_lite.support.errors import ImageReadError
 from musc_lite.support.names import writable
 
@@ -122,8 +122,8 @@ class ImageSet:
         source = self.sources[operator.index(i)]
         return source.size if isinstance(source, Image.Image) else read_size(source)
 
-    def mask(self, i: int) -> np.ndarray:
-        """Image i's mask at the image's own size: (H, W) bool, all False where there is none.
+    def mask(self, i: int, region: Region = WHOLE) -> np.ndarray:
+        """Image i's mask, or a region of it, in the image's own pixels: (H, W) bool, all False where there is none.
 
         Raises
         ------
@@ -134,14 +134,14 @@ class ImageSet:
         united = np.zeros((height, width), dtype=bool)
         source = None if self.mask_sources is None else self.mask_sources[i]
         if source is None:
-            return united
+            return crop_array(united, region)
         for part in source if isinstance(source, list) else [source]:
             mask = part if isinstance(part, np.ndarray) else read_mask(part)
             if mask.shape != united.shape:
                 sizes = f"{mask.shape[1]} x {mask.shape[0]} pixels, its image {self.sources[i]} {width} x {height}"
                 raise ImageReadError(f"the mask {part} has {sizes}: a mask must have its image's size")
             united |= mask
-        return united
+        return crop_array(united, region)
 
     def masks(self, size: int | tuple[int, int], region: Region = WHOLE) -> np.ndarray | None:
         """All masks, resized nearest-neighbor.

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-__all__ = ["WHOLE", "Region", "crop", "dim_outside", "lay_map", "pixel_box"]
+__all__ = ["WHOLE", "Region", "crop", "crop_array", "dim_outside", "lay_map", "pixel_box"]
 
 Region = tuple[float, float, float, float]  # left, top, right, bottom
 WHOLE: Region = (0.0, 0.0, 1.0, 1.0)
@@ -19,6 +19,18 @@ def crop(image: Image.Image, region: Region = WHOLE) -> Image.Image:
     (150, 100)
     """
     return image if region == WHOLE else image.crop(pixel_box(region, image.size))
+
+
+def crop_array(values: np.ndarray, region: Region = WHOLE) -> np.ndarray:
+    """Return the part (H', W') of an array (H, W) that `crop` takes of an image of that size.
+
+    Examples
+    --------
+    >>> crop_array(np.array([[0, 1, 2, 3]]), (0.5, 0.0, 1.0, 1.0))
+    array([[2, 3]])
+    """
+    left, top, right, bottom = pixel_box(region, values.shape[::-1])
+    return values[top:bottom, left:right]
 
 
 def dim_outside(image: Image.Image, region: Region) -> Image.Image:

@@ -149,7 +149,7 @@ def collect(
         raise ValueError(f"of the images that score the others only {len(references)} fit: allow a larger page")
     tokens, class_tokens = tokens[chosen], detector.features_.class_tokens[shown]
     quantized = quantize(tokens, n_components)
-    degree, rescoring = list(detector.r_).index(r), detector.parts.rescoring
+    degree, rescoring = list(detector.r_).index(r), detector.parts_.rescoring
     masks = scores.masks()
     defective = None if masks is None else defective_patches(masks, detector.features_.grid)[shown]
     data = {
@@ -186,7 +186,8 @@ def _picture(scores: Scores, i: int) -> str:
     seen = crop(scores.known_images[i], scores.region).convert("RGB")
     width, height = (max(1, round(PICTURE * side / max(seen.size))) for side in seen.size)
     buffer = io.BytesIO()
-    outlined(seen.resize((width, height)), scores.known_images.mask(i)).save(buffer, "JPEG", quality=QUALITY)
+    mask = scores.known_images.mask(i, scores.region)
+    outlined(seen.resize((width, height)), mask).save(buffer, "JPEG", quality=QUALITY)
     return base64.b64encode(buffer.getvalue()).decode()
 
 

@@ -98,7 +98,7 @@ def publish(
     6
     """
     check_is_fitted(detector)
-    check_shows(detector.parts.scorer)
+    check_shows(detector.parts_.scorer)
     found, features, limit = find_images(detector, images), choose_features(detector, block, r), parse_bytes(max_bytes)
     n_batch, n_patches = len(originals(detector.copy_of_)), detector.patch_scores_.shape[-1]
     n_images = min(n_batch, max(LEAST, limit // (n_patches * min(N_COMPONENTS, detector.backbone_.width))))

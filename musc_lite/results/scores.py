@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from musc_lite.data.image_set import ImageSet
-from musc_lite.data.region import WHOLE, Region, lay_map, pixel_box
+from musc_lite.data.region import WHOLE, Region, lay_map
 from musc_lite.results.given_maps import Maps, read_maps
 from musc_lite.stages.conformal import find_drift, p_values, promise_in_words
 from musc_lite.stages.maps import image_scores_from_maps, usual_high
@@ -160,13 +160,11 @@ class Scores:
         """Name the images of which some true defect lies outside of the region: no map can show it."""
         if self.region == WHOLE or self.images is None or not self.images.has_masks:
             return []
-        masks = [self.images.mask(i) for i in range(len(self))]
-        boxes = [pixel_box(self.region, mask.shape[::-1]) for mask in masks]
-        inside = [
-            int(mask[top:bottom, left:right].sum())
-            for mask, (left, top, right, bottom) in zip(masks, boxes, strict=True)
+        return [
+            name
+            for i, name in enumerate(self.names)
+            if self.images.mask(i).sum() > self.images.mask(i, self.region).sum()
         ]
-        return [name for name, mask, n in zip(self.names, masks, inside, strict=True) if mask.sum() > n]
 
     def map_of_photo(self, i: int) -> np.ndarray:
         """Lay the i-th map on its photo.

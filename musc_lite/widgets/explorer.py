@@ -86,7 +86,7 @@ class Explorer(Shown, ipywidgets.VBox):
             super().__init__()
             self.kept, self._selection = kept_of(detector), selection_of(detector)
             self.detector = detector = without_copies(detector)
-            self.scorer, features = detector.parts.scorer, detector.features_
+            self.scorer, features = detector.parts_.scorer, detector.features_
             self.shown, self.grid = detector.scores_, features.grid
             self.context = Context(self.grid, detector.max_memory, tiles=features.framing.tiles)
         self.images: ImageSet = self.shown.known_images
@@ -100,7 +100,7 @@ class Explorer(Shown, ipywidgets.VBox):
         check_is_fitted(detector)
         if not self.suits(detector):
             raise ValueError(
-                f"{type(self).__name__} cannot show a {type(detector.parts.scorer).__name__}: it asks for "
+                f"{type(self).__name__} cannot show a {type(detector.parts_.scorer).__name__}: it asks for "
                 f"{', '.join(self.NEEDS)}"
             )
         if not hasattr(detector, "images_"):
@@ -112,7 +112,7 @@ class Explorer(Shown, ipywidgets.VBox):
     @classmethod
     def suits(cls, detector: Detector) -> bool:
         """Tell whether this explorer can show what the detector does."""
-        return all(hasattr(detector.parts.scorer, name) for name in cls.NEEDS)
+        return all(hasattr(detector.parts_.scorer, name) for name in cls.NEEDS)
 
     def say(self, sentence: str) -> None:
         """Write the status line, which screen readers read aloud."""
@@ -179,7 +179,7 @@ class Explorer(Shown, ipywidgets.VBox):
 
     def seen_mask(self, i: int) -> np.ndarray:
         """Give the mask (H, W) of what `seen` gives, all False where there is none."""
-        return self.images.mask(i)
+        return self.images.mask(i, self.shown.region)
 
     def picture(self, i: int, size: int) -> bytes:
         """Give what is seen of image i in its own shape, so many pixels long, as a WebP with its defect outlined."""

@@ -55,7 +55,7 @@ class RescoringExplorer(Explorer):
     @classmethod
     def suits(cls, detector: Detector) -> bool:
         """Tell whether the detector re-scores by windows."""
-        return isinstance(detector.parts.rescoring, RsCIN)
+        return isinstance(detector.parts_.rescoring, RsCIN)
 
     def __init__(self, detector: Detector | Scores, class_tokens: ArrayLike | None = None, **state: Any):
         super().__init__(detector)
@@ -63,7 +63,7 @@ class RescoringExplorer(Explorer):
         if isinstance(detector, Detector):
             class_tokens, windows_at_first = (
                 self.detector.features_.class_tokens,
-                tuple(detector.parts.rescoring.windows),
+                tuple(detector.parts_.rescoring.windows),
             )
         if class_tokens is None or len(np.asarray(class_tokens)) != len(self.images):
             raise ValueError(

@@ -1,0 +1,235 @@
+"""What a fitted detector says, saves and scores with is that of its fit; scikit-learn's ways to use one."""
+
+import base64
+import copy
+import io
+import pickle
+
+import joblib
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.base import clone, is_outlier_detector
+from sklearn.model_selection import GridSearchCV, cross_val_predict
+from sklearn.pipeline import Pipeline
+
+import musc_lite.detector
+from musc_lite import Detector, MuSc, NearestScorer, View, from_arrays
+from musc_lite.live.content import _picture
+from musc_lite.results.report import Result, write_report
+from musc_lite.stages.maps import Pooling
+from musc_lite.stages.rescoring import RsCIN
+from musc_lite.stages.thresholds import Contamination
+from musc_lite.support.files import read_tensors
+from musc_lite.widgets import NeighborhoodExplorer
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+def noise(prefix, n_images, seed):
+    photos = np.random.default_rng(seed).integers(0, 256, (n_images, 28, 28, 3)).astype(np.uint8)
+    return from_arrays(list(photos), names=[f"{prefix}{i}" for i in range(n_images)])
+
+
+FIRST, SECOND, NEW, TRUSTED = noise("first", 5, 0), noise("second", 6, 1), noise("new", 2, 2), noise("trusted", 4, 3)
+STAGES = [
+    "find_duplicates",
+    "plan_memory",
+    "extract_features",
+    "find_normal",
+    "score_each",
+    "upsample_maps",
+    "expand",
+    "Pooling.pool",
+    "RsCIN.rescore",
+    "RsCIN.rescore_new",
+    "Contamination.draw",
+]
+
+
+@pytest.fixture
+def musc(backbone):
+    return MuSc(backbone, image_size=28, r=(1,), layers=(5,))
+
+
+def all_that_it_says(detector, folder):
+    detector.save(folder / "saved.musc")
+    scores = detector.scores_
+    report = write_report(folder / "report.html", [Result("batch", scores)]).read_bytes()
+    new = detector.score_images(NEW)
+    tensors, about = read_tensors(folder / "saved.musc", "saved detector")
+    return {
+        "names": list(detector.names_),
+        "images": detector.images_.fingerprint(),
+        "scores": scores.to_frame().to_csv(),
+        "about": detector.describe(),
+        "new": new.to_frame().to_csv(),
+        "about new": new.about,
+        "file": [{k: t.tolist() for k, t in tensors.items()}, about],
+        "report": report,
+        "groups": None if detector.groups_ is None else detector.groups_.in_words(),
+    }
+
+
+@pytest.fixture(scope="module")
+def fitted(backbone, tmp_path_factory):
+    """Return a fitted detector, and what it says; tests take a copy."""
+    detector = MuSc(backbone, image_size=28, r=(1,), layers=(5,)).fit(FIRST)
+    return detector, all_that_it_says(detector, tmp_path_factory.mktemp("fitted"))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_second_fit_that_ends_early_leaves_the_first_one_whole(fitted, stage, monkeypatch, tmp_path):
+    detector, before = copy.copy(fitted[0]), fitted[1]
+
+    def end(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    owner, _, method = stage.rpartition(".")
+    parts = {"RsCIN": RsCIN, "Contamination": Contamination, "Pooling": Pooling}
+    with monkeypatch.context() as patched:
+        patched.setattr(parts[owner] if owner else musc_lite.detector, method, end)
+        with pytest.raises(KeyboardInterrupt):
+            detector.set_params(groups="largest", pooling="mean").fit(SECOND, trusted=TRUSTED)
+    assert all_that_it_says(detector, tmp_path) == before
+
+
+def test_a_second_fit_that_is_refused_leaves_the_first_one_whole_and_a_third_works(fitted, tmp_path):
+    detector, before = copy.copy(fitted[0]), fitted[1]
+    with pytest.raises(ValueError, match="belong to the batch"):
+        detector.fit(SECOND, trusted=SECOND)
+    assert all_that_it_says(detector, tmp_path) == before
+    assert detector.fit(SECOND).names_ == SECOND.names
+    assert detector.image_scores_.shape == (6,)
+
+
+CHANGES = {
+    "layers": (8,),
+    "image_size": 56,
+    "region": (0, 0, 0.5, 1),
+    "tiles": 2,
+    "r": (3,),
+    "interval": (0.5, 1.0),
+    "windows": (),
+    "references": 3,
+    "n_components": 8,
+    "window": 1,
+    "pooling": "mean",
+    "groups": "largest",
+    "max_memory": "1GB",
+    "contamination": 0.4,
+    "false_alarm_rate": 0.3,
+    "precision": "bfloat16",
+    "backbone": "another",
+}
+
+
+def test_parameters_set_after_the_fit_change_nothing_of_it(fitted, tmp_path):
+    detector, before = copy.copy(fitted[0]).set_params(**CHANGES), fitted[1]
+    assert all_that_it_says(detector, tmp_path) == before
+    for parameters in (detector.get_params(), clone(detector).get_params()):
+        assert CHANGES.items() <= parameters.items()
+
+
+def test_a_new_fit_and_a_saved_one_go_by_their_own_parameters(musc, tmp_path):
+    detector = musc.fit(FIRST).set_params(windows=(), interval=(0.5, 1.0))
+    detector.save(tmp_path / "saved.musc")
+    loaded = Detector.load(tmp_path / "saved.musc")
+    assert loaded.windows == [1, 2, 3]
+    assert loaded.describe() == detector.describe()
+    loaded.set_params(windows=())
+    np.testing.assert_array_equal(loaded.score_images(NEW).image_scores, detector.score_images(NEW).image_scores)
+    expected = MuSc(musc.backbone, image_size=28, r=(1,), layers=(5,), windows=(), interval=(0.5, 1.0)).fit(FIRST)
+    again = detector.fit(FIRST)
+    np.testing.assert_array_equal(again.image_scores_, expected.image_scores_)
+    assert again.describe()["interval"] == "0.5 to 1 of the other images"
+
+
+def test_parts_changed_in_place_after_the_fit_change_nothing_of_it(backbone, tmp_path):
+    scorer, references = NearestScorer(), ["first0", "first1", "first2"]
+    detector = Detector(backbone, view=View(28), scorer=scorer, layers=(5,)).fit(FIRST)
+    mutual = MuSc(backbone, image_size=28, references=references).fit(FIRST)
+    before = [all_that_it_says(each, tmp_path) for each in (detector, mutual)]
+    detector.view.set_params(size=56)
+    scorer.set_params(k=3)
+    references.clear()
+    assert [all_that_it_says(each, tmp_path) for each in (detector, mutual)] == before
+
+
+@pytest.mark.case(58)
+class TestScikitLearn:
+    """clone, Pipeline, cross-validation, grid search, pickle, deepcopy and joblib."""
+
+    files = property(lambda self: list(FIRST))
+
+    def test_it_is_an_outlier_detector_and_clones_without_its_fit(self, musc):
+        detector = musc.fit(self.files, np.zeros(5))
+        assert is_outlier_detector(detector)
+        fresh = clone(detector)
+        assert {**fresh.get_params(), "backbone": 0} == {**detector.get_params(), "backbone": 0}
+        assert not hasattr(fresh, "names_")
+        assert not fresh.__sklearn_is_fitted__()
+
+    def test_pipelines_and_cross_validation_predict_inliers_and_outliers(self, musc):
+        for found, n in (
+            (Pipeline([("musc", musc)]).fit(self.files[:3]).predict(self.files[3:]), 2),
+            (cross_val_predict(musc, self.files, cv=2), 5),
+        ):
+            assert found.shape == (n,)
+            assert set(found.tolist()) <= {-1, 1}
+
+    def test_a_grid_search_takes_the_best_parameters(self, musc):
+        grid = {"r": [(1,), (3,)]}
+        search = GridSearchCV(musc, grid, scoring=lambda one, X, y=None: float(one.r == (3,)), cv=2).fit(self.files)
+        assert search.best_params_ == {"r": (3,)}
+        assert search.best_estimator_.r_ == (3,)
+
+    def test_copies_say_and_score_the_same(self, musc, tmp_path):
+        detector = musc.fit(FIRST, trusted=TRUSTED).set_params(windows=())
+        before = all_that_it_says(detector, tmp_path)
+        joblib.dump(detector, tmp_path / "dumped")
+        copies = pickle.loads(pickle.dumps(detector)), copy.deepcopy(detector), joblib.load(tmp_path / "dumped")
+        for each in copies:
+            assert all_that_it_says(each, tmp_path) == before
+            assert each.windows == ()
+
+    def test_processes_share_a_fitted_one(self, musc):
+        detector = musc.fit(FIRST)
+        score = joblib.delayed(lambda one, photo: one.score_images([photo]).image_scores[0])
+        found = joblib.Parallel(2, backend="threading")(score(detector, photo) for photo in NEW)
+        np.testing.assert_array_equal(found, detector.score_images(NEW).image_scores)
+
+
+class TestOutlinesOfRegions:
+    """With a region, the outline of a true defect lies where the defect is in what is shown."""
+
+    @pytest.fixture(scope="class")
+    def pair(self, backbone):
+        """Return two detectors of the right halves of the same photos, one of them knows a mask."""
+        photos = [np.full((56, 112, 3), 100 + 10 * i, np.uint8) for i in range(4)]
+        mask = np.zeros((56, 112), bool)
+        mask[20:30, 80:90] = True  # of the right half the columns 24 to 33
+        sets = from_arrays(photos), from_arrays(photos, masks=[mask, None, None, None])
+        return [MuSc(backbone, image_size=28, r=(1,), layers=(5,), region=(0.5, 0, 1, 1)).fit(one) for one in sets]
+
+    def check(self, plain, drawn):
+        plain, drawn = (np.asarray(image.convert("RGB"), dtype=int) for image in (plain, drawn))
+        rows, columns = np.nonzero(abs(drawn - plain).max(axis=2) > 60)
+        scale = plain.shape[0] / 56
+        assert np.array([columns.min(), columns.max()]) / scale == pytest.approx([23, 34], abs=2)
+        assert np.array([rows.min(), rows.max()]) / scale == pytest.approx([19, 30], abs=2)
+
+    def test_in_the_pictures_of_explorers(self, pair):
+        plain, drawn = (NeighborhoodExplorer(each) for each in pair)
+        assert drawn.seen_mask(0).shape == drawn.seen(0).size[::-1]
+        self.check(*(Image.open(io.BytesIO(each.picture(0, 224))) for each in (plain, drawn)))
+
+    def test_in_their_still_figures(self, pair):
+        (contour,) = NeighborhoodExplorer(pair[1]).draw().axes[0].collections
+        (outline,) = [path.vertices for path in contour.get_paths()]
+        assert outline.min(axis=0) == pytest.approx([24, 20], abs=1)
+        assert outline.max(axis=0) == pytest.approx([33, 29], abs=1)
+
+    def test_on_the_published_page(self, pair):
+        pictures = [base64.b64decode(_picture(each.scores_, 0)) for each in pair]
+        self.check(*(Image.open(io.BytesIO(each)) for each in pictures))
