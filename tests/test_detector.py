@@ -144,7 +144,7 @@ def test_a_photo_saved_again_is_warned_of(backbone, images):
     photos.append(np.asarray(images[2].resize((56, 56))))
     batch = from_arrays(photos, names=[*images.names, "sent by mail"])
     settings = {"layers": [5], "r": (1,), "image_size": 112}
-    with pytest.warns(UserWarning, match=r"1 pair .* nearly the same: sent by mail \(of gravel_002_scratch\)"):
+    with pytest.warns(UserWarning, match=r"2 photos are nearly the same picture: gravel_002_scratch, sent by mail"):
         MuSc(backbone, **settings).fit(batch)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import minimum_spanning_tree
 
 from musc_lite.data.image_set import ImageSet
 from musc_lite.support.progress import progress_bar
@@ -23,6 +25,7 @@ __all__ = [
     "expand",
     "find_duplicates",
     "fine_structure",
+    "groups_in_words",
     "near_duplicates",
     "originals",
     "pairs_in_words",
@@ -31,12 +34,22 @@ __all__ = [
     "without_copies",
 ]
 
-# Photos by a fixed camera all look alike, so it is fine structure that is compared, what is left without blur. On 40
-# photos of boards and 59 of toys no two come above 0.95; saved again, smaller or brighter, none below 0.99.
+# Photos by a fixed camera all look alike, so fine structure is compared, the image without its blurred version.
+# Identical products correlate as highly as copies do (solar cells up to 0.997), but a third one is about as close too:
+# copies are much closer to each other than to any third photo. `python benchmarks/duplicates.py` measures this rule.
 SIDE = 48  # pixels a side
 AT_LEAST = 4 * SIDE  # pixels a side that are decoded, see `read_image`
 BLUR = 2.0  # pixels
-LIMIT = 0.97  # correlation
+LIMIT = 0.97  # least correlation of copies
+RATIO = (
+    0.1  # largest distance (1 - correlation) of 2 copies per distance to a third photo; of n copies 1 / (n - 1) of it
+)
+AROUND, SMALLER = 20, 0.3  # photos nearest to a group; its distance per the smallest that they have to others, at most
+FEW = 4  # photos: a larger group is no group of copies, since a second product in the batch makes such groups
+# Frames of a still scene differ by noise alone, so all of their distances are about equal; those of products vary more.
+STILL = 10  # photos, or the whole batch
+EVEN = 1.5  # largest distance per smallest
+SAMPLE = 64  # photos of a group whose distances are compared
 LEAST_CONTRAST = 0.25  # gray levels: below, it is compression and noise that would be compared
 BLOCK = 512  # images at a time
 
@@ -51,13 +64,13 @@ class Duplicates:
         Of all N images, as `ImageSet.digest` gives them.
     copy_of : ndarray (N,)
         For each image the first one with the very same bytes, itself where there is none before it.
-    alike : list of (int, int)
-        Pairs that are nearly the same, as `near_duplicates` gives them, without copies.
+    alike : list of tuples of int
+        Groups of images that are nearly the same, as `near_duplicates` gives them, without copies.
     """
 
     digests: list[str]
     copy_of: np.ndarray
-    alike: list[tuple[int, int]]
+    alike: list[tuple[int, ...]]
 
 
 def find_duplicates(images: ImageSet) -> Duplicates:
@@ -87,16 +100,17 @@ def duplicates_among(digests: list[str], fine: np.ndarray) -> Duplicates:
     return Duplicates(digests, copy_of, _alike(fine * is_first[:, None]))  # zeros are like nothing
 
 
-def near_duplicates(images: ImageSet) -> list[tuple[int, int]]:
-    """Find pairs of images that show the same in the same place: copies, also saved again, resized or brightened.
+def near_duplicates(images: ImageSet) -> list[tuple[int, ...]]:
+    """Find groups of images that are the same picture: copies, also saved again, resized or brightened.
 
-    Another photo of the same thing counts only where nothing has moved. Images of another crop or turned do not
-    count, nor do images without structure.
+    Images of a group are much closer to each other than to any other image of the batch, so identical products do not
+    count. Frames of a still scene do, where nothing but noise differs. Images of another crop or turned do not count,
+    nor do images without structure.
 
     Returns
     -------
-    list of (int, int)
-        Indices i < j, in order; pairs of equal images are among them.
+    list of tuples of int
+        Indices in order, two or more a group; equal images are among them.
 
     Examples
     --------
@@ -111,13 +125,84 @@ def near_duplicates(images: ImageSet) -> list[tuple[int, int]]:
     return _alike(fine)
 
 
-def _alike(fine: np.ndarray) -> list[tuple[int, int]]:
-    """Find the pairs of rows that correlate: (N, SIDE²)."""
-    pairs = []
-    for start in range(0, len(fine), BLOCK):
-        correlations = fine[start : start + BLOCK] @ fine.T
-        pairs += [(start + i, j) for i, j in np.argwhere(correlations > LIMIT).tolist() if start + i < j]
-    return pairs
+def _alike(fine: np.ndarray) -> list[tuple[int, ...]]:
+    """Find the groups of rows (N, SIDE²) that are one picture: the largest ones of the single-linkage tree."""
+    n = len(fine)
+    groups: list[tuple[list[int], float]] = []
+    links = _tree(fine)
+    # Cluster c is image c, or from n on what link c - n joins.
+    parts = np.zeros((len(links), 2), dtype=int)
+    label = np.arange(n + len(links))  # of each cluster the one that holds it now
+    size = np.ones(n + len(links), dtype=int)
+    reach = np.full(n + len(links), np.inf)  # distance to the nearest image outside
+    for k, (distance, *ends) in enumerate(links):
+        for side, end in enumerate(ends):
+            while label[end] != end:
+                label[end] = label[label[end]]
+                end = label[end]
+            parts[k, side] = end
+        reach[parts[k]], label[parts[k]] = distance, n + k
+        size[n + k] = size[parts[k]].sum()
+
+    spacing = reach[:n].copy()  # of each image to the nearest that is not in its group
+    waiting = [c for c in range(n, n + len(links)) if label[c] == c]
+    while waiting:
+        cluster = waiting.pop()
+        members, width = [], (size[cluster] - 1) * links[cluster - n][0]
+        are_copies = size[cluster] <= FEW and width < RATIO * reach[cluster]
+        if links[cluster - n][0] < 1 - LIMIT and (are_copies or size[cluster] >= min(STILL, n)):
+            members = _members(cluster, parts, n)
+        if members and (are_copies or _is_still(fine[members])):
+            groups.append((members, width if are_copies else 0))
+            spacing[members] = reach[cluster]
+        else:
+            waiting += [part for part in parts[cluster - n].tolist() if part >= n]
+    return sorted(tuple(members) for members, width in groups if width < _least_around(fine, members, spacing))
+
+
+def _least_around(fine: np.ndarray, members: list[int], spacing: np.ndarray) -> float:
+    """Compute how close the images around a group come to others by chance, as identical products do."""
+    nearest = np.argsort(-(fine @ fine[members[0]]), kind="stable")[: AROUND + len(members)]
+    others = np.setdiff1d(nearest, members)
+    return SMALLER * float(spacing[others].min()) if len(others) else np.inf
+
+
+def _tree(fine: np.ndarray) -> list[tuple[float, int, int]]:
+    """Compute the minimum spanning tree of the rows (N, SIDE²), shortest link first: distance, and the two rows.
+
+    Links that are too long to matter are left out, so that there may be several trees.
+    """
+    n, longest = len(fine), (1 - LIMIT) / RATIO
+    tree = coo_array((n, n), dtype=np.float32)
+    for start in range(0, n, BLOCK):
+        distances = 1 - fine[start : start + BLOCK] @ fine.T
+        rows, columns = np.nonzero(distances < longest)
+        later = rows + start < columns
+        rows, columns = rows[later], columns[later]
+        values = np.maximum(distances[rows, columns], np.finfo(np.float32).eps)  # 0 would be no link
+        links = coo_array((values, (rows + start, columns)), shape=(n, n))
+        tree = coo_array(minimum_spanning_tree((tree + links).tocsr()))
+    order = np.argsort(tree.data, kind="stable")
+    return list(zip(*(each[order].tolist() for each in (tree.data, *tree.coords)), strict=True))
+
+
+def _members(cluster: int, parts: np.ndarray, n: int) -> list[int]:
+    """List the images of a cluster, in order."""
+    found, waiting = [], [cluster]
+    while waiting:
+        each = waiting.pop()
+        if each < n:
+            found.append(each)
+        else:
+            waiting += parts[each - n].tolist()
+    return sorted(found)
+
+
+def _is_still(fine: np.ndarray) -> bool:
+    """Whether nothing but noise differs between the rows (n, SIDE²): then all distances are about equal."""
+    some = fine[np.linspace(0, len(fine) - 1, min(len(fine), SAMPLE)).astype(int)]
+    distances = 1 - (some @ some.T)[np.triu_indices(len(some), 1)]
+    return bool(distances.max() < EVEN * distances.min())
 
 
 def fine_structure(image: Image.Image) -> np.ndarray:
@@ -177,11 +262,9 @@ def warn_of_duplicates(found: Duplicates, names: Sequence[str]) -> None:
             stacklevel=4,
         )
     if found.alike:
-        several = f"{len(found.alike)} pairs of images are"
         warnings.warn(
-            f"{several if len(found.alike) > 1 else '1 pair of images is'} nearly the same: "
-            f"{pairs_in_words(found.alike, names)}; a defect in both finds itself in the "
-            "other and passes for normal: keep one of each",
+            f"{groups_in_words(found.alike, names)}; a defect in several of them finds itself in the others and passes "
+            "for normal: keep one photo of each group",
             stacklevel=4,
         )
 
@@ -190,3 +273,25 @@ def pairs_in_words(pairs: Sequence[tuple[int, int]], names: Sequence[str]) -> st
     """Write the first pairs as "b.jpg (of a.jpg), ... and 7 more"."""
     shown = ", ".join(f"{names[j]} (of {names[i]})" for i, j in pairs[:5])
     return shown + (f" and {len(pairs) - 5} more" if len(pairs) > 5 else "")
+
+
+def groups_in_words(groups: Sequence[Sequence[int]], names: Sequence[str]) -> str:
+    """Count the photos of groups and name some of the first: "600 photos are nearly the same picture (1 group, ...)".
+
+    Examples
+    --------
+    >>> groups_in_words([(0, 1)], "abcdef")
+    '2 photos are nearly the same picture: a, b'
+    >>> groups_in_words([(0, 1), (2, 3, 4, 5)], "abcdef")
+    '6 photos are nearly the same picture as others (2 groups, such as c, d, e and 1 more)'
+    """
+    if not groups:
+        return "no photos are nearly the same picture"
+    largest = max(groups, key=len)
+    shown = ", ".join(names[i] for i in largest[:3]) + (f" and {len(largest) - 3} more" if len(largest) > 3 else "")
+    if len(groups) > 1:
+        n_photos = sum(map(len, groups))
+        return f"{n_photos} photos are nearly the same picture as others ({len(groups)} groups, such as {shown})"
+    if len(largest) == 2:
+        return f"2 photos are nearly the same picture: {shown}"
+    return f"{len(largest)} photos are nearly the same picture (1 group, such as {shown})"

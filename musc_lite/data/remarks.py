@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from musc_lite.data.duplicates import Duplicates, pairs_in_words
+from musc_lite.data.duplicates import Duplicates, groups_in_words, pairs_in_words
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.loaders import left_out
 
@@ -108,15 +108,17 @@ def remarks_on_files(failed: Mapping[str, str], images: ImageSet) -> list[Remark
 def remarks_on_duplicates(found: Duplicates, names: Sequence[str]) -> list[Remark]:
     """Remark on images that are there twice."""
     copies = [(first, i) for i, first in enumerate(found.copy_of.tolist()) if first != i]
-    advice = {
-        "copy": "copies, byte for byte: {}; remove them, a defect would hide behind its own copy",
-        "near copy": "nearly the same: {}; keep one of each, or a defect in both finds itself and passes for normal",
-    }
-    return [
-        Remark(kind, [names[j] for j in sorted({j for _, j in pairs})], text.format(pairs_in_words(pairs, names)))
-        for (kind, text), pairs in zip(advice.items(), (copies, found.alike), strict=True)
-        if pairs
+    several = f"{len(copies)} images are copies of others"
+    count = several if len(copies) > 1 else "1 image is a copy of another"
+    twice = f"{count}, byte for byte: {pairs_in_words(copies, names)}; remove them, a defect would hide behind its copy"
+    alike = (
+        f"{groups_in_words(found.alike, names)}; keep one photo of each group, or a defect in several passes for normal"
+    )
+    remarks = [
+        Remark("copy", [names[i] for _, i in copies], twice),
+        Remark("near copy", [names[i] for group in found.alike for i in group[1:]], alike),
     ]
+    return [remark for remark in remarks if remark.names]
 
 
 def remarks_on_pictures(looks: Sequence[Look], names: Sequence[str]) -> list[Remark]:
