@@ -180,7 +180,7 @@ def test_one_line_says_what_was_left_out(tmp_path):
         (tmp_path / name).write_bytes(b"a film")
     assert left_out(load_folder(tmp_path, "skip")) == (
         "left out 7 files: 2 videos (take frames out), 2 x .gif (convert to .png), 1 x .psd (convert to .png), "
-        "1 without a mask (add it, or rename the folder of masks to load all without), 1 unreadable (repair or "
+        "1 without a mask (add it, or load all without masks by labels='none', --labels none), 1 unreadable (repair or "
         "remove); and all but the first page of 1 file (save the others as files of their own)"
     )
     assert left_out(load_folder(tmp_path / "masks")) == ""
@@ -459,7 +459,7 @@ def test_masks_ranked_as_photos_are_warned_of(tmp_path, ending):
 
 
 def test_masks_with_soft_edges_or_noise_are_warned_of(tmp_path):
-    write_photo(tmp_path, "a.png", size=(64, 64))
+    write_photo(tmp_path, "a.png", "b.png", size=(64, 64))
     mask = Image.new("L", (32, 32))
     mask.paste(255, (8, 8, 20, 24))
     mask.resize((64, 64), Image.Resampling.BILINEAR).save(tmp_path / "a_mask.jpg", quality=80)
@@ -595,8 +595,9 @@ def test_folder_without_permission(tmp_path):
     write(tmp_path, "a.png", "closed/b.png")
     (tmp_path / "closed").chmod(0)
     try:
+        assert load_folder(tmp_path).names == ["a.png"]
         with pytest.raises(DataNotFoundError, match="closed cannot be listed: Permission denied"):
-            load_folder(tmp_path)
+            load_folder(tmp_path / "closed")
     finally:
         (tmp_path / "closed").chmod(0o755)
 
@@ -679,7 +680,7 @@ def test_several_paths_of_which_one_cannot_be_used(several):
     write(several, "x.gif")
     for path, error, message in [
         ("gone.png", DataNotFoundError, r"there is no file or folder gone\.png: check the spelling \(from here, "),
-        ("notes.txt", ImageReadError, r"notes\.txt: format not supported: \.txt; convert"),
+        ("notes.txt", ImageReadError, r"notes\.txt: it is no image: give a folder"),
         ("film.mp4", ImageReadError, r"film\.mp4: a video: take frames"),
         ("x.gif", ImageReadError, r"x\.gif: format not supported: \.gif"),
     ]:

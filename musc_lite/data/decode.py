@@ -60,6 +60,7 @@ DEFLATE = (8, 32946)
 JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # within coded data: no stuffing, no restart
 BAND = 1 << 18  # pixels that are converted at a time
 ORIENTATION = 274  # EXIF
+MAX_MASK_COLORS = 16  # of a mask with transparent parts; a photo has more
 SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange width and height
 PNG_TEXTS = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # chunks that may hold the camera's rotation
 SKIP_HINT = "; repair or remove it, or leave bad files out (on_error='skip', --on-error skip)"
@@ -87,7 +88,8 @@ def read_mask(path: str | PathLike) -> np.ndarray:
 
     Small numbers, such as 0 and 1 or the indices of a palette, count where they are not zero. A gray mask that
     reaches the upper half of its range counts there only: its edges are soft. So does a JPEG or HEIC, whose compression
-    leaves noise around zero. Alpha does not count. Raises as `read_image` does.
+    leaves noise around zero. Alpha counts alone in a cut-out, of which parts are transparent and colors are all the
+    same or those of a photo. Raises as `read_image` does.
     """
     return open_file(path, lambda file: _to_mask(_decode(file)))
 
@@ -458,12 +460,25 @@ def _to_mask(image: Image.Image | np.ndarray) -> np.ndarray:
     if isinstance(image, Image.Image):
         image = _upright(image)
         image = image.convert("RGB") if image.mode in ("CMYK", "YCbCr", "LAB", "HSV") else image
+    alpha = _by_bands(_alpha, image) if _has_alpha(image) else None
     if not isinstance(image, np.ndarray) or image.ndim == 3:
         image = _by_bands(_largest_channel, image)
     pixels = _narrow(image)
+    if alpha is not None and np.ptp(alpha) and (not np.ptp(pixels) or len(np.unique(pixels)) > MAX_MASK_COLORS):
+        pixels = alpha
     half = np.iinfo(pixels.dtype).max // 2 if pixels.dtype.kind == "u" else 0
     has_soft_edges = is_lossy or (not is_palette and pixels.max() > half)
     return pixels > (half if has_soft_edges else 0)
+
+
+def _has_alpha(image: Image.Image | np.ndarray) -> bool:
+    if isinstance(image, np.ndarray):
+        return image.ndim == 3 and image.shape[2] in (2, 4)
+    return image.mode in ("LA", "RGBA")
+
+
+def _alpha(pixels: np.ndarray) -> np.ndarray:
+    return pixels[..., -1]
 
 
 def _largest_channel(pixels: np.ndarray) -> np.ndarray:

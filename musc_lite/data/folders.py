@@ -1,8 +1,9 @@
-"""What a folder holds: image files in natural order, and which masks belong to which image."""
+"""What a folder holds: image files in natural order, and what is left out of it."""
 
+import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
@@ -10,19 +11,21 @@ from pathlib import Path
 from musc_lite.support.errors import DataNotFoundError
 
 __all__ = [
+    "BESIDE_TEST",
     "EXTENSIONS",
+    "HEIGHTS",
+    "NO_MASK",
     "PAGED",
     "Skipped",
     "entries",
     "existing_folder",
     "find_images",
     "from_here",
-    "mask_names",
-    "match_masks",
     "natural_key",
     "readable",
     "subfolders",
     "summarize",
+    "user_path",
     "why_left_out",
 ]
 
@@ -34,28 +37,54 @@ CAMERA_RAW = (".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".
 UNSUPPORTED = (".avif", ".gif", ".jp2", ".jxl", ".psd", ".ppm", ".pgm", ".tga", *CAMERA_RAW)
 SEEN = {*EXTENSIONS, *HEIC, *VIDEOS, *UNSUPPORTED}
 PAGED = "page 1 of "  # how the reason begins why further pages are left out
+BESIDE_TEST = "images in it are not scored"  # how the reason goes on, after the number of images
+NO_MASK = "it has no mask"
+HEIGHTS = "a height map"
+UNLISTED = "the folder cannot be listed"
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
+# Folders that systems and network drives make: thumbnails, trash, what a check of the disk found.
+SYSTEM_FOLDERS = {
+    *("@eadir", "#recycle", "@recycle", "#snapshot", "@snapshot", "@tmp", "$recycle.bin", "recycler"),
+    *("lost+found", "system volume information", "__macosx", "found.000"),
+}
 # How other reasons begin, what such files are called in one line, what to do about them.
 GROUPS = (
     ("a HEIC photo", "{n} x ENDING", "pip install 'musc-lite[heic]' reads them"),
     ("format not supported", "{n} x ENDING", "convert to .png"),
     ("a video", "{n} video{s}", "take frames out"),
-    ("it has no mask", "{n} without a mask", "add it, or rename the folder of masks to load all without"),
+    (NO_MASK, "{n} without a mask", "add it, or load all without masks by labels='none', --labels none"),
+    (HEIGHTS, "{n} height map{s}", "they lie beside photos, which are read"),
+    (UNLISTED, "{n} folder{s} that cannot be listed", "allow reading, or move it away"),
     ("", "{n} unreadable", "repair or remove"),
 )
-MASK_ENDING = re.compile("[_-]mask[_-]?[0-9]*$")
-MASK_LIKE_ENDING = re.compile("[_-](mask|gt|label|seg)[_-]?[0-9]*$")  # said of files that nobody called masks
-
 Skipped = list[tuple[Path, str]]
 
 
 def existing_folder(path: str | PathLike) -> Path:
-    """Give the folder as a Path; raise `DataNotFoundError` when there is none."""
-    folder = Path(path).expanduser()
+    """Return the folder as a Path; raise `DataNotFoundError` when there is none."""
+    folder = user_path(path)
     if folder.is_file():
-        raise DataNotFoundError(f"{folder} is a file: give the folder that holds it")
+        raise DataNotFoundError(f"{folder} is a file: {_instead(folder)}")
     if not folder.is_dir():
         raise DataNotFoundError(f"there is no folder {folder}: check the spelling{from_here(folder)}")
     return folder
+
+
+def user_path(path: str | PathLike) -> Path:
+    """Return the path with `~` replaced by the home folder; raise `DataNotFoundError` where there is no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise DataNotFoundError(f"{path}: no home folder is known of this user; write the whole path") from error
+
+
+def _instead(file: Path) -> str:
+    """Return what to give instead of a file that is no image folder."""
+    if file.suffix.lower() in ARCHIVES:
+        return "unpack this archive and give the folder that comes out"
+    if file.suffix.lower() in SEEN:
+        return "give the folder that holds it"
+    return "give a folder of images, image files, or a pattern such as 'photos/*.png'"
 
 
 def from_here(path: Path) -> str:
@@ -64,27 +93,50 @@ def from_here(path: Path) -> str:
 
 
 def entries(folder: Path) -> list[Path]:
-    """List what is in a folder and not hidden, links last."""
+    """List what is in a folder, neither hidden nor made by the system, links last."""
     try:
-        found = [e for e in folder.iterdir() if not e.name.startswith(".") and e.name != "__MACOSX"]
+        return [entry for entry, _ in _listing(folder)]
     except OSError as error:
         raise DataNotFoundError(f"the folder {folder} cannot be listed: {error.strerror}") from error
-    return sorted(found, key=lambda entry: (entry.is_symlink(), entry.name))
+
+
+def _listing(folder: Path) -> list[tuple[Path, bool]]:
+    """List the same, each with whether it is a folder; the path of a folder inside may be too long to ask for it."""
+    with os.scandir(folder) as found:
+        shown = [e for e in found if not e.name.startswith(".") and e.name.lower() not in SYSTEM_FOLDERS]
+        return [(folder / e.name, _is_folder(e)) for e in sorted(shown, key=lambda e: (e.is_symlink(), e.name))]
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def subfolders(folder: Path, *names: str) -> list[Path]:
-    """Find direct subfolders by name in small letters, whatever their case, in the order of `names`."""
-    there = entries(folder)
-    return [entry for name in names for entry in there if entry.name.lower() == name and entry.is_dir()]
+    """Find direct subfolders by name in small letters, whatever their case, in the order of `names`.
+
+    A folder that cannot be listed has none: `find_images` names it.
+    """
+    with suppress(OSError):
+        folders = [entry for entry, is_folder in _listing(folder) if is_folder]
+        return [entry for name in names for entry in folders if entry.name.lower() == name]
+    return []
 
 
-def find_images(folder: Path, leave_out: Sequence[Path] = ()) -> tuple[list[Path], Skipped]:
-    """Find all image files in natural order, and those that a user would miss: in other formats, and videos."""
-    found = sorted(_walk(folder, leave_out, set()), key=lambda file: natural_key(file.relative_to(folder)))
+def find_images(folder: Path) -> tuple[list[Path], Skipped]:
+    """Find all image files in natural order, and what a user would miss.
+
+    These are files in other formats, videos, and folders inside that cannot be listed.
+    """
+    entries(folder)  # which raises where the folder itself cannot be listed
+    files, unlisted = _walk(folder)
+    found = sorted(files, key=lambda file: natural_key(file.relative_to(folder)))
     endings = readable()
     return (
         [file for file in found if file.suffix.lower() in endings],
-        [(file, why_left_out(file)) for file in found if file.suffix.lower() not in endings],
+        [(file, why_left_out(file)) for file in found if file.suffix.lower() not in endings] + unlisted,
     )
 
 
@@ -100,6 +152,8 @@ def why_left_out(file: Path) -> str:
         return "a HEIC photo: pip install 'musc-lite[heic]' reads it"
     if suffix in VIDEOS:
         return "a video: take frames out of it, for instance with ffmpeg -i VIDEO -vf fps=1 frame_%04d.png"
+    if suffix not in SEEN:
+        return f"it is no image: {_instead(file)}"
     return f"format not supported: {suffix}; convert it to one of {' '.join(EXTENSIONS)}"
 
 
@@ -112,11 +166,16 @@ def summarize(skipped: Skipped) -> str:
     'left out 3 files: 2 x .gif (convert to .png), 1 video (take frames out)'
     """
     n_paged = sum(reason.startswith(PAGED) for _, reason in skipped)
-    groups = Counter(_group(path, reason) for path, reason in skipped if not reason.startswith(PAGED))
+    beside = [(path, int(reason.split()[0])) for path, reason in skipped if BESIDE_TEST in reason]
+    others = [pair for pair in skipped if not pair[1].startswith(PAGED) and BESIDE_TEST not in pair[1]]
+    groups = Counter(_group(path, reason) for path, reason in others)
     texts = [f"{words.format(n=n, s='s' * (n > 1))} ({advice})" for (words, advice), n in groups.items()]
     parts = [f"{_files(groups.total())}: {', '.join(texts)}"] if groups else []
     if n_paged:
         parts.append(f"all but the first page of {_files(n_paged)} (save the others as files of their own)")
+    if beside:
+        folders = ", ".join(f"{path.name}/" for path, _ in beside)
+        parts.append(f"{sum(n for _, n in beside)} images in {folders} (test/ beside it is scored alone)")
     return f"left out {'; and '.join(parts)}" if parts else ""
 
 
@@ -129,16 +188,30 @@ def _files(n: int) -> str:
     return f"{n} file{'s' * (n > 1)}"
 
 
-def _walk(folder: Path, leave_out: Sequence[Path], seen: set[Path]) -> Iterator[Path]:
-    """Yield whatever has a picture's name; each real folder is entered once, so that links make no circle."""
-    if folder.resolve() in seen or folder in leave_out:
-        return
-    seen.add(folder.resolve())
-    for entry in entries(folder):
-        if entry.is_dir() and entry.suffix.lower() not in EXTENSIONS:
-            yield from _walk(entry, leave_out, seen)
-        elif entry.suffix.lower() in SEEN:
-            yield entry
+def _walk(top: Path) -> tuple[list[Path], Skipped]:
+    """Find whatever has a picture's name; each real folder is entered once, so that links make no circle."""
+    found: list[Path] = []
+    unlisted: Skipped = []
+    seen: set[tuple[int, int] | Path] = set()
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            about = folder.stat()
+            real = (about.st_dev, about.st_ino) if about.st_ino else folder.resolve()  # some drives count no files
+            if real in seen:
+                continue
+            inside = _listing(folder)
+        except OSError as error:
+            unlisted.append((folder, f"{UNLISTED}: {error.strerror}"))
+            continue
+        seen.add(real)
+        enter = [is_folder and entry.suffix.lower() not in EXTENSIONS for entry, is_folder in inside]
+        # The first comes first: a link to it is known then.
+        waiting += [entry for (entry, _), enters in zip(reversed(inside), reversed(enter), strict=True) if enters]
+        pictures = (entry for (entry, _), enters in zip(inside, enter, strict=True) if not enters)
+        found += [entry for entry in pictures if entry.suffix.lower() in SEEN]
+    return found, unlisted
 
 
 def natural_key(path: Path) -> tuple:
@@ -146,52 +219,3 @@ def natural_key(path: Path) -> tuple:
     # Splitting at digits gives text, digits, text, ...: like meets like when two keys are compared.
     pieces = [re.split("([0-9]+)", part.casefold()) for part in path.parts]
     return [[int(p) if i % 2 else p for i, p in enumerate(part)] for part in pieces], path.as_posix()
-
-
-def match_masks(
-    images: Sequence[Path], image_folder: Path, masks: Sequence[Path], mask_folder: Path
-) -> list[Path | list[Path] | None]:
-    """Find the mask of each image, a list of them where there are several, None where there is none.
-
-    For an image ``bad/a.jpg`` these are ``bad/a.png``, ``bad/a_mask.png``, ``bad/a_mask_1.png``, ``bad/a_mask2.png``
-    and all in a folder ``bad/a/``, with any image extension, in any mixture.
-
-    Examples
-    --------
-    >>> files = [Path("bad/0_mask.png"), Path("bad/0_mask_1.png"), Path("bad/1/000.png"), Path("bad/7.png")]
-    >>> match_masks([Path("bad/0.JPG"), Path("bad/1.JPG"), Path("bad/2.JPG")], Path(), files, Path())
-    [[...Path('bad/0_mask.png'), ...Path('bad/0_mask_1.png')], ...Path('bad/1/000.png'), None]
-    """
-    names = [_name(file.relative_to(image_folder).with_suffix("")) for file in images]
-    found: dict[str, list[Path]] = {name: [] for name in names}
-    for mask in masks:
-        file = mask.relative_to(mask_folder)
-        for name in (_name(file.with_suffix("")), _name(file.parent)):
-            owner = name if name in found else MASK_ENDING.sub("", name)
-            if owner in found:
-                found[owner].append(mask)
-                break
-    return [found[name] if len(found[name]) > 1 else next(iter(found[name]), None) for name in names]
-
-
-def mask_names(images: Sequence[Path]) -> list[tuple[Path, Path]]:
-    """Pair the images of which one, by its name, may be the other's mask: same folder, same name but for its ending.
-
-    Examples
-    --------
-    >>> mask_names([Path("1.jpg"), Path("1.png"), Path("2_mask.png"), Path("2.png"), Path("3_mask.png")])
-    [(...Path('1.jpg'), ...Path('1.png')), (...Path('2.png'), ...Path('2_mask.png'))]
-    """
-    by_name: dict[tuple[Path, str], list[Path]] = {}
-    for file in images:
-        by_name.setdefault((file.parent, MASK_LIKE_ENDING.sub("", file.stem.casefold())), []).append(file)
-    pairs = []
-    for alike in by_name.values():
-        first, *others = sorted(alike, key=lambda file: len(file.stem))  # the shortest name is the photo's, if any is
-        pairs += [(first, other) for other in others]
-    return pairs
-
-
-def _name(path: Path) -> str:
-    """Reduce to what an image's path and its masks' have in common."""
-    return path.as_posix().casefold().removeprefix("images/")

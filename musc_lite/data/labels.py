@@ -1,5 +1,6 @@
 """Labels from the names of folders, taken only where they are certain, and one line that says how."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -7,10 +8,11 @@ import numpy as np
 
 from musc_lite.support.errors import DataNotFoundError
 
-__all__ = ["BY_MASKS", "LABELS", "NORMAL_FOLDERS", "folder_labels", "labeling"]
+__all__ = ["BY_MASKS", "LABELS", "NORMAL_FOLDERS", "folder_labels", "folder_word", "labeling"]
 
 LABELS = ("auto", "none", "folder")
 NORMAL_FOLDERS = ("good", "ok", "normal")
+NORMAL_WORDS = {*NORMAL_FOLDERS, "nodefect", "nodefects", "defectfree"}
 # Words for "defective" and nothing else; the name of a defect, such as scratch, could also be a part's or a place's.
 DEFECTIVE_FOLDERS = {
     *("bad", "ko", "ng", "nok", "notok", "notgood", "nogood", "defect", "defects", "defective", "faulty", "reject"),
@@ -56,15 +58,17 @@ def folder_labels(
     """
     if labels == "none":
         return None, "labels: none, as asked for (labels='none')"
-    words = [{_word(folder) for folder in file.parent.parts} for file in files]
-    normal = [not names.isdisjoint(NORMAL_FOLDERS) for names in words]
+    words = [{folder_word(folder) for folder in file.parent.parts} for file in files]
+    normal = [not names.isdisjoint(NORMAL_WORDS) for names in words]
     by_folder = [int(not is_normal) for is_normal in normal]
     if not any(normal):
         if labels == "folder":
             raise DataNotFoundError(f"{AS_ASKED} needs a folder named {_list(NORMAL_FOLDERS, 'or')}: there is none")
         return None, "labels: none (no folder good/, no masks)"
     first = [file.parts[0] for file in files if len(file.parts) > 1]
-    if in_test and normal == [_word(name) in NORMAL_FOLDERS for name in first]:  # not where a file lies in no folder
+    if in_test and normal == [
+        folder_word(name) in NORMAL_WORDS for name in first
+    ]:  # not where a file lies in no folder
         return by_folder, "layout of MVTec AD"
     if with_masks:
         return by_folder, "by folder names, with masks"
@@ -73,7 +77,7 @@ def folder_labels(
     certain = [is_normal == names.isdisjoint(DEFECTIVE_FOLDERS) for is_normal, names in zip(normal, words, strict=True)]
     if all(certain):
         return by_folder, "by folder names"
-    good = next(folder for folder in files[normal.index(True)].parent.parts if _word(folder) in NORMAL_FOLDERS)
+    good = next(folder for folder in files[normal.index(True)].parent.parts if folder_word(folder) in NORMAL_WORDS)
     others = _names([f.parent for f, sure in zip(files, certain, strict=True) if not sure], "images in no folder")
     others = others if len(others) <= 3 else [*others[:2], f"{len(others) - 2} more folders"]
     return None, (
@@ -102,9 +106,10 @@ def labeling(labels: np.ndarray, how: str, names: Sequence[str] | None = None) -
     return f"labels: {', '.join(parts)} ({how})"
 
 
-def _word(folder: str) -> str:
-    """Give a folder's name as in the lists above: Not-OK, not_ok and "not ok" are one word."""
-    return folder.casefold().translate(dict.fromkeys(map(ord, " _-.")))
+def folder_word(folder: str) -> str:
+    """Return a folder's name as in the lists above: Not-OK, not_ok, "not ok" and not_ok_images are one word."""
+    word = folder.casefold().translate(dict.fromkeys(map(ord, " _-.")))
+    return re.sub("(?<=.)(images?|imgs?|dir|folder)$", "", word)
 
 
 def _names(folders: Iterable[Path], loose: str) -> list[str]:

@@ -10,56 +10,41 @@ of a published data set holds other numbers of images than published, its loader
 import csv
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from musc_lite.data.catalog import look_up
-from musc_lite.data.decode import SKIP_HINT, count_pages, read_image
+from musc_lite.data.decode import SKIP_HINT, count_pages
 from musc_lite.data.folders import (
+    BESIDE_TEST,
+    NO_MASK,
     PAGED,
     Skipped,
     entries,
     existing_folder,
     find_images,
     from_here,
-    mask_names,
-    match_masks,
     natural_key,
     readable,
     subfolders,
     summarize,
+    user_path,
     why_left_out,
 )
 from musc_lite.data.image_set import ImageSet
-from musc_lite.data.labels import BY_MASKS, LABELS, NORMAL_FOLDERS, folder_labels, labeling
+from musc_lite.data.labels import LABELS, NORMAL_FOLDERS, folder_labels, labeling
+from musc_lite.data.layouts import MAGNETIC_TILE_FOLDERS, Found, is_jpeg, names_below, one_folder, tiles
+from musc_lite.data.masks import masks_among
 from musc_lite.support.errors import DataNotFoundError, ImageReadError
 from musc_lite.support.progress import progress_bar
 
 __all__ = ["left_out", "load_btad", "load_folder", "load_magnetic_tile", "load_mvtec", "load_visa"]
-
-MVTEC_FOLDERS = ("test", "ground_truth")
-JPEG = (".jpg", ".jpeg")
-MAGNETIC_TILE_FOLDERS = tuple(look_up("magnetic-tile").counts)
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What a loader found by names, before anything is read."""
-
-    where: str  # for messages
-    paths: list[Path]
-    names: list[str]
-    unsupported: Skipped
-    labels: list[int] | None
-    how: str  # as `folder_labels` gives it
-    masks: list[Path | list[Path] | None] | None = None
 
 
 def load_folder(
@@ -71,10 +56,11 @@ def load_folder(
     ----------
     path : str or Path, or several
         Any folder of PNG, JPEG, BMP, TIFF, WebP or (with the extra ``heic``) HEIC files. Hidden files and
-        folders are ignored. If it has a subfolder ``test``, it is read as a category of MVTec AD: images from
-        ``test`` alone, masks from ``ground_truth``. Magnetic tiles in their authors' layout, all or one folder
-        of them, are read as `load_magnetic_tile` does. A list may hold folders and image files: each file counts
-        once, names begin below the folder that holds all of them, and masks are left aside.
+        folders are ignored, and those that systems make (``@eaDir``, ``lost+found``). A subfolder ``test`` is read
+        alone in the layout of MVTec AD and beside ``train`` or ``valid``; `.skipped` counts what is not read. Magnetic
+        tiles in their authors' layout, all or one folder of them, are read as `load_magnetic_tile` does. A list may
+        hold folders and image files: each file counts once, names begin below the folder that holds all of them, and
+        masks are left aside.
     on_error : {"raise", "skip"}
         What to do about files that cannot be used: raise when they are read, or leave them out now.
     labels : {"auto", "none", "folder"}
@@ -88,10 +74,16 @@ def load_folder(
         ``ok``, ``normal``) are 0 and all others 1 where these lie in folders called ``bad``, ``defective``, ``ng``,
         ``ko``, ``anomaly`` and so on, in MVTec AD's layout (``test/good`` beside other folders in ``test``), in
         that of the magnetic tiles, and where there are masks.
-        Masks: from ``ground_truth`` or ``masks`` directly in the folder, at the image's own relative path
-        (for ``images/a.jpg`` also without ``images/``) with any image extension, with or without ``_mask``.
-        Several masks of one image are united: ``a_mask.png`` and ``a_mask_1.png``, or all in a folder ``a``.
-        With masks and no ``good``, an image is labeled 1 where its mask is not empty.
+        Masks: from folders called ``ground_truth``, ``masks``, ``gt``, ``label`` and so on at any depth, if their
+        pictures look like masks; and from files ``a_GT.png`` or ``a_label.bmp`` beside all images. A mask lies at the
+        image's own relative path (of which it may leave out the first folders) with any image extension, with or
+        without ``_mask``. Several masks of one image are united: ``a_mask.png`` and ``a_mask_1.png``, or all in a
+        folder ``a``. With masks and no ``good``, an image is labeled 1 where its mask is not empty.
+
+    Warns
+    -----
+    UserWarning
+        Of masks among the images, masks that belong to no image, and masks that mark nothing or nearly everything.
 
     Raises
     ------
@@ -117,35 +109,16 @@ def load_folder(
     if labels not in LABELS:
         raise ValueError(f"labels must be 'auto', 'none' or 'folder', got {labels!r}")
     paths = [path] if isinstance(path, str | PathLike) else list(path)
-    if isinstance(path, str | PathLike) or (len(paths) == 1 and Path(paths[0]).expanduser().is_dir()):
-        found = _one_folder(existing_folder(paths[0]), labels)
+    if isinstance(path, str | PathLike) or (len(paths) == 1 and user_path(paths[0]).is_dir()):
+        found = one_folder(existing_folder(paths[0]), labels)
     else:
-        found = _several([Path(one).expanduser() for one in paths], labels, on_error)
-    if text := _masks_among(found):
+        found = _several([user_path(one) for one in paths], labels, on_error)
+    if text := masks_among(found.where, found.paths, found.names):
         warnings.warn(text, stacklevel=2)
     return _image_set(found, on_error)
 
 
-def _one_folder(root: Path, labels: str) -> _Found:
-    """Find images, labels and masks of one folder."""
-    if categories := [e.name for e in entries(root) if e.is_dir() and len(subfolders(e, *MVTEC_FOLDERS)) == 2]:
-        raise DataNotFoundError(f"{root} holds categories: give one, such as {root / categories[0]}")
-    mask_folders = subfolders(root, "ground_truth", "masks")
-    image_folder = next(iter(subfolders(root, "test")), root)
-    paths, unsupported = find_images(image_folder, leave_out=mask_folders)
-    if _are_tiles(root, paths):
-        return _tiles(root, paths, unsupported, labels)
-    in_folder = [file.relative_to(image_folder) for file in paths]
-    in_test, with_masks = image_folder != root, bool(mask_folders)
-    kinds, how = folder_labels(in_folder, labels, in_test=in_test, with_masks=with_masks)
-    found = _Found(str(root), paths, _names(root, paths), unsupported, kinds, how)
-    if not with_masks or labels == "none":
-        return found
-    masks = match_masks(paths, image_folder, find_images(mask_folders[0])[0], mask_folders[0])
-    return replace(found, masks=masks, how=BY_MASKS if kinds is None else how)
-
-
-def _several(given: Sequence[Path], labels: str, on_error: str) -> _Found:
+def _several(given: Sequence[Path], labels: str, on_error: str) -> Found:
     """Find the images of several folders and files: each once, named from the folder that holds all of them."""
     if not given:
         raise DataNotFoundError("no paths were given: give at least one folder or image file")
@@ -153,7 +126,7 @@ def _several(given: Sequence[Path], labels: str, on_error: str) -> _Found:
     unsupported: Skipped = []
     for path in given:
         if path.is_dir():
-            inside = _one_folder(path, "none")
+            inside = one_folder(path, "none")
             files, others = inside.paths, inside.unsupported
         elif not path.exists():
             raise DataNotFoundError(f"there is no file or folder {path}: check the spelling{from_here(Path(path))}")
@@ -168,7 +141,7 @@ def _several(given: Sequence[Path], labels: str, on_error: str) -> _Found:
             found.setdefault(file.resolve(), file)
     named = sorted(_named(given, list(found.values())), key=lambda pair: natural_key(pair[0]))
     kinds, how = folder_labels([name for name, _ in named], labels)
-    return _Found(
+    return Found(
         where=" and ".join(map(str, given)) if len(given) < 4 else f"{given[0]} and {len(given) - 1} other paths",
         paths=[file for _, file in named],
         names=[name.as_posix() for name, _ in named],
@@ -185,10 +158,6 @@ def _named(given: Sequence[Path], files: Sequence[Path]) -> list[tuple[Path, Pat
     except ValueError:  # several drives of Windows
         return [(Path(os.path.abspath(file)), file) for file in files]
     return [(Path(os.path.abspath(file)).relative_to(top), file) for file in files]
-
-
-def _names(root: Path, files: Iterable[Path]) -> list[str]:
-    return [file.relative_to(root).as_posix() for file in files]
 
 
 def left_out(images: ImageSet) -> str:
@@ -291,66 +260,14 @@ def load_magnetic_tile(root: str | PathLike, on_error: str = "raise") -> ImageSe
     root = existing_folder(root)
     files, unsupported = find_images(root)
     files = [file for file in files if file.parent.parent.name in MAGNETIC_TILE_FOLDERS]
-    if not any(file.suffix.lower() in JPEG for file in files):
+    if not any(is_jpeg(file) for file in files):
         layout = ", ".join(f"{name}/Imgs/*.jpg" for name in MAGNETIC_TILE_FOLDERS)
         raise DataNotFoundError(f"no images in {root}: it must hold at least one of {layout}")
-    images = _image_set(_tiles(root, files, unsupported, "folder"), on_error)
+    images = _image_set(tiles(root, files, unsupported, "folder"), on_error)
     folders, labels = np.array([file.parent.parent.name for file in _files(images)]), images.labels
     by_folder = {name: None if labels is None else labels[folders == name] for name in MAGNETIC_TILE_FOLDERS}
     _compare_counts("magnetic-tile", root, by_folder)
     return images
-
-
-def _are_tiles(root: Path, files: Sequence[Path]) -> bool:
-    """Whether all files lie in MT_.../Imgs, as magnetic tiles do; the root may be one of these folders."""
-    folders = {_whole(root, file).parent for file in files}
-    return any(file.suffix.lower() in JPEG for file in files) and all(
-        folder.name == "Imgs" and folder.parent.name in MAGNETIC_TILE_FOLDERS for folder in folders
-    )
-
-
-def _whole(root: Path, file: Path) -> Path:
-    """Give the file's path with all folders above the root, which may have been given as `.`."""
-    return root.resolve() / file.relative_to(root)
-
-
-def _tiles(root: Path, files: Sequence[Path], unsupported: Skipped, labels: str) -> _Found:
-    """Take magnetic tiles: .jpg files are images, .png files beside them their masks."""
-    paths = [file for file in files if file.suffix.lower() in JPEG]
-    masks = [file for file in files if file.suffix.lower() == ".png"]
-    kinds, how = [int(_whole(root, file).parent.parent.name != "MT_Free") for file in paths], "layout of magnetic tiles"
-    if labels == "none":
-        kinds, how = folder_labels(paths, labels)
-    matched = match_masks(paths, root, masks, root) if masks and labels != "none" else None
-    return _Found(str(root), paths, _names(root, paths), unsupported, kinds, how, matched)
-
-
-def _masks_among(found: _Found, at_most: int = 3) -> str:
-    """Say that masks seem to lie among the images, if so: names tell which files may be, a few are looked at."""
-    pairs = mask_names(found.paths)
-    for pair in pairs[:: max(1, len(pairs) // at_most)][:at_most]:
-        with suppress(ImageReadError):
-            mask_like = [file for file in pair if _has_two_values(file)]
-            if len(mask_like) != 1:  # two formats of one photo, or a folder of pictures in black and white
-                continue
-            names = dict(zip(found.paths, found.names, strict=True))
-            mask, photo = (names[file] for file in sorted(pair, key=mask_like.__contains__, reverse=True))
-            return (
-                f"{found.where}: {len(pairs)} files are named like masks of the images beside them, and {mask} beside "
-                f"{photo} looks like a mask. All of them are ranked as photos: move them to a folder masks/ or "
-                "ground_truth/, which stands in the folder that is given"
-            )
-    return ""
-
-
-def _has_two_values(path: Path) -> bool:
-    """Whether nearly all pixels are nearly the darkest or the brightest there are, as in a mask, even an empty one."""
-    gray = np.asarray(read_image(path, at_least=256).convert("L").resize((256, 256), Image.Resampling.NEAREST)).astype(
-        int
-    )
-    low, high = gray.min(), gray.max()
-    near = max(8, (high - low) // 8)  # soft edges, and what JPEG leaves around them
-    return np.mean((gray <= low + near) | (gray >= high - near)) > 0.9
 
 
 def _load_category(root: Path, category: str, on_error: str, or_else: str = "") -> ImageSet:
@@ -359,7 +276,10 @@ def _load_category(root: Path, category: str, on_error: str, or_else: str = "") 
     _check_category(root, category, categories, f"none: each must hold a folder 'test'{or_else}")
     test = subfolders(root / category, "test")[0]
     # What lies in `test` of a data set is labeled, whatever its folders are called.
-    return load_folder(root / category, on_error, "folder" if subfolders(test, *NORMAL_FOLDERS) else "auto")
+    labels = "folder" if subfolders(test, *NORMAL_FOLDERS) else "auto"
+    images = load_folder(root / category, on_error, labels)
+    # That train/ is not read is what a loader of a test split is asked for.
+    return replace(images, skipped=[each for each in images.skipped if BESIDE_TEST not in each[1]])
 
 
 def _check_category(root: Path, category: str, categories: Sequence[str], if_none: str) -> None:
@@ -385,7 +305,7 @@ def _load_visa_table(root: Path, table: Path, category: str, on_error: str) -> I
     paths, masks, labels = (list(column) for column in zip(*files, strict=True))
     masks = [mask if mask and mask.exists() else None for mask in masks]
     kinds = [int(label != "normal") for label in labels]
-    return _image_set(_Found(str(root), paths, _names(root, paths), [], kinds, f"by {table.name}", masks), on_error)
+    return _image_set(Found(str(root), paths, names_below(root, paths), [], kinds, f"by {table.name}", masks), on_error)
 
 
 def _compare_counts(name: str, root: str | PathLike, labels: Mapping[str, np.ndarray | None]) -> None:
@@ -409,7 +329,7 @@ def _in_words(counts: tuple[int, int]) -> str:
     return " and ".join(kinds) or "no"
 
 
-def _image_set(found: _Found, on_error: str) -> ImageSet:
+def _image_set(found: Found, on_error: str) -> ImageSet:
     """Make the set after the checks that all loaders share."""
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
@@ -417,13 +337,15 @@ def _image_set(found: _Found, on_error: str) -> ImageSet:
     images = ImageSet(found.paths, found.names, labels, found.masks, found.unsupported)
     decode = on_error == "skip"  # of many photos it takes a while
     bar = progress_bar(found.paths, desc="reading images", unit="image", leave=False, show=decode)
-    troubles = [_trouble(images, i, path, decode) for i, path in enumerate(bar)]
+    troubles = [_trouble(images, i, path, decode, found.few_masks) for i, path in enumerate(bar)]
     skipped = [(path, trouble) for path, trouble in zip(found.paths, troubles, strict=True) if trouble]
+    unmatched = _unmatched(found)
     if skipped and on_error == "raise":
-        raise ImageReadError(
-            f"{found.where}: {_summary(skipped)}; correct this, or leave such files out (on_error='skip', "
-            "--on-error skip)"
-        )
+        reasons = "; ".join(filter(None, [_summary(skipped), unmatched]))
+        advice = "correct this, or leave such files out (on_error='skip', --on-error skip)"
+        raise ImageReadError(f"{found.where}: {reasons}; {advice}")
+    if unmatched:
+        warnings.warn(f"{found.where}: {unmatched}", stacklevel=3)
     images = images.subset([not trouble for trouble in troubles])
     images = replace(images, skipped=found.unsupported + skipped + _further_pages(_files(images)))
     if not len(images):
@@ -431,8 +353,47 @@ def _image_set(found: _Found, on_error: str) -> ImageSet:
         raise DataNotFoundError(f"no images in {found.where} (looked for {' '.join(readable())}){why}")
     if found.labels is None and found.masks is not None:
         images.labels = np.array([int(images.mask(i).any()) for i in range(len(images))])
+    if doubt := _doubtful_masks(images, by_masks=found.labels is None):
+        warnings.warn(f"{found.where}: {doubt}", stacklevel=3)
     images.labeling = found.how if images.labels is None else labeling(images.labels, found.how, images.names)
     return images
+
+
+def _unmatched(found: Found, at_most: int = 3) -> str:
+    """Name the masks that belong to no image; "" where there are none."""
+    files = [file.name for file in found.unmatched]
+    if not files:
+        return ""
+    shown = ", ".join(files[:at_most]) + (f" and {len(files) - at_most} more" if len(files) > at_most else "")
+    some = found.paths[0].stem
+    return (
+        f"{len(files)} masks belong to no image: {shown}. The mask of {found.names[0]} must be called {some}.png or "
+        f"{some}_mask.png, in a folder of masks with the same folders inside as there are among the images"
+    )
+
+
+def _doubtful_masks(images: ImageSet, by_masks: bool, at_most: int = 5) -> str:
+    """Say what is unlikely about the masks of defective images, of which a few are read; "" where nothing is."""
+    sources, labels = images.mask_sources or [], images.labels
+    masked = [i for i, s in enumerate(sources) if s is not None and (by_masks or labels is None or labels[i] == 1)]
+    some = list(_masks_read(images, masked[:: -(-len(masked) // at_most) or 1]))
+    if some and (share := float(np.median([mask.mean() for mask in some]))) > 0.5:
+        return (
+            f"masks mark {share:.0%} of the image (the median of {len(some)} masks), but a defect seldom covers more "
+            "than half. If they are inverted, with the defect black on white, metrics of pixels are wrong: invert them"
+        )
+    if some and not any(mask.any() for mask in (*some, *_masks_read(images, masked))):
+        return (
+            f"none of the {len(masked)} masks marks anything, so there are no metrics of pixels: a mask is 0 where the "
+            "image is normal and 255 (or 1) where it is defective"
+        )
+    return ""
+
+
+def _masks_read(images: ImageSet, index: Iterable[int]) -> Iterator[np.ndarray]:
+    for i in index:
+        with suppress(ImageReadError):
+            yield images.mask(i)
 
 
 def _files(images: ImageSet) -> list[Path]:
@@ -446,15 +407,15 @@ def _further_pages(paths: Sequence[Path]) -> Skipped:
     return [(path, f"{PAGED}{n} is read; save the others as files of their own") for path, n in counted if n > 1]
 
 
-def _trouble(images: ImageSet, i: int, path: Path, decode: bool) -> str | None:
+def _trouble(images: ImageSet, i: int, path: Path, decode: bool, few_masks: bool) -> str | None:
     """Say why image i, a file, cannot be used, if so; without `decode`, as far as that is known unread."""
     if not path.exists():
         return "there is no such file"
     if path.is_dir():
         return "it is a folder with an image's name: rename it"
-    may_be_defective = images.labels is None or images.labels[i] == 1
-    if images.mask_sources is not None and images.mask_sources[i] is None and may_be_defective:
-        return "it has no mask (add it, or rename the folder of masks to load all images without)"
+    needs_mask = not few_masks and (images.labels is None or images.labels[i] == 1)
+    if images.mask_sources is not None and images.mask_sources[i] is None and needs_mask:
+        return f"{NO_MASK} (add it, or load all images without masks: labels='none', --labels none)"
     try:
         if decode:
             _ = images[i], images.mask(i)
