@@ -225,10 +225,10 @@ def _is_unsafe(node):
     if not isinstance(node, ast.Call):
         return False
     options = {word.arg: getattr(word.value, "value", word.value) for word in node.keywords}
-    if isinstance(node.func, ast.Name):
-        return node.func.id in {"eval", "exec", "compile", "__import__"}
+    if isinstance(node.func, ast.Name) and node.func.id in {"eval", "exec", "compile", "__import__"}:
+        return True
     called = ast.unparse(node.func)
-    if called in {"torch.load", "torch.jit.load", "torch.hub.load"}:
+    if called in {"load_state_dict", "open_clip.create_model", "torch.load", "torch.jit.load", "torch.hub.load"}:
         return options.get("weights_only") is not True
     return (
         bool(options.get("allow_pickle")) or bool(options.get("shell")) or called in {"os.system", "pandas.read_pickle"}
@@ -241,6 +241,7 @@ def _is_unsafe(node):
         ("import pickle", True),
         ("from joblib import load", True),
         ("torch.load(f)", True),
+        ("load_state_dict(f)", True),  # of timm, where old versions default to False
         ("torch.load(f, weights_only=False)", True),
         ("torch.load(f, weights_only=True)", False),
         ("np.load(f, allow_pickle=True)", True),

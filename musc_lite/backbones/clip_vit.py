@@ -79,6 +79,7 @@ def load_clip(name: str, pretrained: str, device: torch.device) -> Backbone:
             clip_name,
             pretrained=None if pretrained == "random" else str(file or tag),
             force_quick_gelu=trained_with_quick_gelu and not name.endswith(PLAIN_GELU),
+            weights_only=True,
         ).visual
     preprocessing = open_clip.get_model_preprocess_cfg(SimpleNamespace(visual=visual))
     visual.requires_grad_(False).eval().to(device)
