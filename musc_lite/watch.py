@@ -5,9 +5,10 @@ the disk. Killed at any moment and started again, the watch goes on where it was
 """
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
@@ -24,13 +25,15 @@ from musc_lite.results.exports import map_names, write_map
 from musc_lite.results.plots import color_range
 from musc_lite.results.scores import Scores
 from musc_lite.results.watched import TABLE, Watched, add_rows, mend_table, read_watched
-from musc_lite.support.errors import ImageReadError
+from musc_lite.support.errors import DataNotFoundError, FileWriteError, ImageReadError, MuScError
 from musc_lite.support.files import make_folder, remove_leftovers
+from musc_lite.support.log import tell
 from musc_lite.support.names import writable
 
 __all__ = ["check_reference", "watch_folder"]
 
 LOCK = ".watching.lock"
+TAIL = 1024  # bytes at the end of a file: no JPEG or PNG ends with so many zeros
 PATIENCE = 30  # seconds: a file that cannot be read and has not grown for so long will not become a photo
 IN_REFERENCE = "is in the reference: it finds itself there and looks normal"
 
@@ -43,11 +46,17 @@ def watch_folder(
     *,
     seconds: float = 1.0,
     stop: Callable[[], bool] = lambda: False,
+    say: Callable[[str], None] = lambda text: tell(__name__, text),
 ) -> Iterator[Watched]:
     """Score photos as they arrive, and give each once what is said of it is on the disk.
 
-    A file is read once its size and time have not changed between two looks; one that cannot be read is tried again
-    when it changes, and is told after `PATIENCE` seconds. A photo that is replaced by another of its name is a new one.
+    A file is read once its size and time have not changed between two looks, and not while it is read. One that cannot
+    be read is tried again when it changes, and gets a row after `PATIENCE` seconds. So long the watch also waits for a
+    file that ends with zeros, since some programs reserve a file's whole size before they write to it. A photo that is
+    replaced by another of its name is a new one, and its row says so.
+
+    No failure ends the watch: a photo that cannot be scored gets a row that says why. A folder that is away, or cannot
+    be listed, is reported once and listed again later. While the table cannot be written, its new rows wait.
 
     Parameters
     ----------
@@ -63,6 +72,8 @@ def watch_folder(
         From one look to the next.
     stop : callable
         Asked at each look whether to end.
+    say : callable
+        Takes a sentence on what hinders the watch; by default it is logged.
 
     Raises
     ------
@@ -77,7 +88,7 @@ def watch_folder(
             mend_table(output, done)
             remove_leftovers(output)
             remove_leftovers(output / "maps")
-            yield from _watch(detector, folder, output, reference, done, seconds, stop)
+            yield from _watch(detector, folder, output, reference, done, seconds, stop, say)
     except Timeout as error:
         raise ValueError(f"another process watches into {output} already: stop it, or give another folder") from error
 
@@ -110,20 +121,21 @@ class _File:
 _Photo: TypeAlias = tuple[_File, str, Image.Image]  # with its SHA-256
 
 
-def _look(folder: Path) -> list[_File]:
-    """List the photos, the oldest first; what goes away meanwhile is not there."""
+def _look(folder: Path) -> tuple[list[_File], set[str]]:
+    """List the photos, the oldest first, and what hinders that; what goes away meanwhile is not there."""
     found = []
     try:
-        paths, _ = find_images(folder)
-    except OSError:  # a network drive that comes back
-        return []
+        paths, left_out = find_images(folder)
+    except (OSError, DataNotFoundError) as error:  # a network drive that comes back
+        return [], {f"{error}; photos are scored again once it is back"}
     for path in paths:
         try:
             about = path.stat()
         except OSError:
             continue
         found.append(_File(path, writable(path.relative_to(folder).as_posix()), about.st_size, about.st_mtime_ns))
-    return sorted(found, key=lambda file: file.modified_ns)
+    closed = {f"{path}: {reason}; photos in it are not scored" for path, reason in left_out if os.path.isdir(path)}
+    return sorted(found, key=lambda file: file.modified_ns), closed
 
 
 class _Waiting:
@@ -156,20 +168,26 @@ def _watch(
     done: Sequence[Watched],
     seconds: float,
     stop: Callable[[], bool],
+    say: Callable[[str], None],
 ) -> Iterator[Watched]:
     states = {(each.image, each.size, each.modified_ns) for each in done}  # these files need not be read again
     contents = {(each.image, each.sha256) for each in done}
-    colors, waiting = color_range(detector.anomaly_maps_), _Waiting()
+    scored_at = {each.image: each.time for each in done if each.score is not None}
+    colors, waiting, said = color_range(detector.anomaly_maps_), _Waiting(), set[str]()
     while not stop():
-        ready = waiting.ready([file for file in _look(folder) if file.state not in states], time.monotonic())
+        files, troubles = _look(folder)
+        for trouble in sorted(troubles - said):
+            say(trouble)
+        said = troubles
+        ready = waiting.ready([file for file in files if file.state not in states], time.monotonic())
         for start in range(0, len(ready), detector.batch_size):
             photos, rows = _read(ready[start : start + detector.batch_size], reference)
             states |= {file.state for file, digest, _ in photos if (file.name, digest) in contents}  # only touched
             photos = [each for each in photos if each[0].state not in states]
-            if photos:
-                rows += _score(detector, photos, output, reference, colors)
-            if rows:
-                add_rows(output, rows)
+            rows += _score(detector, photos, output, reference, colors)
+            rows = [replace(row, remark=_also(row.remark, scored_at.get(row.image))) for row in rows]
+            if rows and _record(output, rows, seconds, stop, say):
+                scored_at |= {row.image: row.time for row in rows if row.score is not None}
                 states |= {(row.image, row.size, row.modified_ns) for row in rows}
                 contents |= {(row.image, row.sha256) for row in rows}
                 yield from rows
@@ -178,16 +196,56 @@ def _watch(
         time.sleep(seconds)
 
 
+def _also(remark: str, scored_at: str | None) -> str:
+    """Add to a remark that an earlier photo of this name was scored, if so."""
+    return "; ".join([remark] * bool(remark) + [f"replaces a photo that was scored at {scored_at}"] * bool(scored_at))
+
+
+def _record(
+    output: Path, rows: Sequence[Watched], seconds: float, stop: Callable[[], bool], say: Callable[[str], None]
+) -> bool:
+    """Add rows to the table, as soon as it can be written; return whether they are there, as where it ends before."""
+    n_tries = 0
+    while True:
+        try:
+            add_rows(output, rows)
+            return True
+        except FileWriteError as error:
+            if not n_tries:
+                say(f"{error}; {len(rows)} rows wait until then")
+        n_tries += 1
+        if stop():
+            say(
+                f"{len(rows)} photos were scored, and their rows could not be written: the next watch scores them again"
+            )
+            return False
+        time.sleep(seconds)
+
+
 def _read(files: Sequence[tuple[_File, bool]], reference: str) -> tuple[list[_Photo], list[Watched]]:
     """Read files, each once: the photos; and rows for those that are none, where it was the last try."""
     photos, rows = [], []
     for file, last in files:
         try:
-            photos.append((file, *ImageSet([file.path], [file.name]).digest_and_image(0)))
+            if not last and _ends_with_zeros(file.path):
+                continue
+            photo = (file, *ImageSet([file.path], [file.name]).digest_and_image(0))
+            about = file.path.stat()
+            if (about.st_size, about.st_mtime_ns) == (file.size, file.modified_ns):  # else it was written to meanwhile
+                photos.append(photo)
+        except OSError:  # it is gone
+            continue
         except ImageReadError as error:
             if last and (digest := _digest(file.path)):
                 rows.append(_row(file, digest, reference, f"cannot be read: {_reason(error)}"))
     return photos, rows
+
+
+def _ends_with_zeros(path: Path) -> bool:
+    """Whether the last bytes of a file are 0: reserved, and not written yet; or a photo with a black edge."""
+    with path.open("rb") as file:
+        file.seek(-min(TAIL, path.stat().st_size), os.SEEK_END)
+        return not any(file.read())
 
 
 def _reason(error: ImageReadError) -> str:
@@ -210,18 +268,30 @@ def _score(
     reference: str,
     colors: tuple[float, float],
 ) -> list[Watched]:
-    """Score some photos, and write their maps before anything is said of them."""
+    """Score some photos, and write their maps before anything is said of them; one that fails costs no other."""
+    if not photos:
+        return []
     files, digests, images = zip(*photos, strict=True)
-    scores: Scores = detector.score_images(ImageSet(images, [file.name for file in files]))
-    for i, picture in enumerate(map_names(scores.names)):
-        write_map(output / "maps" / picture, scores, i, colors)
+    try:
+        scores: Scores = detector.score_images(ImageSet(images, [file.name for file in files]))
+    except (MuScError, ValueError, OSError, RuntimeError, MemoryError) as error:
+        if len(photos) > 1:
+            return [row for photo in photos for row in _score(detector, [photo], output, reference, colors)]
+        return [_row(files[0], digests[0], reference, f"cannot be scored: {error}")]
+    remarks = []
+    for i, (picture, digest) in enumerate(zip(map_names(scores.names), digests, strict=True)):
+        remarks.append([IN_REFERENCE] if detector.holds(digest) else [])
+        try:
+            write_map(output / "maps" / picture, scores, i, colors)
+        except FileWriteError as error:
+            remarks[-1].append(f"no map: {error}")
     p_values = [None] * len(scores) if scores.p_values is None else scores.p_values.tolist()
     return [
         _row(
             file,
             digest,
             reference,
-            IN_REFERENCE if detector.holds(digest) else "",
+            "; ".join(remarks[i]),
             float(scores.image_scores[i]),
             p_values[i],
             int(scores.is_outlier[i]),

@@ -1,9 +1,15 @@
 """`musc-lite apply --watch`: a line for each photo as it arrives, until Ctrl+C."""
 
+import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 __all__ = ["keep_watching"]
+
+
+def _say(text: str) -> None:
+    print(f"musc-lite: warning: {datetime.now():%H:%M:%S} {text}", file=sys.stderr, flush=True)
 
 
 def keep_watching(line: Path, folders: Sequence[Path], output: Path, device: str | None) -> None:
@@ -29,7 +35,7 @@ def keep_watching(line: Path, folders: Sequence[Path], output: Path, device: str
     n_photos = n_outliers = 0
     try:
         with followed_by(lambda _: None):  # a line a photo is enough: no bars
-            for found in watch_folder(line, detector, folders[0], output):
+            for found in watch_folder(line, detector, folders[0], output, say=_say):
                 told = found.remark if found.score is None else f"{found.score:.3f}"
                 p_value = "" if found.p_value is None else f"  p {found.p_value:.3f}"
                 remark = f"  {found.remark}" if found.score is not None and found.remark else ""

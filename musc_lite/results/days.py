@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -126,7 +127,7 @@ def _label_some_days(ax: Axes, names: Sequence[str], drifting: Sequence[bool]) -
     ax.set_xticks(range(0, len(names), step), names[::step], rotation=45, ha="right", rotation_mode="anchor")
     where = np.flatnonzero(drifting)
     if len(where):
-        at_bottom = {"transform": ax.get_xaxis_transform(), "clip_on": False}
+        at_bottom: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "clip_on": False}
         ax.scatter(where, np.full(len(where), 0.02), marker="^", color=COLORS["defective"], label="drift", **at_bottom)
 
 

@@ -14,12 +14,16 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import musc_lite.support.names
-from musc_lite import ImageSet, Scores, Verdict, read_verdicts, write_verdicts
+import musc_lite.watch
+from musc_lite import Detector, FileWriteError, ImageSet, MuSc, Scores, Verdict, read_verdicts, write_verdicts
 from musc_lite.cli import app
+from musc_lite.data.folders import find_images
 from musc_lite.results.contact_sheet import _legible
 from musc_lite.results.exports import write_scores
+from musc_lite.results.watched import Watched, add_rows, mend_table, read_watched
 from musc_lite.support.names import check_file_names, file_names, writable
 from musc_lite.support.tables import from_cell
+from musc_lite.watch import watch_folder
 
 FAST = ["--image-size", "56", "--r", "1", "--layers", "5"]
 FORMULAS = ["=1+1.png", "@SUM(A1).png", "-5.png", "+6.png", "'=quoted.png", "'90s.png", "a,b;c.png", "Gehäuse_検査.png"]
@@ -182,3 +186,152 @@ class TestTables:
         old = "image,sha256,verdict,class,note\r\n=1+1.png,,bad,+kind,-note\r\n"
         (tmp_path / "old.csv").write_text(old)
         assert read_verdicts(tmp_path / "old.csv") == [verdicts[0]]
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory):
+    path = tmp_path_factory.mktemp("line") / "line.musc"
+    detector = MuSc(image_size=56, layers=(5,), r=(1,)).fit([part(i) for i in range(40, 46)])
+    detector.save(path)
+    return path, detector
+
+
+class Watching:
+    """A watch that is looked at while it runs; it ends after some looks without a new row."""
+
+    def __init__(self, line, tmp_path, looks=6):
+        self.line, self.output, self.said, self.quiet, self.looks = line, tmp_path / "out", [], 0, looks
+        self.arriving = tmp_path / "arriving"
+        self.arriving.mkdir(exist_ok=True)
+        self.at = {}  # what is done at which look
+
+    def stop(self):
+        self.at.pop(self.quiet, lambda: None)()
+        self.quiet += 1
+        return self.quiet > self.looks
+
+    def rows(self):
+        self.quiet = 0
+        rows = list(
+            watch_folder(*self.line, self.arriving, self.output, seconds=0.01, stop=self.stop, say=self.said.append)
+        )
+        assert {row.image for row in read_watched(self.output)} >= {row.image for row in rows}
+        return rows
+
+
+@pytest.fixture
+def watching(line, tmp_path):
+    return Watching(line, tmp_path)
+
+
+class TestWatch:
+    @pytest.mark.case(47)
+    @pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+    def test_a_long_name_and_one_that_is_not_utf8_are_rows_and_the_watch_goes_on(self, watching):
+        names = ["0.png", "L" * 251 + ".png", b"Geh\xe4use.png", "new\nline.png", "=1+1.png", "9.png"]
+        write_photos(watching.arriving, names)
+        rows = watching.rows()
+        assert {row.image for row in rows} == {writable(os.fsdecode(name)) for name in names}
+        assert all(row.score is not None and not row.remark for row in rows)
+        assert len(list((watching.output / "maps").glob("*.jpg"))) == len(names)
+        assert watching.rows() == []  # after a restart too
+        assert set(pandas.read_csv(watching.output / "watched.csv")["image"].map(from_cell)) == {
+            row.image for row in rows
+        }
+
+    @pytest.mark.case(47)
+    def test_a_photo_that_cannot_be_scored_costs_no_other(self, watching, monkeypatch):
+        write_photos(watching.arriving, ["0.png", "1.png", "2.png"])
+        detector, score = watching.line[1], Detector.score_images
+
+        def fails(self, images):
+            if "1.png" in images.names:
+                raise RuntimeError("out of memory")
+            return score(self, images)
+
+        monkeypatch.setattr(type(detector), "score_images", fails)
+        assert sorted((row.image, row.remark) for row in watching.rows()) == [
+            ("0.png", ""), ("1.png", "cannot be scored: out of memory"), ("2.png", ""),
+        ]  # fmt: skip
+
+    @pytest.mark.case(48)
+    def test_a_folder_that_cannot_be_listed_is_said_once_and_the_others_are_scored(self, watching, monkeypatch):
+        write_photos(watching.arriving, ["0.png"])
+        closed = watching.arriving / "closed"
+        closed.mkdir()
+        reason = "the folder cannot be listed: Permission denied"
+        monkeypatch.setattr(musc_lite.watch, "find_images", lambda folder: (find_images(folder)[0], [(closed, reason)]))
+        assert [row.image for row in watching.rows()] == ["0.png"]
+        assert watching.said == [f"{closed}: {reason}; photos in it are not scored"]
+
+    @pytest.mark.case(49)
+    def test_a_drive_that_is_away_is_waited_for(self, watching, tmp_path):
+        write_photos(watching.arriving, ["0.png"])
+        assert len(watching.rows()) == 1
+        away = tmp_path / "away"
+        write_photos(watching.arriving, ["0.png", "1.png"])
+        watching.at = {1: lambda: watching.arriving.rename(away), 4: lambda: away.rename(watching.arriving)}
+        watching.looks = 9
+        assert [row.image for row in watching.rows()] == ["1.png"]
+        (said,) = watching.said
+        assert "cannot be listed" in said
+
+    def test_no_row_is_lost_on_a_full_disk(self, line, watching):
+        resource = pytest.importorskip("resource")
+        row = Watched("2026-01-01T00:00:00", "a, b.png", "0" * 64, 0.5, None, 0, "", "1" * 64, 10, 20)
+        watching.output.mkdir()
+        table = watching.output / "watched.csv"
+        mend_table(watching.output, [])
+        n_bytes = table.stat().st_size
+        add_rows(watching.output, [row])
+        size, before = table.stat().st_size, resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + (size - n_bytes) * 5 // 2, before[1]))  # two more and a half
+        try:
+            with pytest.raises(FileWriteError, match=r"watched\.csv cannot be written"):
+                add_rows(watching.output, [row] * 4)
+            assert read_watched(watching.output) == [row]
+            add_rows(watching.output, [row] * 2)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        add_rows(watching.output, [row])
+        assert read_watched(watching.output) == [row] * 4
+        assert table.read_bytes().count(b"\n") == 5
+
+    def test_rows_wait_while_the_table_cannot_be_written(self, watching, monkeypatch):
+        write_photos(watching.arriving, ["0.png", "1.png"])
+        tries = []
+
+        def full(output, rows):
+            tries.append(len(rows))
+            if len(tries) < 4:
+                raise FileWriteError(f"{output} cannot be written: No space left on device")
+            add_rows(output, rows)
+
+        monkeypatch.setattr(musc_lite.watch, "add_rows", full)
+        watching.looks = 12
+        assert sorted(row.image for row in watching.rows()) == ["0.png", "1.png"]
+        assert tries == [2] * 4
+        (said,) = watching.said
+        assert said.endswith("No space left on device; 2 rows wait until then")
+
+    def test_a_torn_row_of_an_older_version_is_mended(self, watching):
+        write_photos(watching.arriving, ["0.png", "1.png", "2.png"])
+        first = watching.rows()
+        table = watching.output / "watched.csv"
+        head, *rows = table.read_text(encoding="utf-8-sig").splitlines()
+        table.write_text("\n".join([head, rows[0], rows[1][:70] + rows[2]]) + "\n", encoding="utf-8")
+        again = watching.rows()
+        assert {row.image for row in again} == {row.image for row in first[1:]}
+        assert len(pandas.read_csv(table)) == 3
+
+    def test_a_photo_whose_size_is_reserved_is_scored_once_it_is_whole(self, watching):
+        part(1).save(watching.arriving / "slow.bmp")
+        whole = (watching.arriving / "slow.bmp").read_bytes()
+        (watching.arriving / "slow.bmp").write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
+        assert watching.rows() == []
+        (watching.arriving / "slow.bmp").write_bytes(whole)
+        (row,) = watching.rows()
+        assert (row.score is not None, row.remark) == (True, "")
+        part(2).save(watching.arriving / "slow.bmp")
+        (again,) = watching.rows()
+        assert again.remark == f"replaces a photo that was scored at {row.time}"
