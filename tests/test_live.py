@@ -1,6 +1,7 @@
 """One HTML file of a fitted detector: what it holds, what it refuses, and what a few bytes a patch cost."""
 
 import base64
+import copy
 import io
 import json
 import re
@@ -191,6 +192,18 @@ def test_copies_are_there_once(images, tmp_path):
         detector = MuSc(**FAST).fit(images.subset([0, 1, 0, 2, 3]))
     data = data_of(publish(detector, tmp_path / "page.html").path)
     assert data["numbers"] == [0, 1, 3, 4]
+
+
+def test_flags_are_the_detector_s(images, detector, tmp_path):
+    """Scores were rounded to 7 digits: an image just below the threshold was flagged on the page alone."""
+    near = copy.copy(detector)
+    near.image_scores_ = detector.image_scores_.astype(np.float64)
+    near.image_scores_[4], near.threshold_ = 0.12345677, 0.123456775
+    data = data_of(publish(near, tmp_path / "page.html", images).path)
+    assert data["flagged"] == near.scores_.is_outlier.tolist()
+    assert data["imageScores"] == near.image_scores_.tolist()
+    assert not data["flagged"][4]
+    assert float(f"{near.image_scores_[4]:.7g}") > near.threshold_
 
 
 def test_without_labels_there_are_none(images, tmp_path):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import musc_lite
+from musc_lite.data.image_set import ImageSet
 
 pytest.importorskip("anywidget", reason="needs the extra 'lab'")
 
@@ -61,7 +62,7 @@ def browser_asks(explorer, what):
 class TestPointingAndRegions:
     def test_mouse_over_a_patch_colors_the_others_and_changes_nothing(self, detector):
         explorer = PatchExplorer(detector, selected=(3, 20))
-        before = explorer._gallery.tiles, explorer.sentence
+        features, before = explorer.features, (explorer._gallery.tiles, explorer.sentence)
         assert "layer" not in before[0][0]
         explorer._large._handle_msg(custom(tile=0, point=41))
         found = musc_lite.patch_distances(detector.aggregated_tokens(0, 1), 3, 41)
@@ -77,7 +78,7 @@ class TestPointingAndRegions:
         assert explorer.selected == (3, 20)
         explorer._large._handle_msg(custom(tile=0, point=None))
         assert all("layer" not in tile for tile in explorer._gallery.tiles)
-        explorer.features = None
+        explorer.features = features
         assert (explorer._gallery.tiles, explorer.sentence) == before
 
     def test_patches_of_a_region_ask_together(self, detector):
@@ -331,13 +332,30 @@ def test_explorers_of_a_detector_share_what_was_made(detector, monkeypatch):
     detector, made = copy.copy(detector), []
     make = type(detector).aggregated_tokens
     monkeypatch.setattr(type(detector), "aggregated_tokens", lambda *given: made.append(given[1:]) or make(*given))
-    PatchExplorer(detector)
+    PatchExplorer(detector, features=None)
     for kind in (SimilarityCounts, IntervalExplorer, NeighborhoodExplorer):
         explorer = kind(detector)
         assert explorer.kept is kept_of(detector)
     assert len(made) == len(set(made)) == 4
     detector.features_ = dataclasses.replace(detector.features_)  # as after another fit
     assert kept_of(detector) is not explorer.kept
+
+
+def test_explorers_share_thumbnails_that_are_decoded_small(backbone, tmp_path, monkeypatch):
+    """Each explorer decoded every photo at full size, for pictures of 96 pixels."""
+    photo = musc_lite.planted_textures("brick", 1, n_defective=0, image_size=112)[0].resize((1536, 1024))
+    for k in range(4):
+        photo.rotate(k).save(tmp_path / f"{k}.jpg")
+    detector = musc_lite.MuSc(backbone, layers=[5], r=(1,), image_size=56).fit(musc_lite.load_folder(tmp_path))
+    sizes, read = [], ImageSet.digest_and_image
+    monkeypatch.setattr(ImageSet, "digest_and_image", lambda *given: sizes.append(read(*given)[1].size) or read(*given))
+    PatchExplorer(detector)
+    assert len(sizes) == 4 + 2  # four thumbnails, two large pictures
+    assert max(map(max, sizes)) <= 768
+    sizes.clear()
+    for kind in (ThresholdExplorer, RescoringExplorer, PatchExplorer):
+        kind(detector)
+    assert sizes == []
 
 
 def test_what_two_threads_want_is_made_once():

@@ -23,6 +23,7 @@ from musc_lite.scorers.mutual import MutualScorer
 from musc_lite.scorers.references import choose_references
 from musc_lite.stages.maps import defective_patches
 from musc_lite.stages.rescoring import RsCIN, image_similarity
+from musc_lite.stages.similar_patches import default_features, default_threshold
 from musc_lite.support.errors import DataNotFoundError
 
 __all__ = ["Content", "check_shows", "choose_features", "choose_images", "collect", "find_images"]
@@ -99,8 +100,8 @@ def _unchanged(detector: Detector, images: ImageSet) -> ImageSet:
 def choose_features(detector: Detector, block: int | None = None, r: int | None = None) -> tuple[int, int]:
     """Say which layer (its index) and degree r a page shows: by default the middle one, and 3 where it was scored."""
     layers, degrees = list(detector.features_.layers), list(detector.r_)
-    block = layers[len(layers) // 2] if block is None else block
-    r = (3 if 3 in degrees else max(degrees)) if r is None else r
+    s, usual_r = default_features(len(layers), degrees)
+    block, r = layers[s] if block is None else block, usual_r if r is None else r
     if block not in layers or r not in degrees:
         raise ValueError(f"the detector did not score block {block} at r = {r}: blocks {layers}, r {degrees}")
     return layers.index(block), r
@@ -168,9 +169,11 @@ def collect(
         "interval": list(scorer.interval),
         "similarity": _in_levels(image_similarity(class_tokens).numpy()),
         "windows": list(rescoring.sizes) if isinstance(rescoring, RsCIN) else None,
-        "mapScores": _rounded(scores.map_scores[shown]),
-        "imageScores": _rounded(scores.image_scores[shown]),
+        "similar": default_threshold(detector.patch_scores_[degree, s]),
+        "mapScores": scores.map_scores[shown].tolist(),
+        "imageScores": scores.image_scores[shown].tolist(),
         "threshold": scores.threshold if np.isfinite(scores.threshold) else None,
+        "flagged": scores.is_outlier[shown].tolist(),
         "patchScores": _in_levels(detector.patch_scores_[degree, s][shown]),
         "meanScores": _in_levels(detector.patch_scores_.mean(axis=(0, 1))[shown]),
         "pictures": [_picture(scores, i) for i in shown.tolist()],
@@ -201,7 +204,3 @@ def _in_levels(values: np.ndarray) -> dict[str, object]:
     """Round values to 65,536 levels between their lowest and highest."""
     low, step = float(values.min()), float(np.ptp(values)) / 65535 or 1.0
     return {"low": low, "step": step, "codes": _text(np.rint((values - low) / step).astype(np.uint16))}
-
-
-def _rounded(values: np.ndarray) -> list[float]:
-    return [float(f"{value:.7g}") for value in values.tolist()]

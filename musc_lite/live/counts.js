@@ -3,7 +3,7 @@
 function render(page, el) {
   const { batch, data, state } = page;
   const image = host.menu("image", page.imageNames, (i) => page.choose(i, state.patch));
-  const threshold = host.slider("threshold of similar patches", { min: 0, max: 2, step: 0.02 }, (value) =>
+  const threshold = host.slider("threshold of similar patches", { min: 0, max: 2, step: 0.01 }, (value) =>
     page.change({ similar: value }),
   );
   const beside = host.element("div", { class: "row" });

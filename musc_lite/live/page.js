@@ -36,12 +36,11 @@ const page = {
 
 const first = core.ranking(data.imageScores)[0];
 const ofFirst = page.patchScores.subarray(first * batch.m, (first + 1) * batch.m);
-const usual = Float64Array.from(page.patchScores).sort()[Math.floor(0.9 * page.patchScores.length)];
 page.state = {
   image: first,
   patch: ofFirst.indexOf(Math.max(...ofFirst)),
   compared: null, // the image whose patches are colored; null: the nearest
-  similar: Math.round(50 * usual) / 50,
+  similar: data.similar,
   interval: data.interval,
   threshold: data.threshold ?? Math.max(...data.imageScores),
   windows: data.windows ?? [],

@@ -34,7 +34,8 @@ function render(page, el) {
 
   function draw() {
     line.set(state.threshold);
-    const called = scores.map((score) => score > state.threshold);
+    // At the detector's own threshold its own decisions: it compares in another precision.
+    const called = state.threshold === data.threshold ? data.flagged : scores.map((score) => score > state.threshold);
     chart.model.set("rules", [state.threshold]);
     ranked.model.set(
       "tiles",

@@ -1,23 +1,61 @@
-"""How many patches of the other images are similar to each patch, at every threshold at once: for a slider.
+"""How near a similar patch is, and how many each patch has at every threshold at once: for a slider.
 
 `mutual_scoring.similar_patch_counts` says what is counted, and compares every distance with every threshold. Here each
 distance falls into its bin once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Lock
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from musc_lite.search.nearest import for_each_pair
 from musc_lite.stages.aggregation import as_tokens
 from musc_lite.stages.mutual_scoring import at_least_two_images
 
-__all__ = ["similar_patch_counts_in_steps"]
+__all__ = ["default_features", "default_threshold", "similar_patch_counts_in_steps"]
 
 NEAR_AN_EDGE = 1e-3  # of a bin: there the root's rounding could choose the other side, and the edge itself is asked
+
+
+def default_features(n_layers: int, degrees: Sequence[int]) -> tuple[int, int]:
+    """Return the features that similar patches are counted in by default: the middle layer's index, and r.
+
+    Examples
+    --------
+    >>> default_features(6, [1, 3]), default_features(1, [1])
+    ((3, 3), (0, 1))
+    """
+    return n_layers // 2, 3 if 3 in degrees else max(degrees)
+
+
+def default_threshold(scores: ArrayLike) -> float:
+    """Return the largest distance at which patches count as similar by default.
+
+    The score of a patch is its mean distance to the nearest patches of the closest images. In each image the patch with
+    the highest score is rare. Half of the images have only patches below this threshold, so an ordinary patch finds a
+    similar one in most images, and a defect in few.
+
+    Parameters
+    ----------
+    scores : (N, M)
+        Patch scores from the same distances that are compared with the threshold: of one layer and degree r.
+
+    Returns
+    -------
+    float
+        The median over images of the highest score, in hundredths, 0.01 to 2.
+
+    Examples
+    --------
+    >>> default_threshold([[0.1, 0.32], [0.2, 0.3], [0.1, 0.9]])
+    0.32
+    """
+    highest = np.asarray(scores).max(axis=1)
+    return min(max(round(float(np.median(highest)), 2), 0.01), 2.0)
 
 
 def similar_patch_counts_in_steps(

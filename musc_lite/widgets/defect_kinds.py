@@ -39,7 +39,7 @@ class DefectKinds(Explorer):
     kinds : "none", "auto" or int
         Do not look, as at first; find how many kinds there are; so many, at most as many as images stand out.
     classes : DefectClasses or None
-        What was found, see `defect_classes`; of copies of an image the first.
+        What was found, see `defect_classes`.
     sentence : str
         What is said of it.
     """

@@ -2,8 +2,8 @@
 
 import csv
 import io
+import math
 from contextlib import AbstractContextManager, nullcontext
-from copy import copy
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from musc_lite.data.duplicates import originals
 from musc_lite.data.image_set import ImageSet
-from musc_lite.data.region import crop
+from musc_lite.data.region import crop, pixel_box
 from musc_lite.detector import Detector
 from musc_lite.results.plots import COLORS, KINDS, outlined
 from musc_lite.results.scores import Scores
@@ -26,7 +26,7 @@ from musc_lite.stages.maps import defective_patches
 from musc_lite.support.tables import to_cells
 from musc_lite.widgets.chart import histogram
 from musc_lite.widgets.history import History
-from musc_lite.widgets.kept import kept_of
+from musc_lite.widgets.kept import LARGEST_CACHE, Kept, kept_of
 from musc_lite.widgets.selection import Place, selection_of
 from musc_lite.widgets.shown import Shown
 from musc_lite.widgets.status_bar import StatusBar
@@ -46,7 +46,7 @@ class Explorer(Shown, ipywidgets.VBox):
     Parameters
     ----------
     detector : Detector or Scores
-        Fitted; the explorer shows its batch, of copies the first. Some explorers need no more than `Scores`.
+        Fitted; the explorer shows its batch. Some explorers need no more than `Scores`.
 
     Notes
     -----
@@ -57,6 +57,10 @@ class Explorer(Shown, ipywidgets.VBox):
     ----------
     detector : Detector
         There only where a detector was given.
+    unique : ndarray (N',)
+        The images of the batch that are no copies: tokens and distances are theirs alone.
+    place_of : ndarray (N,)
+        Where the tokens of each image of the batch stand among those; a copy has its original's.
     shown : Scores
         Its own, or those that were given.
     image : int or None
@@ -81,18 +85,21 @@ class Explorer(Shown, ipywidgets.VBox):
             super().__init__()
             self.shown: Scores = detector
             self.grid = _cells(detector)
+            self.unique = self.place_of = np.arange(len(detector))
+            self.kept = Kept(LARGEST_CACHE)
         else:
             self._check(detector)
             super().__init__()
             self.kept, self._selection = kept_of(detector), selection_of(detector)
-            self.detector = detector = without_copies(detector)
+            self.detector = detector
             self.scorer, features = detector.parts_.scorer, detector.features_
+            self.unique = originals(detector.copy_of_)
+            self.place_of = np.searchsorted(self.unique, detector.copy_of_)
             self.shown, self.grid = detector.scores_, features.grid
             self.context = Context(self.grid, detector.max_memory, tiles=features.framing.tiles)
         self.images: ImageSet = self.shown.known_images
         self.add_class("musc-explorer")
         self._text = StatusBar()
-        self._pictures: dict[tuple[int, int], bytes] = {}
         self._sharp: set[int] = set()
 
     def _check(self, detector: Detector) -> None:
@@ -170,28 +177,37 @@ class Explorer(Shown, ipywidgets.VBox):
         return f"{type(self).__name__}.csv", "text/csv", text.getvalue().encode("utf-8-sig")
 
     def tokens(self, s: int, r: int) -> Tensor:
-        """Give the aggregated tokens (N, M, C) of the s-th layer at degree r, kept as long as there is room."""
+        """Return the aggregated tokens (N', M, C) of the s-th layer at degree r, without copies, from the cache."""
         return self.kept.get(("tokens", s, r), lambda: self.detector.aggregated_tokens(s, r))
 
-    def seen(self, i: int) -> Image.Image:
-        """Give the part of image i that the backbone saw."""
-        return crop(self.images[i], self.shown.region)
+    def seen(self, i: int, at_least: int | None = None) -> Image.Image:
+        """Return the part of image i that the backbone saw; decoded smaller where so many pixels a side are enough."""
+        return crop(self.images.digest_and_image(i, at_least)[1], self.shown.region)
+
+    def seen_size(self, i: int) -> tuple[int, int]:
+        """Return (width, height) of what `seen` returns, without decoding it."""
+        left, top, right, bottom = pixel_box(self.shown.region, self.images.size(i))
+        return right - left, bottom - top
 
     def seen_mask(self, i: int) -> np.ndarray:
         """Give the mask (H, W) of what `seen` gives, all False where there is none."""
         return self.images.mask(i, self.shown.region)
 
     def picture(self, i: int, size: int) -> bytes:
-        """Give what is seen of image i in its own shape, so many pixels long, as a WebP with its defect outlined."""
-        if (i, size) not in self._pictures:
-            seen = self.seen(i)
-            shape = fitted(*seen.size, size)
-            self._pictures[i, size] = webp(outlined(seen.resize(shape), self.seen_mask(i)), shape)
-        return self._pictures[i, size]
+        """Return what is seen of image i in its own shape, so many pixels long, as a WebP with its defect outlined.
+
+        All explorers of a detector share these in its cache.
+        """
+        return self.kept.get(("picture", i, size), lambda: self._make_picture(i, size))
+
+    def _make_picture(self, i: int, size: int) -> bytes:
+        shape, (left, top, right, bottom) = fitted(*self.seen_size(i), size), self.shown.region
+        at_least = math.ceil(min(shape) / min(right - left, bottom - top))  # of the whole photo
+        return webp(outlined(self.seen(i, at_least).resize(shape), self.seen_mask(i)), shape)
 
     def large(self, i: int) -> bytes:
         """Give what is seen of image i as a large picture: with its own pixels once it was looked at closer."""
-        return self.picture(i, max(PICTURE, min(SHARP, max(self.seen(i).size))) if i in self._sharp else PICTURE)
+        return self.picture(i, max(PICTURE, min(SHARP, max(self.seen_size(i)))) if i in self._sharp else PICTURE)
 
     def sharpen(self, i: int) -> None:
         """Show image i with its own pixels."""
@@ -241,19 +257,6 @@ def _cells(scores: Scores) -> tuple[int, int]:
     height, width = scores.anomaly_maps.shape[1:]
     share = min(1.0, LONGEST_GRID / max(height, width))
     return max(1, round(height * share)), max(1, round(width * share))
-
-
-def without_copies(detector: Detector) -> Detector:
-    """Give a fitted detector with each image once, as it was scored: itself where no image is another's copy."""
-    kept, once = originals(detector.copy_of_), copy(detector)
-    if len(kept) == len(detector.names_):
-        return detector
-    once.names_, once.copy_of_ = [detector.names_[i] for i in kept], np.arange(len(kept))
-    once.features_, once.images_ = detector.features_.subset(kept), detector.images_.subset(kept)
-    once.patch_scores_ = detector.patch_scores_[:, :, kept]
-    for name in ("anomaly_maps_", "map_scores_", "image_scores_"):
-        setattr(once, name, getattr(detector, name)[kept])
-    return once
 
 
 def row(*children: ipywidgets.Widget) -> ipywidgets.HBox:

@@ -11,6 +11,7 @@ import traitlets
 from torch import Tensor
 
 from musc_lite.detector import Detector
+from musc_lite.stages.similar_patches import default_features
 from musc_lite.support.progress import progress_bar
 from musc_lite.widgets.explorer import Explorer
 from musc_lite.widgets.work import Work
@@ -59,9 +60,7 @@ class FeatureExplorer(Explorer):
         options: list[tuple[str, object]] = [(f"block {layers[s]}, r = {r}", (s, r)) for s, r in self.all_features]
         options = [("mean of all", "mean"), *options] if self.MEAN else options  # None would be an empty line
         self.feature_menu = ipywidgets.Dropdown(options=options, description="features", layout={"width": "260px"})
-        needed = len(detector.r_) * detector.features_.patch_tokens.nbytes  # for the mean of all
-        if not self.MEAN or needed > self.kept.max_bytes:  # each click would make them again
-            self.features = (len(layers) // 2, max(detector.r_))
+        self.features = default_features(len(layers), detector.r_)
         to_menu, to_trait = (lambda value: value or "mean"), (lambda value: None if value == "mean" else value)
         traitlets.link((self, "features"), (self.feature_menu, "value"), transform=(to_menu, to_trait))
 
@@ -75,7 +74,7 @@ class FeatureExplorer(Explorer):
         return proposal.value
 
     def sorted_distances(self) -> Tensor:
-        """Give the distances (N, M, J) that the scorer averages for the chosen features, nearest image first."""
+        """Return the distances (N', M, J) that the scorer averages, without copies, nearest image first."""
         return self.kept.get(("distances", *self.features), self._make_distances)
 
     def _make_distances(self, progress: Callable[[int], object] = lambda _: None) -> Tensor:
@@ -84,7 +83,7 @@ class FeatureExplorer(Explorer):
 
     def with_distances(self, then: Callable[[], None]) -> None:
         """Call then() when the distances of the chosen features are there."""
-        self.when_made(("distances", *self.features), self._make_distances, then, len(self.images) ** 2)
+        self.when_made(("distances", *self.features), self._make_distances, then, len(self.unique) ** 2)
 
     def when_made(self, key: tuple, make: Make, then: Callable[[], None], n_steps: int) -> None:
         """Call then() when what is kept under a key is there: now, or after work in a thread that can be stopped.

@@ -89,7 +89,7 @@ class IntervalExplorer(FeatureExplorer):
         distances = self.sorted_distances()
         n_others = distances[:, 0].isfinite().sum(dim=-1).tolist()  # an image among the references has one less
         means = [image[:, slice(*self.bounds(n))].mean(dim=-1) for image, n in zip(distances, n_others, strict=True)]
-        return torch.stack(means).numpy()
+        return torch.stack(means).numpy()[self.place_of]
 
     def show(self) -> None:
         """Send histograms and metrics of this interval, when the distances are there."""

@@ -14,7 +14,7 @@ from musc_lite.support.parameters import parse_bytes
 
 __all__ = ["Kept", "kept_of"]
 
-LARGEST_CACHE = 1_000_000_000  # bytes of tokens, distances and counts that are kept for a detector
+LARGEST_CACHE = 1_000_000_000  # bytes of tokens, distances, counts and pictures in the cache of a detector
 
 
 class Kept:
@@ -25,7 +25,7 @@ class Kept:
     Parameters
     ----------
     max_bytes : int
-        Of tensors and arrays. One thing that is larger by itself is made, given and not kept.
+        Of tensors, arrays and encoded pictures. One thing that is larger by itself is made, given and not kept.
 
     Examples
     --------
@@ -72,6 +72,8 @@ class Kept:
 def _size(value: Any) -> int:
     if isinstance(value, tuple):
         return sum(map(_size, value))
+    if isinstance(value, bytes):
+        return len(value)
     return value.nbytes if isinstance(value, np.ndarray | Tensor) else 0
 
 

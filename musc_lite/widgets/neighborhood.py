@@ -74,8 +74,8 @@ class NeighborhoodExplorer(Explorer):
             if r in detector.r_:
                 scores = detector.patch_scores_[detector.r_.index(r), s]
             else:
-                scores = detector.scorer_at(s, r).fit_score(tokens, self.context).numpy()
-            return pca_colors(tokens), scores
+                scores = detector.scorer_at(s, r).fit_score(tokens, self.context).numpy()[self.place_of]
+            return pca_colors(tokens)[self.place_of], scores
 
         return self.kept.get(("colors and scores", s, r), make)
 

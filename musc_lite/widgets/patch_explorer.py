@@ -12,10 +12,10 @@ from torch import Tensor
 
 from musc_lite.detector import Detector
 from musc_lite.results.plots import COLORS, plot_distances, plot_image
+from musc_lite.stages.similar_patches import default_threshold
 from musc_lite.widgets.answer import Answer, answer
 from musc_lite.widgets.chart import Chart, series
 from musc_lite.widgets.explorer import PICTURE, THUMBNAIL, row
-from musc_lite.widgets.feature_explorer import FeatureExplorer
 from musc_lite.widgets.patch_views import asking_tile, distance_dots, nearness_tile, other_tiles
 from musc_lite.widgets.similarity import Similarity
 from musc_lite.widgets.tiles import Tiles
@@ -23,9 +23,10 @@ from musc_lite.widgets.tiles import Tiles
 __all__ = ["Answer", "PatchExplorer"]
 
 MOST_IN_REGION = 64  # patches: each asks for itself
+OF_MEAN = 5  # images whose highest patch is asked for, where no scores exist: for the mean of all features
 
 
-class PatchExplorer(Similarity, FeatureExplorer):
+class PatchExplorer(Similarity):
     """Pick a patch and see who resembles it in the other images.
 
     The mouse over the large picture colors all others by how near their patches are, bright is near. Click on a patch,
@@ -39,7 +40,9 @@ class PatchExplorer(Similarity, FeatureExplorer):
     detector : Detector
         Fitted.
     selected : (int, int), optional
-        Image and patch to begin with; by default the most anomalous patch of the most anomalous image.
+        Image and patch to begin with; by default the most anomalous patch of `image`.
+    image : int, optional
+        The image to begin with; by default the most anomalous one.
     **state
         The traits below, to begin elsewhere: `code` writes them.
 
@@ -51,8 +54,9 @@ class PatchExplorer(Similarity, FeatureExplorer):
         First and last row, first and last column of a rectangle of patches in the selected image that ask together;
         () where the selected one asks alone.
     features : (int, int) or None
-        Index of the layer, and r; None takes the mean of the distances over all blocks and r of the detector. (Its
-        interval mean is near the detector's score, not equal: that is the mean of interval averages.)
+        Index of the layer, and r; by default the middle layer. None takes the mean of the distances over all blocks and
+        r of the detector. (Its interval mean is near the detector's score, not equal: that is the mean of interval
+        averages.)
     threshold : float
         Largest distance that counts as similar, in hundredths.
     compared : int
@@ -74,7 +78,9 @@ class PatchExplorer(Similarity, FeatureExplorer):
     answer: Answer
     _pointed: int | None
 
-    def __init__(self, detector: Detector, selected: tuple[int, int] | None = None, **state: Any):
+    def __init__(
+        self, detector: Detector, selected: tuple[int, int] | None = None, image: int | None = None, **state: Any
+    ):
         super().__init__(detector)
         self._scores = self.detector.patch_scores_.mean(axis=(0, 1))  # (N, M)
         self._images = self.image_menu()
@@ -101,9 +107,9 @@ class PatchExplorer(Similarity, FeatureExplorer):
             ipywidgets.Box([self._gallery], layout={"max_height": "460px", "overflow": "auto"}),
         )
         self._gallery.layout.flex = "1 1 auto"
-        self.threshold = round(float(np.quantile(self._scores, 0.9)), 2)
+        self.begin_at_default_threshold()
         if selected is None:
-            i = int(detector.image_scores_.argmax())
+            i = int(detector.image_scores_.argmax()) if image is None else self.check_image(image)
             selected = (i, int(self._scores[i].argmax()))
         self.selected = selected
         self.observe(self._leave_region, "selected")
@@ -178,11 +184,21 @@ class PatchExplorer(Similarity, FeatureExplorer):
         )
 
     def _distances(self, i: int, m: int) -> tuple[Tensor, Tensor]:
-        """Give the distances (N, M) of a patch to all others, the mean over the chosen features, and who counts."""
-        chosen = self.all_features if self.features is None else [self.features]
+        """Return the distances (N, M) of a patch to all others, the mean over the chosen features, and who counts."""
+        chosen, place = self.all_features if self.features is None else [self.features], int(self.place_of[i])
         scorers = [self.detector.scorer_at(s, r) for s, r in chosen]
-        explained = [x.explain(self.tokens(*at), i, m, self.context) for x, at in zip(scorers, chosen, strict=True)]
-        return reduce(torch.add, [each.distances for each in explained]) / len(chosen), explained[0].images
+        explained = [x.explain(self.tokens(*at), place, m, self.context) for x, at in zip(scorers, chosen, strict=True)]
+        distances = reduce(torch.add, [each.distances for each in explained]) / len(chosen)
+        return distances[self.place_of], torch.from_numpy(self.unique)[explained[0].images]
+
+    def default_threshold(self) -> float:
+        """Compute the default threshold; of the mean of all from the images in the middle of the ranking."""
+        if self.features is not None:
+            return super().default_threshold()
+        ranking = self._scores.max(axis=1).argsort()
+        middle = ranking[max(0, len(ranking) // 2 - OF_MEAN // 2) :][:OF_MEAN].tolist()
+        answers = [self._answer(i, [int(self._scores[i].argmax())]) for i in middle]
+        return default_threshold([[found.interval_mean] for found in answers])
 
     def _answer(self, i: int, patches: list[int]) -> Answer:
         asked = [self._distances(i, m) for m in patches]

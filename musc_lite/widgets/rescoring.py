@@ -75,7 +75,7 @@ class RescoringExplorer(Explorer):
         scores = self.shown.map_scores
         self._scaled = (scores - scores.min()) / max(np.ptp(scores), 1e-12)
         images = self.image_menu()
-        sizes = sorted({k for k in SIZES if k <= len(self.images)} | set(windows_at_first))
+        sizes = sorted({k for k in SIZES if k <= len(self.unique)} | set(windows_at_first))
         windows = ipywidgets.SelectMultiple(options=sizes, rows=6, description="windows", layout={"width": "180px"})
         self._tiles = Tiles(
             grid=self.grid,
@@ -104,13 +104,20 @@ class RescoringExplorer(Explorer):
     @property
     def rescored(self) -> np.ndarray:
         """Image scores (N,) with these windows."""
-        return rescore(torch.from_numpy(self._scaled), self._class_tokens, self.windows).numpy()
+        scaled, tokens = torch.from_numpy(self._scaled[self.unique]), self._class_tokens[self.unique]
+        return rescore(scaled, tokens, self.windows).numpy()[self.place_of]
+
+    def neighbors(self, n: int) -> list[int]:
+        """Return the image that is shown and the n - 1 others that are most similar to it, without copies."""
+        others = self.unique[self.unique != self.unique[self.place_of[self.image]]]
+        ranked = others[np.argsort(-self._similarity[self.image, others], kind="stable")]
+        return [self.image, *ranked[: n - 1].tolist()]
 
     def show(self) -> None:
         """Send neighbors and scores."""
         before, after, i, labels = self._scaled, self.rescored, self.image, self.images.labels
         similarity = self._similarity[i]
-        nearest = [i, *(j for j in np.argsort(-similarity, kind="stable").tolist() if j != i)][: N_NEIGHBORS + 1]
+        nearest = self.neighbors(N_NEIGHBORS + 1)
         largest = max(self.windows, default=1)
         self._tiles.tiles = [
             {
@@ -151,8 +158,7 @@ class RescoringExplorer(Explorer):
         """Draw the image, its neighbors and the slopes."""
         figure = Figure(figsize=(8, 3.2), layout="constrained")
         left, right = figure.subfigures(1, 2, squeeze=False).flat
-        neighbors = np.argsort(-self._similarity[self.image], kind="stable")[:4]
-        for ax, j in zip(left.subplots(2, 2).flat, neighbors.tolist(), strict=True):
+        for ax, j in zip(left.subplots(2, 2).flat, self.neighbors(4), strict=False):
             plot_image(self.seen(j), mask=self.seen_mask(j), ax=ax)
             ax.set_title(f"image {j}: {self._similarity[self.image, j]:.2f}")
         plot_slopes(self._scaled, self.rescored, self.images.labels, ax=right.subplots())

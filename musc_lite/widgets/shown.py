@@ -29,11 +29,13 @@ class Shown(ipywidgets.DOMWidget):
 
     @traitlets.validate("image", "compared")
     def _check_image(self, proposal):
-        if proposal.value is not None and not 0 <= proposal.value < len(self.images):
-            raise traitlets.TraitError(
-                f"there is no image {proposal.value}: the batch has {len(self.images)}, counted from 0"
-            )
-        return proposal.value
+        return proposal.value if proposal.value is None else self.check_image(proposal.value)
+
+    def check_image(self, i: int) -> int:
+        """Return the number of an image, or raise `TraitError` where the batch has none of that number."""
+        if not 0 <= i < len(self.images):
+            raise traitlets.TraitError(f"there is no image {i}: the batch has {len(self.images)}, counted from 0")
+        return i
 
     def draw(self) -> Figure:
         """Draw what the widget shows now as one figure, for pages without a kernel."""

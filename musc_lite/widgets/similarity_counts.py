@@ -16,19 +16,17 @@ from musc_lite.stages.mutual_scoring import similarity_counts
 from musc_lite.stages.similar_patches import similar_patch_counts_in_steps
 from musc_lite.widgets.chart import Chart
 from musc_lite.widgets.explorer import PICTURE, THUMBNAIL, row
-from musc_lite.widgets.feature_explorer import FeatureExplorer
 from musc_lite.widgets.similarity import PER_UNIT, Similarity
 from musc_lite.widgets.tiles import Tiles, color_bar, colored_layer, values_of
 
 __all__ = ["SimilarityCounts"]
 
-STEP = 0.02  # between the thresholds that it chooses from to begin with
 N_BARS = 40  # at most
 MOST_IMAGES = 24  # of a bar that are shown
 TITLES = {"images": "other images that hold a similar patch", "patches": "similar patches in all other images"}
 
 
-class SimilarityCounts(Similarity, FeatureExplorer):
+class SimilarityCounts(Similarity):
     """Move the threshold and see how many other images, or patches, are similar to each patch.
 
     Pick a patch, and its count is said; pick a bar of the histogram, and the images follow that hold its patches.
@@ -87,9 +85,7 @@ class SimilarityCounts(Similarity, FeatureExplorer):
         controls = row(images, self.feature_menu, threshold, what)
         self.children = (controls, self._text, self.work, row(self._tiles, self._chart), self._of_bar)
         self.image = int(detector.image_scores_.argmax())
-        distances = self.sorted_distances().numpy()
-        usual = float(np.quantile(distances[np.isfinite(distances)], 0.75))
-        self.threshold = min(max(1, round(usual / STEP)) * STEP, 2.0)
+        self.begin_at_default_threshold()
         self.observe(self._leave_patch, "image")
         self.bind(image=images, threshold=threshold, what=what)
         self.observe(lambda _: self.show(), ("features", "patch", "bar"))
@@ -121,9 +117,9 @@ class SimilarityCounts(Similarity, FeatureExplorer):
     def counts(self) -> np.ndarray:
         """The chosen count of every patch, (N, M)."""
         if self.what == "images":
-            return similarity_counts(self.sorted_distances(), self.threshold).numpy()
+            return similarity_counts(self.sorted_distances(), self.threshold).numpy()[self.place_of]
         counts = self.kept.get(("counts", *self.features), self._count_patches)
-        return counts[..., round(self.threshold * PER_UNIT)].numpy()
+        return counts[..., round(self.threshold * PER_UNIT)].numpy()[self.place_of]
 
     def _count_patches(self, progress: Callable[[int], object] = lambda _: None) -> Tensor:
         return similar_patch_counts_in_steps(self.tokens(*self.features), PER_UNIT, progress=progress)
@@ -140,7 +136,7 @@ class SimilarityCounts(Similarity, FeatureExplorer):
         if self.what == "images":
             self._show()
         else:
-            n_pairs = len(self.images) * (len(self.images) - 1) // 2
+            n_pairs = len(self.unique) * (len(self.unique) - 1) // 2
             self.when_made(("counts", *self.features), self._count_patches, self._show, n_pairs)
 
     def _show(self) -> None:
