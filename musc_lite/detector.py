@@ -34,7 +34,7 @@ from musc_lite.stages.conformal import FalseAlarmRate
 from musc_lite.stages.features import Features, extract_features, region_of_objects
 from musc_lite.stages.maps import Pooling, upsample_maps
 from musc_lite.stages.rescoring import RsCIN
-from musc_lite.stages.thresholds import Contamination
+from musc_lite.stages.thresholds import Contamination, Decision
 from musc_lite.support.parameters import check_memory
 from musc_lite.support.progress import timed
 from musc_lite.views import Framing, View
@@ -86,7 +86,7 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
     map_scores_: np.ndarray
     image_scores_: np.ndarray
     calibration_: np.ndarray | None
-    threshold_: float
+    decision_: Decision
     seconds_: dict[str, float]
     fitted_at_: str | None
 
@@ -155,9 +155,9 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
                 stacklevel=2,
             )
         scored = partial(Scores, about=self.describe(), framing=self.features_.framing, batch=self.scores_)
+        scored = partial(scored, calibration=self.calibration_, decision=self.decision_)
         after, before, maps, patches = self._score_new(images)
-        threshold, calibration = self.threshold_, self.calibration_
-        return scored(images.names, after, before, maps, patches, threshold, images, calibration=calibration)
+        return scored(images.names, after, before, maps, patches, self.threshold_, images)
 
     def holds(self, digest: str) -> bool:
         """Tell whether an image with this digest (`ImageSet.digest`) belongs to the fitted batch."""
@@ -201,6 +201,7 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         arrays = self.image_scores_, self.map_scores_, self.anomaly_maps_, self.patch_scores_
         images = self.__dict__.get("images_")  # a loaded detector may have none
         known = partial(Scores, about=self.describe(), seconds=self.seconds_, framing=self.features_.framing)
+        known = partial(known, decision=self.decision_)
         return known(self.names_, *arrays, self.threshold_, images, self.copy_of_)
 
     def describe(self) -> dict[str, str]:
@@ -220,7 +221,7 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
             "blocks (0-based)": ", ".join(map(str, features.layers)),
             "aggregation degrees r": ", ".join(map(str, self.r_)),
             **lines,
-            "threshold": f"{self.threshold_:.6g} ({lines.get('threshold', 'of its own')})",
+            "threshold": f"{self.threshold_:.6g} ({self.decision_.rule})",
         }
 
     def save(self, path: str | Path) -> None:
@@ -250,7 +251,7 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         return Detector(**{name: getattr(self, name) for name in names}, **parts)
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "threshold_")  # set last: a fit that failed makes no fitted detector
+        return hasattr(self, "decision_")
 
     def _fit(self, images: ImageSet, features: Features | None, trusted: Images | None = None) -> "Detector":
         """Run all stages on a copy, the first only where there are no features yet; take over its results at the end.
@@ -298,16 +299,18 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         fit.patch_scores_ = expand(arrays[0], fit.copy_of_, axis=2)
         fit.anomaly_maps_, fit.map_scores_, fit.image_scores_ = (expand(a, fit.copy_of_) for a in arrays[1:])
         fit.calibration_ = fit._calibrate(known_good)
-        fit.threshold_ = parts.threshold.draw(arrays[-1], arrays[-2], fit.calibration_)
+        threshold = parts.threshold.draw(arrays[-1], arrays[-2], fit.calibration_)
+        fit.decision_ = Decision.by(parts.threshold, threshold, len(arrays[-1]), fit.calibration_)
         fit.fitted_at_, fit.seconds_ = datetime.now(UTC).isoformat(timespec="seconds"), seconds
         parameters = self.get_params(deep=False)
-        vars(self).update({name: value for name, value in vars(fit).items() if name not in parameters})
+        self.__dict__.update({name: value for name, value in vars(fit).items() if name not in parameters})
         return self
 
     def _setup_now(self) -> Self:
         """Return an unfitted detector with copies of the present parameters: what a fit goes by from then on."""
-        given: dict[str, Any] = self.get_params(deep=False)
-        setup = type(self)(**{k: v if isinstance(v, Backbone) else clone(v, safe=False) for k, v in given.items()})
+        given = self.get_params(deep=False)
+        own: dict[str, Any] = {k: v if isinstance(v, Backbone) else clone(v, safe=False) for k, v in given.items()}
+        setup = type(self)(**own)
         setup._loaded = self._loaded
         return setup
 
@@ -315,6 +318,15 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
     def parts_(self) -> Parts:
         """The parts at the time of the fit, which scored the batch and score new images."""
         return self._setup.parts
+
+    @property
+    def threshold_(self) -> float:
+        """Image scores above it are outliers; one that is set by hand answers from then on."""
+        return self.decision_.value
+
+    @threshold_.setter
+    def threshold_(self, value: float) -> None:
+        self.decision_ = Decision(value)
 
     @property
     def batch_scorer(self) -> PatchScorer:

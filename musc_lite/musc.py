@@ -83,6 +83,8 @@ class MuSc(Detector):
     copy_of_ : ndarray (N,)
         For each image the first one with the very same bytes, itself where there is none before it. Copies are scored
         once: they have the scores of the first, and no image is compared with its own copies, or twice with another's.
+    decision_ : Decision
+        The threshold and what it was set from.
     threshold_ : float
         Image scores above it are outliers. May be set by hand: all answers follow.
     calibration_ : ndarray (n,) or None

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.backbones.load import load_backbone
+from musc_lite.data.duplicates import originals
 from musc_lite.data.image_set import ImageSet, MaskPart, MaskSource
 from musc_lite.parts import PARTS, part_as_json, part_from_json
 from musc_lite.scoring import make_scorers
 from musc_lite.stages.features import Features, framing_from_json
+from musc_lite.stages.thresholds import Decision
 from musc_lite.support.errors import DataNotFoundError
 from musc_lite.support.files import make_folder, read_tensors, write_tensors
 from musc_lite.support.names import writable
@@ -54,6 +56,7 @@ def write_detector(path: str | Path, detector: "Detector") -> None:
         "names": detector.names_,
         "digests": sorted(detector._digests),
         "threshold": detector.threshold_,
+        "decision": asdict(detector.decision_),
         "normal": detector.normal_,
         "copy_of": detector.copy_of_,
         "seconds": detector.seconds_,
@@ -84,10 +87,16 @@ def read_detector(cls: type["Detector"], path: str | Path, backbone: Backbone | 
             setattr(detector, key, tensors[key].numpy())
         detector.names_, detector._digests = [*map(writable, about["names"])], set(about["digests"])
         detector.r_, detector.seconds_ = tuple(about["r"]), about["seconds"]
-        detector.threshold_, detector.fitted_at_ = about["threshold"], about.get("fitted_at")
+        detector.fitted_at_ = about.get("fitted_at")
         calibration = tensors.get("calibration_")  # no early version has one
         detector.calibration_ = None if calibration is None else calibration.numpy()
         detector.copy_of_ = np.array(about.get("copy_of", range(len(detector.names_))))  # 0.1.0 knew of no copies
+        rule, n_unique = detector.parts_.threshold, len(originals(detector.copy_of_))
+        detector.decision_ = (
+            Decision(**about["decision"])
+            if "decision" in about  # early versions wrote the threshold alone
+            else Decision.by(rule, about["threshold"], n_unique, detector.calibration_)
+        )
         normal = about.get("normal")
         detector.groups_, detector.normal_ = None, None if normal is None else np.array(normal)
         scorer, layers = detector.batch_scorer, detector.features_.layers

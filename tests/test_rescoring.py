@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musc_lite import image_similarity, keep_top_k, rescore
+from musc_lite.stages import rescoring
+from musc_lite.stages.rescoring import RsCIN, neighborhood_scores
 
 
 @pytest.mark.parametrize(("windows", "key"), [((1, 2, 3), "1_2_3"), ((1, 8, 9), "1_8_9"), ((2,), "2")])
@@ -87,3 +89,23 @@ def test_bad_arguments():
         rescore([1.0, 2.0], np.eye(2), windows=2)
     with pytest.raises(ValueError, match="no positive similarity"):
         rescore([1.0, 2.0], np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("n_images", [3, 200])
+@pytest.mark.parametrize("windows", [(1, 2, 3), (1, 8, 9), ()])
+def test_new_images_are_rescored_as_one_more_image_of_the_batch(n_images, windows):
+    rng = torch.Generator().manual_seed(n_images)
+    tokens = torch.nn.functional.normalize(torch.rand(n_images + 4, 64, generator=rng), dim=1)
+    scores = torch.rand(n_images + 4, generator=rng)
+    batch, new = scores[4:], scores[:4]
+    found = RsCIN(windows).rescore_new(new, tokens[:4], batch, tokens[4:])
+    for q in range(4):
+        scaled = (torch.cat([new[q : q + 1], batch]) - batch.min()) / (batch.max() - batch.min())
+        similarity = image_similarity(torch.cat([tokens[q : q + 1], tokens[4:]]))
+        expected = neighborhood_scores(similarity, scaled, windows)[0] if windows else new[q]
+        assert float(found[q]) == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_rescoring_of_a_new_image_compares_it_alone_with_the_batch(monkeypatch):
+    monkeypatch.setattr(rescoring, "image_similarity", None)  # (N + 1)^2 products, of which one row is needed
+    RsCIN().rescore_new(torch.rand(2), torch.rand(2, 8), torch.rand(5), torch.rand(5, 8))

@@ -110,7 +110,7 @@ def fit(
             n_outside = len(detector.calibration_)
             print(f"{n_outside} good ones are kept out of the reference, to draw the line for the false alarm rate.")
             print(" ".join(promise_in_words(detector.calibration_, detector.threshold_)))
-        for sentence in scores.in_words(by_trusted=detector.calibration_ is not None):
+        for sentence in scores.in_words():
             print(sentence)
         size = line.stat().st_size / 1e6
         print(f"{time.perf_counter() - START:.0f} s in all. Kept {len(scores)} images in {line}, {size:.0f} MB.")

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from functools import partial
 from pathlib import PurePath
 
 import numpy as np
@@ -13,6 +14,7 @@ from musc_lite.backbones.load import load_backbone
 from musc_lite.data.image_set import ImageSet
 from musc_lite.detector import Detector
 from musc_lite.results.scores import Scores
+from musc_lite.stages.thresholds import Decision
 
 __all__ = ["divide", "score_subsets"]
 
@@ -102,4 +104,5 @@ def score_subsets(detector: Detector, images: ImageSet, subsets: Sequence[Sequen
     map_scores = parts.pooling.pool(torch.from_numpy(anomaly_maps))
     image_scores = parts.rescoring.rescore(map_scores, torch.stack([class_tokens[i] for i in in_order])).numpy()
     threshold = parts.threshold.draw(image_scores, map_scores.numpy())
-    return Scores(images.names, image_scores, map_scores.numpy(), anomaly_maps, threshold=threshold, images=images)
+    scored = partial(Scores, images=images, decision=Decision.by(parts.threshold, threshold, len(images)))
+    return scored(images.names, image_scores, map_scores.numpy(), anomaly_maps, threshold=threshold)

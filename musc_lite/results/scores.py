@@ -14,7 +14,7 @@ from musc_lite.results.given_maps import Maps, read_maps
 from musc_lite.stages.conformal import find_drift, p_values, promise_in_words
 from musc_lite.stages.maps import image_scores_from_maps, usual_high
 from musc_lite.stages.rescoring import rescore
-from musc_lite.stages.thresholds import Contamination, in_words
+from musc_lite.stages.thresholds import Contamination, Decision, in_words
 from musc_lite.views import Framing
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ class Scores:
         Of new images: scores of trusted ones against the same batch.
     framing : Framing, optional
         What was looked at of each photo, and how closely; None: the whole of it.
+    decision : Decision
+        What the threshold was set from. By default, and where it is another one, it was set by hand.
 
     Raises
     ------
@@ -75,8 +77,11 @@ class Scores:
     seconds: Mapping[str, float] = field(default_factory=dict)
     framing: Framing | None = None
     calibration: np.ndarray | None = None
+    decision: Decision | None = None
 
     def __post_init__(self):
+        if self.decision is None or self.decision.value != self.threshold:
+            object.__setattr__(self, "decision", Decision(self.threshold))
         lengths = {len(self.names), len(self.image_scores), len(self.map_scores), len(self.anomaly_maps)}
         if self.images is not None and list(self.images.names) != list(self.names):
             differ = [pair for pair in zip(self.names, self.images.names, strict=False) if pair[0] != pair[1]]
@@ -127,9 +132,10 @@ class Scores:
         values = read_maps(maps, images.names)
         map_scores = image_scores_from_maps(values, pooling).numpy()
         scores = map_scores if class_tokens is None else rescore(map_scores, np.asarray(class_tokens), windows).numpy()
-        threshold = Contamination(contamination).draw(scores, map_scores)
+        rule = Contamination(contamination)
+        drawn = Decision.by(rule, rule.draw(scores, map_scores), len(scores))
         told = {"maps": "given, of another method"} if about is None else about
-        return cls(images.names, scores, map_scores, values, threshold=threshold, images=images, about=told)
+        return cls(images.names, scores, map_scores, values, None, drawn.value, images, about=told, decision=drawn)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -187,13 +193,6 @@ class Scores:
         return np.argsort(-self.image_scores, kind="stable")
 
     @property
-    def n_fitted(self) -> int:
-        """How many images the threshold was drawn from."""
-        if self.calibration is not None:
-            return len(self.calibration)
-        return len(self if self.batch is None else self.batch)
-
-    @property
     def p_values(self) -> np.ndarray | None:
         """How likely a good image scores as high or higher, (N,): `conformal.p_values`; None: nothing is trusted."""
         return None if self.calibration is None else p_values(self.image_scores, self.calibration)
@@ -209,20 +208,13 @@ class Scores:
         """What is high in a usual image of the batch: `usual_high` of its maps."""
         return usual_high((self.batch or self).anomaly_maps)
 
-    def in_words(self, by_trusted: bool = False) -> list[str]:
-        """Say what the ranking tells, what the threshold promises and whether the images drift, and no more.
-
-        Parameters
-        ----------
-        by_trusted : bool
-            Whether the threshold of a fitted batch was drawn from images outside of it; of new images it is known.
-        """
+    def in_words(self) -> list[str]:
+        """Return sentences on the ranking, on what the threshold promises and on whether the images drift."""
         labels = None if self.images is None else self.images.labels
-        promise = [] if self.calibration is None else promise_in_words(self.calibration, self.threshold)
-        by_trusted = by_trusted or bool(promise)
-        sentences = in_words(self.image_scores, self.threshold, self.names, labels, self.n_fitted, by_trusted)
+        sentences = in_words(self.image_scores, self.threshold, self.names, labels, self.decision)
         if self.calibration is None:
             return sentences
+        promise = promise_in_words(self.calibration, self.threshold)
         return [*sentences, *promise, *find_drift(self.image_scores, self.calibration, self.threshold).in_words()]
 
     def to_frame(self) -> "pandas.DataFrame":

@@ -96,6 +96,8 @@ class FalseAlarmRate(Part):
         In (0, 1).
     """
 
+    by_calibration = True  # whether `draw` uses the calibration images
+
     def __init__(self, rate: float = 0.05):
         self.rate = rate
 

@@ -185,7 +185,7 @@ class RsCIN(Part):
         own, batch = scaled[: len(new)], scaled[len(new) :]
         rescored = []
         for score, token in zip(own, new_tokens, strict=True):
-            similarity = image_similarity(torch.cat([token[None], class_tokens]))[:1]  # (1, 1 + N)
+            similarity = torch.cat([(token @ token)[None], class_tokens @ token])[None]  # (1, 1 + N): its row alone
             rescored.append(neighborhood_scores(similarity, torch.cat([score[None], batch]), self.sizes))
         return torch.cat(rescored)
 

@@ -13,6 +13,7 @@ from musc_lite.support.part import Part
 __all__ = [
     "Calls",
     "Contamination",
+    "Decision",
     "Step",
     "best_f1_threshold",
     "choose_threshold",
@@ -28,7 +29,38 @@ NOT_AN_ALL_CLEAR = (
     "That is no all-clear: where many images are defective, or defects are faint, a threshold that is drawn from the "
     "scores alone can lie above them all"
 )
+BY_HAND = "That is no all-clear: a threshold that was set by hand says nothing on how many defects lie below it"
 NO_PROOF = "That is no all-clear: a line drawn from good images says nothing on how many defects lie below it"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A threshold, and what it was set from.
+
+    Attributes
+    ----------
+    value : float
+        Images that score above it are flagged as anomalous.
+    rule : str
+        What set it, such as "contamination 'auto'".
+    n_used : int, optional
+        Number of images whose scores it was set from; None: it was set by hand.
+    calibration : bool
+        Whether these are calibration images, which are no part of the batch.
+    """
+
+    value: float
+    rule: str = "set by hand"
+    n_used: int | None = None
+    calibration: bool = False
+
+    @classmethod
+    def by(cls, rule: Part, value: float, n_images: int, calibration: np.ndarray | None = None) -> "Decision":
+        """Return what a rule set, from a batch of so many images or from the calibration images' scores."""
+        name = rule.describe().get("threshold", "of its own")
+        if calibration is None or not getattr(rule, "by_calibration", False):
+            return cls(value, name, n_images)
+        return cls(value, name, len(calibration), calibration=True)
 
 
 def choose_threshold(
@@ -111,6 +143,8 @@ class Contamination(Part):
     share : "auto" or float
         The expected share of defective images, in (0, 0.5]; "auto": read from the scores.
     """
+
+    by_calibration = False  # whether `draw` uses the calibration images
 
     def __init__(self, share: Literal["auto"] | float = "auto"):
         self.share = share
@@ -279,8 +313,7 @@ def in_words(
     threshold: float,
     names: Sequence[str],
     labels: ArrayLike | None = None,
-    n_fitted: int | None = None,
-    by_trusted: bool = False,
+    decision: Decision | None = None,
 ) -> list[str]:
     """Say what a ranking tells, and no more: what stands out, where to look first, how clear it is.
 
@@ -292,10 +325,8 @@ def in_words(
     names : N strings
     labels : (N,), optional
         0 normal, 1 defective: what the threshold called, and what the best one would have called.
-    n_fitted : int, optional
-        Images that the threshold was drawn from, where these are not the same.
-    by_trusted : bool
-        Whether it was drawn from images that are known to be good.
+    decision : Decision, optional
+        What the threshold was set from; None: these scores.
 
     Returns
     -------
@@ -323,11 +354,11 @@ def in_words(
     else:
         sentences = [
             f"No image stands out: no score lies above the threshold {threshold:.3f}. "
-            f"{NO_PROOF if by_trusted else NOT_AN_ALL_CLEAR}. Look first at {', '.join(first)}."
+            f"{_no_all_clear(decision)}. Look first at {', '.join(first)}."
         ]
     if len(ranking) > 2:
         sentences.append(_step_in_words(largest_step(image_scores)))
-    if (n_drawn := n_fitted or len(ranking)) < FEW:
+    if (n_drawn := decision.n_used if decision else len(ranking)) is not None and n_drawn < FEW:
         others = f"The threshold was drawn from {n_drawn} images: with" if n_drawn != len(ranking) else "With"
         sentences.append(f"{others} fewer than {FEW} images trust the ranking, not the threshold.")
     if labels is not None and len(np.unique(labels)) == 2:
@@ -337,6 +368,13 @@ def in_words(
             f"F1 is at {best:.3f}: {Calls.at(best, labels, image_scores)}."
         )
     return sentences
+
+
+def _no_all_clear(decision: Decision | None) -> str:
+    """Return why it proves nothing that no score lies above the threshold."""
+    if decision is None or decision.n_used is not None:
+        return NO_PROOF if decision and decision.calibration else NOT_AN_ALL_CLEAR
+    return BY_HAND
 
 
 def _step_in_words(step: Step) -> str:

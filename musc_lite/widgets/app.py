@@ -20,7 +20,6 @@ from musc_lite.normal_group import groups_to_show
 from musc_lite.places import Places
 from musc_lite.results.exports import draw_region
 from musc_lite.results.group_report import group_picture, group_sentences
-from musc_lite.stages.thresholds import in_words
 from musc_lite.widgets.choices import TROUBLE, Choices, left_out_by_name, told, trouble
 from musc_lite.widgets.defect_kinds import DefectKinds
 from musc_lite.widgets.explorer import Explorer, row
@@ -144,7 +143,7 @@ class App(ipywidgets.VBox):
         self._results.layout.display = "none"
         detector, images, seen = self._look(caught, "Working. The bars show how far it is; keep this page open.")
         self.detector = fitted = detector.fit(images)
-        found = in_words(fitted.image_scores_, fitted.threshold_, fitted.names_, images.labels)
+        found = fitted.scores_.in_words()
         notes = _sentences(_notes(images, caught))
         self.summary.value = told(" ".join([*found, *seen, *notes, *self._show_groups(fitted)]))
         self._offered = {name: each for name, each in EXPLORERS.items() if each.suits(fitted)}

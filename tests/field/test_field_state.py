@@ -2,8 +2,10 @@
 
 import base64
 import copy
+import html
 import io
 import pickle
+from dataclasses import replace
 
 import joblib
 import numpy as np
@@ -19,7 +21,7 @@ from musc_lite.live.content import _picture
 from musc_lite.results.report import Result, write_report
 from musc_lite.stages.maps import Pooling
 from musc_lite.stages.rescoring import RsCIN
-from musc_lite.stages.thresholds import Contamination
+from musc_lite.stages.thresholds import BY_HAND, NO_PROOF, NOT_AN_ALL_CLEAR, Contamination, Decision
 from musc_lite.support.files import read_tensors
 from musc_lite.widgets import NeighborhoodExplorer
 
@@ -233,3 +235,41 @@ class TestOutlinesOfRegions:
     def test_on_the_published_page(self, pair):
         pictures = [base64.b64decode(_picture(each.scores_, 0)) for each in pair]
         self.check(*(Image.open(io.BytesIO(each)) for each in pictures))
+
+
+def sentences(detector, folder):
+    report = write_report(folder / "report.html", [Result("batch", detector.scores_)]).read_text(encoding="utf-8")
+    return " ".join(html.unescape(report).split())
+
+
+@pytest.mark.parametrize("load", [False, True])
+def test_the_report_says_what_the_threshold_was_set_from(backbone, load, tmp_path):
+    small = {"image_size": 28, "r": (1,), "layers": (5,)}
+    batch = noise("batch", 12, 0).subset([*range(12)])
+    cases = {
+        NOT_AN_ALL_CLEAR: MuSc(backbone, **small).fit(batch, trusted=TRUSTED),
+        NO_PROOF: MuSc(backbone, **small, false_alarm_rate=0.3).fit(batch, trusted=TRUSTED),
+        BY_HAND: MuSc(backbone, **small).fit(batch),
+    }
+    cases[BY_HAND].threshold_ = 9.0
+    for right, detector in cases.items():
+        decision = replace(detector.decision_, value=9.0)  # above all scores
+        detector.decision_ = decision
+        detector.images_ = batch
+        if load:
+            detector.save(tmp_path / "saved.musc")
+            detector = Detector.load(tmp_path / "saved.musc", backbone)
+            detector.images_ = batch
+        assert detector.scores_.decision == detector.score_images(NEW).decision == decision
+        for said in (sentences(detector, tmp_path), " ".join(detector.score_images(NEW).in_words())):
+            assert [sentence in said for sentence in cases] == [sentence == right for sentence in cases]
+        assert detector.describe()["threshold"] == f"9 ({decision.rule})"
+    assert (cases[NO_PROOF].decision_.n_used, cases[NOT_AN_ALL_CLEAR].decision_.n_used) == (4, 12)
+
+
+def test_scores_of_another_threshold_say_that_it_was_set_by_hand(fitted):
+    scores = fitted[0].scores_
+    assert scores.decision.rule == "contamination 'auto'"
+    other = replace(scores, threshold=9.0)
+    assert other.decision == Decision(9.0, "set by hand")
+    assert BY_HAND in " ".join(other.in_words())
