@@ -2,6 +2,7 @@
 
 import sys
 import time
+import warnings
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -84,7 +85,8 @@ def fit(
             raise ValueError("trusted images are those with the verdict good: give --verdicts FILE")
         found = None if verdicts is None else read_verdicts(verdicts)
         images = load_photos(photos, labels, on_error)
-        kinds = [] if found is None else sort_by_verdict(images, found)
+        with warnings.catch_warnings(action="ignore"):  # `fit_line` repeats them
+            kinds = [] if found is None else sort_by_verdict(images, found)
         make_folder(line.parent)
         features = line.with_name(f"{line.name}.features")
 

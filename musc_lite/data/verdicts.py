@@ -1,12 +1,17 @@
 """What people found about images: good, bad or unsure, as a table that programs and people write."""
 
+import codecs
 import csv
 import io
+import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from itertools import islice
+from pathlib import Path, PureWindowsPath
+from typing import TYPE_CHECKING, Any
 
+from musc_lite.data.names import NameIndex
 from musc_lite.support.errors import DataNotFoundError
 from musc_lite.support.files import atomic_path
 from musc_lite.support.tables import from_cell, to_cells
@@ -17,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["VERDICTS", "Verdict", "match_verdicts", "read_verdicts", "sort_by_verdict", "write_verdicts"]
 
 VERDICTS = ("good", "bad", "unsure")
+TITLES_AMONG = 10  # first rows
+SHOWN = 5  # names in a message
 COLUMNS = ("image", "sha256", "verdict", "class", "note")
 
 
@@ -50,40 +57,67 @@ class Verdict:
 
 
 def read_verdicts(path: str | Path) -> list[Verdict]:
-    """Read a table with the columns image and verdict, and sha256, class and note where they are there.
+    """Load a table with the columns image and verdict, and sha256, class and note where they are there.
 
-    A spreadsheet's separator (a semicolon), byte order mark and line ends do not matter, nor do capitals of a verdict.
-    A row without a verdict is no verdict. Of several rows on one image the last one counts.
+    What a spreadsheet saves is read: separated by commas, semicolons or tabs, with a line ``sep=;`` or a title above,
+    as UTF-8, UTF-16 or code page 1252, with any line ends and any capitals of titles and verdicts. A row without a
+    verdict is no verdict. Of several rows on one image the last one counts.
 
     Raises
     ------
     DataNotFoundError
         If there is no such table, or no such columns in it.
     ValueError
-        If a verdict is none: with its line.
+        If a verdict is none, or a row cannot be read: with its line.
     """
     if not Path(path).is_file():
         raise DataNotFoundError(f"there is no file {path}: the report and `musc-lite app` write verdicts.csv")
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = _decoded(Path(path).read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         raise DataNotFoundError(f"{path} is no table of verdicts: {error}") from error
-    first = text.split("\n", 1)[0]
-    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=";" if first.count(";") > first.count(",") else ",")
-    if not {"image", "verdict"} <= set(rows.fieldnames or ()):
-        raise DataNotFoundError(f"{path} needs the columns image and verdict, got {first.strip()!r}")
+    rows, titles = _rows_below_titles(text)
+    if rows is None:
+        first = text.split("\n", 1)[0].strip()
+        raise DataNotFoundError(f"{path} needs the columns image and verdict, got {first[:100]!r}")
     found: dict[str, Verdict] = {}
-    for row in rows:
-        values = {name: from_cell((row.get(name) or "").strip()) for name in COLUMNS}
-        if not values["verdict"]:
-            continue
-        try:
-            found[values["image"]] = Verdict(
-                values["image"], values["verdict"].lower(), values["sha256"].lower(), values["class"], values["note"]
-            )
-        except ValueError as error:
-            raise ValueError(f"{path}, line {rows.line_num}: {error}") from error
+    try:
+        for cells in rows:
+            row = dict(zip(titles, cells, strict=False))
+            values = {name: from_cell(row.get(name, "").strip()) for name in COLUMNS}
+            if values["verdict"]:
+                found[values["image"]] = Verdict(
+                    values["image"],
+                    values["verdict"].lower(),
+                    values["sha256"].lower(),
+                    values["class"],
+                    values["note"],
+                )
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{path}, line {rows.line_num}: {error}") from error
     return [*found.values()]
+
+
+def _decoded(data: bytes) -> str:
+    """Decode a table as spreadsheets save it."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252")
+
+
+def _rows_below_titles(text: str) -> tuple[Any, list[str]]:
+    """Find the separator by the titles, among the first rows; return a reader that comes to the rows below them."""
+    for separator in (",", ";", "\t"):
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
+        with suppress(csv.Error):
+            for cells in islice(rows, TITLES_AMONG):
+                titles = [cell.strip().casefold() for cell in cells]
+                if {"image", "verdict"} <= set(titles):
+                    return rows, titles
+    return None, []
 
 
 def write_verdicts(path: str | Path, verdicts: Sequence[Verdict]) -> None:
@@ -94,18 +128,47 @@ def write_verdicts(path: str | Path, verdicts: Sequence[Verdict]) -> None:
         table.writerows(to_cells([each.image, each.sha256, each.verdict, each.kind, each.note]) for each in verdicts)
 
 
-def match_verdicts(images: "ImageSet", verdicts: Sequence[Verdict]) -> tuple[list[str], list[str]]:
-    """Give each image's verdict, "" where there is none; and the names of those that were changed since theirs."""
+def match_verdicts(images: "ImageSet", verdicts: Sequence[Verdict]) -> tuple[list[str], list[str], list[Verdict]]:
+    """Find each image's verdict.
+
+    Names match exactly, else without regard to slashes, capitals and the Unicode form, or as absolute paths.
+
+    Returns
+    -------
+    kinds : list of N str
+        The verdicts, "" where there is none.
+    changed : list of str
+        Names of images that were changed since the verdict on them.
+    unmatched : list of Verdict
+        Verdicts on none of the images, by name and by content.
+    """
     by_digest = {each.sha256: each.verdict for each in verdicts if each.sha256}
-    by_name = {each.image: each for each in verdicts}
+    digests = [images.digest(i) if by_digest else "" for i in range(len(images))]
+    index = NameIndex((name, i) for i, name in [*enumerate(images.names), *_whole_names(images, verdicts)])
+    by_image: dict[int, Verdict] = {}
+    unmatched = []
+    names = set(images.names)
+    for each in sorted(verdicts, key=lambda each: each.image in names):  # exact names come last, and count
+        hits = set(index.find(each.image))
+        if len({images.names[i] for i in hits}) == 1:
+            by_image |= dict.fromkeys(hits, each)
+        elif each.sha256 not in digests or not each.sha256:
+            unmatched.append(each)
     kinds, changed = [], []
-    for i, name in enumerate(images.names):
-        named, digest = by_name.get(name), images.digest(i) if by_digest else ""
+    for i, (name, digest) in enumerate(zip(images.names, digests, strict=True)):
+        named = by_image.get(i)
         if named is not None and named.sha256 and digest not in by_digest:
             changed.append(name)
             named = None
         kinds.append(by_digest.get(digest) or (named.verdict if named is not None else ""))
-    return kinds, changed
+    return kinds, changed, unmatched
+
+
+def _whole_names(images: "ImageSet", verdicts: Sequence[Verdict]) -> list[tuple[int, str]]:
+    """Return the images' absolute paths, if verdicts name images so."""
+    if not any(PureWindowsPath(each.image).root for each in verdicts):
+        return []
+    return [(i, str(source.absolute())) for i, source in enumerate(images.sources) if isinstance(source, Path)]
 
 
 def sort_by_verdict(images: "ImageSet", verdicts: Sequence[Verdict]) -> list[str]:
@@ -124,8 +187,13 @@ def sort_by_verdict(images: "ImageSet", verdicts: Sequence[Verdict]) -> list[str
     ------
     ValueError
         If no verdict is on any of the images, or one is on an image of this name with other bytes.
+
+    Warns
+    -----
+    UserWarning
+        If some verdicts are on none of the images.
     """
-    kinds, other = match_verdicts(images, verdicts)
+    kinds, other, unmatched = match_verdicts(images, verdicts)
     if other:
         raise ValueError(
             f"{len(other)} images were changed since the verdict on them, such as {other[0]}: its SHA-256 is another; "
@@ -137,5 +205,14 @@ def sort_by_verdict(images: "ImageSet", verdicts: Sequence[Verdict]) -> list[str
         raise ValueError(
             f"none of the {len(verdicts)} verdicts is on one of the {len(images)} images: verdicts name "
             f"{verdicts[0].image!r} and the like, the images {images.names[0]!r}"
+        )
+    if unmatched:
+        shown = ", ".join(each.image for each in unmatched[:SHOWN])
+        more = f" and {len(unmatched) - SHOWN} more" if len(unmatched) > SHOWN else ""
+        warnings.warn(
+            f"{len(unmatched)} of {len(verdicts)} verdicts are on none of the {len(images)} images: {shown}{more}. "
+            f"Of these {sum(each.verdict == 'bad' for each in unmatched)} are bad: where such an image has another name "
+            "here, it stays in the reference; correct the column image",
+            stacklevel=3,
         )
     return kinds

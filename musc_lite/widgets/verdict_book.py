@@ -45,4 +45,4 @@ class VerdictBook:
 
     def of(self, images: ImageSet) -> tuple[list[str], list[str]]:
         """Give each image's verdict, "" where there is none; and the names of those that were changed since theirs."""
-        return match_verdicts(images, self.read())
+        return match_verdicts(images, self.read())[:2]

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from musc_lite import load_folder
+from musc_lite import Verdict, load_folder, read_verdicts
 from musc_lite.data.loaders import left_out
+from musc_lite.data.verdicts import sort_by_verdict
 from musc_lite.support.errors import DataNotFoundError, ImageReadError
 
 Y, X = np.mgrid[:48, :64]
@@ -367,3 +368,82 @@ def test_the_home_of_nobody(tmp_path):
     for given in ("~nosuchuser/photos", ["~nosuchuser/photos", tmp_path]):
         with pytest.raises(DataNotFoundError, match="~nosuchuser/photos: no home folder is known"):
             load_folder(given)
+
+
+# ---- tables of review labels
+
+NAMES = ["Gehäuse_0.png", "e_4.png", "f_5.png", "sub/Gehäuse_1.png", "sub/c_2.png", "sub/d_3.png"]
+KINDS = ["good", "bad", "good", "bad", "good", "unsure"]
+ROWS = list(zip(NAMES, KINDS, strict=True))
+
+
+def table(sep=",", head=("image", "verdict"), rows=ROWS, end="\r\n"):
+    return end.join(sep.join(row) for row in [head, *rows]) + end
+
+
+def renamed(change):
+    return [(change(name), kind) for name, kind in ROWS]
+
+
+TABLES = {
+    "plain": table().encode(),
+    "UTF-16 with tabs": table("\t").encode("utf-16"),
+    "UTF-16 of the other order": b"\xfe\xff" + table("\t").encode("utf-16-be"),
+    "tabs": table("\t").encode(),
+    "cp1252": table(";").encode("cp1252"),
+    "sep=;": ("sep=;\r\n" + table(";")).encode("utf-8-sig"),
+    "a title above": ("Results of Monday;\r\n" + table(";")).encode(),
+    "capitals": table(head=("Image", "VERDICT")).upper().replace(".PNG", ".png").encode(),
+    "blanks": table(", ").encode(),
+    "backslashes": table(rows=renamed(lambda name: name.replace("/", "\\"))).encode(),
+    "./": table(rows=renamed(lambda name: f"./{name}")).encode(),
+    "decomposed": table(rows=renamed(lambda name: unicodedata.normalize("NFD", name))).encode(),
+    "whole paths": table(rows=renamed(lambda name: f"PHOTOS/{name}")).encode(),
+    "only CR": table(end="\r").encode(),
+    "row numbers": table(head=("", "image", "verdict"), rows=[("7", *row) for row in ROWS]).encode(),
+}
+
+
+@pytest.fixture(scope="module")
+def reviewed(tmp_path_factory):
+    root = tmp_path_factory.mktemp("reviewed")
+    save(root, {name: i for i, name in enumerate(NAMES)})
+    return load_folder(root)
+
+
+@pytest.mark.case(34)
+@pytest.mark.parametrize("content", TABLES.values(), ids=TABLES)
+def test_tables_of_spreadsheets_are_read(reviewed, tmp_path, silent, content):
+    (tmp_path / "verdicts.csv").write_bytes(content.replace(b"PHOTOS", os.fsencode(reviewed.sources[0].parent)))
+    found = dict(zip(reviewed.names, sort_by_verdict(reviewed, read_verdicts(tmp_path / "verdicts.csv")), strict=True))
+    assert found == dict(ROWS)
+
+
+@pytest.mark.case(34)
+def test_verdicts_on_no_image_are_named(reviewed):
+    verdicts = [Verdict(name if k < 2 else f"x{name}", kind) for k, (name, kind) in enumerate(ROWS)]
+    expected = r"4 of 6 verdicts are on none of the 6 images: xf_5\.png, xsub/.* Of these 1 are bad"
+    with pytest.warns(UserWarning, match=expected):
+        assert sort_by_verdict(reviewed, verdicts).count("bad") == 1
+
+
+@pytest.mark.case(34)
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_exact_name_counts_before_others(reviewed, silent, order):
+    verdicts = [Verdict("e_4.png", "bad"), Verdict("E_4.PNG", "good")][::order]
+    assert sort_by_verdict(reviewed, verdicts)[reviewed.names.index("e_4.png")] == "bad"
+
+
+@pytest.mark.case(34)
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("image,verdict\na.png,OK\n", "line 2: the verdict on 'a.png' must be one of good, bad, unsure, got 'ok'"),
+        ("image,verdict\na.png,good\ntotal,6\n", "line 3: the verdict on 'total' must be"),
+        (f"image,verdict\na.png,good\n{'b' * 131_073},bad\n", "line 3: field larger than field limit"),
+    ],
+)
+def test_rows_that_are_no_verdict_are_refused_by_line(tmp_path, content, words):
+    (tmp_path / "verdicts.csv").write_text(content)
+    with pytest.raises(ValueError, match=words):
+        read_verdicts(tmp_path / "verdicts.csv")
