@@ -211,8 +211,8 @@ def sort_by_verdict(images: "ImageSet", verdicts: Sequence[Verdict]) -> list[str
         more = f" and {len(unmatched) - SHOWN} more" if len(unmatched) > SHOWN else ""
         warnings.warn(
             f"{len(unmatched)} of {len(verdicts)} verdicts are on none of the {len(images)} images: {shown}{more}. "
-            f"Of these {sum(each.verdict == 'bad' for each in unmatched)} are bad: where such an image has another name "
-            "here, it stays in the reference; correct the column image",
+            f"Of these {sum(each.verdict == 'bad' for each in unmatched)} are bad: where such an image has another "
+            "name here, it stays in the reference; correct the column image",
             stacklevel=3,
         )
     return kinds
