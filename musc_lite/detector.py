@@ -18,6 +18,7 @@ from musc_lite.analysis.groups import Groups
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.budget import plan_memory
 from musc_lite.data.coerce import Images, as_batch, as_image_set
+from musc_lite.data.depth import LEGACY, scales_in_words
 from musc_lite.data.duplicates import expand, find_duplicates, originals, warn_of_duplicates, without_copies
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.region import WHOLE
@@ -147,7 +148,7 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         fit's range (a new image may score above 1 or below 0) and re-scored among the batch.
         """
         check_is_fitted(self)
-        images = as_image_set(X)
+        images = as_image_set(X).scaled_as(self.scales_)
         if known := self._in_batch(images):
             warnings.warn(
                 f"{len(known)} of these images belong to the fitted batch, such as {known[0]}: each finds itself there "
@@ -157,6 +158,13 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         scored = partial(Scores, about=self.describe(), framing=self.features_.framing, batch=self.scores_)
         scored = partial(scored, calibration=self.calibration_, decision=self.decision_)
         after, before, maps, patches = self._score_new(images)
+        _warn_of_reading(images)
+        if others := [kind for kind in images.scales.found if kind not in self.scales_]:
+            warnings.warn(
+                f"the fitted batch holds no {' or '.join(others)} values: these images are scaled by themselves, and "
+                "their scores may not be comparable with those of the batch",
+                stacklevel=2,
+            )
         return scored(images.names, after, before, maps, patches, self.threshold_, images)
 
     def holds(self, digest: str) -> bool:
@@ -192,7 +200,7 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
                 f"{len(known)} trusted images belong to the batch, such as {known[0]}: there each finds itself; take "
                 "them out of one of the two"
             )
-        return np.sort(self._score_new(trusted)[0])
+        return np.sort(self._score_new(trusted.scaled_as(self.scales_))[0])
 
     @property
     def scores_(self) -> Scores:
@@ -209,6 +217,7 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         check_is_fitted(self)
         backbone, features = self.backbone_, self.features_
         lines, idea = self.parts_.describe(), self.parts_.scorer.idea
+        depth = "" if self.scales_ == LEGACY else scales_in_words(self.scales_)
         if self.normal_ is not None:
             lines["groups"] = f"scored by the {len(self.normal_)} images of the group that is said to be normal"
         if backbone.precision != "float32":
@@ -218,6 +227,7 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         return ({"method": idea} if idea else {}) | {
             "backbone": f"{backbone.name}, weights {backbone.pretrained!r}, SHA-256 {backbone.weights_sha256}",
             **features.framing.describe(),
+            **({"bit depth": depth} if depth else {}),
             "blocks (0-based)": ", ".join(map(str, features.layers)),
             "aggregation degrees r": ", ".join(map(str, self.r_)),
             **lines,
@@ -271,6 +281,8 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         twice = find_duplicates(images)
         warn_of_duplicates(twice, fit.names_)
         fit._digests, fit.copy_of_ = set(twice.digests), twice.copy_of
+        fit.scales_ = dict(images.scales.found)
+        _warn_of_reading(images)
         fit.backbone_ = fit.load_backbone()
         framing = fit._frame(images, features)
         extent = fit.extent(framing, features)
@@ -355,3 +367,10 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
     def _extract(self, images: ImageSet, layers: Sequence[int], framing: Framing, storage: str = "float32") -> Features:
         extract = partial(extract_features, batch_size=self.batch_size, cache_dir=self.cache_dir, storage=storage)
         return extract(images, self.backbone_, layers=layers, view=framing)
+
+
+def _warn_of_reading(images: ImageSet) -> None:
+    """Warn of what a user should know of how files were read."""
+    for text, names in images.remarks():
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        warnings.warn(f"{len(names)} of {len(images)} images: {text} ({shown})", stacklevel=3)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.backbones.load import load_backbone
+from musc_lite.data.depth import LEGACY, Scale
 from musc_lite.data.duplicates import originals
 from musc_lite.data.image_set import ImageSet, MaskPart, MaskSource
 from musc_lite.parts import PARTS, part_as_json, part_from_json
@@ -62,6 +63,7 @@ def write_detector(path: str | Path, detector: "Detector") -> None:
         "seconds": detector.seconds_,
         "precision": detector.backbone_.precision,
         "fitted_at": detector.fitted_at_,
+        "scales": {kind: [scale.low, scale.high] for kind, scale in detector.scales_.items()},
         **_images_as_json(images, tensors),
     }
     make_folder(Path(path).parent)
@@ -88,6 +90,8 @@ def read_detector(cls: type["Detector"], path: str | Path, backbone: Backbone | 
         detector.names_, detector._digests = [*map(writable, about["names"])], set(about["digests"])
         detector.r_, detector.seconds_ = tuple(about["r"]), about["seconds"]
         detector.fitted_at_ = about.get("fitted_at")
+        scales = about.get("scales")  # early versions divided by 257, whatever the values
+        detector.scales_ = dict(LEGACY) if scales is None else {kind: Scale(*ends) for kind, ends in scales.items()}
         calibration = tensors.get("calibration_")  # no early version has one
         detector.calibration_ = None if calibration is None else calibration.numpy()
         detector.copy_of_ = np.array(about.get("copy_of", range(len(detector.names_))))  # 0.1.0 knew of no copies
@@ -107,7 +111,8 @@ def read_detector(cls: type["Detector"], path: str | Path, backbone: Backbone | 
         files, labels, masks = (about[key] for key in ("files", "labels", "masks"))
         if files:
             masks = None if masks is None else [_mask_from_json(mask, tensors) for mask in masks]
-            detector.images_ = ImageSet([Path(file) for file in files], detector.names_, labels, masks)
+            images = ImageSet([Path(file) for file in files], detector.names_, labels, masks)
+            detector.images_ = images.scaled_as(detector.scales_)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataNotFoundError(f"{path} is not a complete saved detector ({error}); fit and save again") from error
     if backbone is None and Path(pretrained).is_file():

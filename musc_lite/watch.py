@@ -118,7 +118,7 @@ class _File:
         return self.name, self.size, self.modified_ns
 
 
-_Photo: TypeAlias = tuple[_File, str, Image.Image]  # with its SHA-256
+_Photo: TypeAlias = tuple[_File, str, Image.Image, list[str]]  # with its SHA-256, and remarks on how it was read
 
 
 def _look(folder: Path) -> tuple[list[_File], set[str]]:
@@ -181,8 +181,8 @@ def _watch(
         said = troubles
         ready = waiting.ready([file for file in files if file.state not in states], time.monotonic())
         for start in range(0, len(ready), detector.batch_size):
-            photos, rows = _read(ready[start : start + detector.batch_size], reference)
-            states |= {file.state for file, digest, _ in photos if (file.name, digest) in contents}  # only touched
+            photos, rows = _read(ready[start : start + detector.batch_size], reference, detector)
+            states |= {file.state for file, digest, _, _ in photos if (file.name, digest) in contents}  # only touched
             photos = [each for each in photos if each[0].state not in states]
             rows += _score(detector, photos, output, reference, colors)
             rows = [replace(row, remark=_also(row.remark, scored_at.get(row.image))) for row in rows]
@@ -222,14 +222,17 @@ def _record(
         time.sleep(seconds)
 
 
-def _read(files: Sequence[tuple[_File, bool]], reference: str) -> tuple[list[_Photo], list[Watched]]:
+def _read(
+    files: Sequence[tuple[_File, bool]], reference: str, detector: Detector
+) -> tuple[list[_Photo], list[Watched]]:
     """Read files, each once: the photos; and rows for those that are none, where it was the last try."""
     photos, rows = [], []
     for file, last in files:
         try:
             if not last and _ends_with_zeros(file.path):
                 continue
-            photo = (file, *ImageSet([file.path], [file.name]).digest_and_image(0))
+            images = ImageSet([file.path], [file.name]).scaled_as(detector.scales_)
+            photo = (file, *images.digest_and_image(0), list(images.notes))
             about = file.path.stat()
             if (about.st_size, about.st_mtime_ns) == (file.size, file.modified_ns):  # else it was written to meanwhile
                 photos.append(photo)
@@ -271,7 +274,7 @@ def _score(
     """Score some photos, and write their maps before anything is said of them; one that fails costs no other."""
     if not photos:
         return []
-    files, digests, images = zip(*photos, strict=True)
+    files, digests, images, notes = zip(*photos, strict=True)
     try:
         scores: Scores = detector.score_images(ImageSet(images, [file.name for file in files]))
     except (MuScError, ValueError, OSError, RuntimeError, MemoryError) as error:
@@ -280,7 +283,7 @@ def _score(
         return [_row(files[0], digests[0], reference, f"cannot be scored: {error}")]
     remarks = []
     for i, (picture, digest) in enumerate(zip(map_names(scores.names), digests, strict=True)):
-        remarks.append([IN_REFERENCE] if detector.holds(digest) else [])
+        remarks.append([IN_REFERENCE] * detector.holds(digest) + notes[i])
         try:
             write_map(output / "maps" / picture, scores, i, colors)
         except FileWriteError as error:

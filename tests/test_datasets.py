@@ -498,8 +498,8 @@ def test_looking_for_masks_reads_few_files(tmp_path, monkeypatch):
         for ending in (".jpg", ".png"):
             (tmp_path / f"{i}{ending}").hardlink_to(tmp_path / f"0{ending}")
     read = []
-    decode = images_module._decode
-    monkeypatch.setattr(images_module, "_decode", lambda *arguments: read.append(1) or decode(*arguments))
+    decode = images_module.decode_pixels
+    monkeypatch.setattr(images_module, "decode_pixels", lambda *arguments: read.append(1) or decode(*arguments))
     with pytest.warns(UserWarning, match="60 files are named like masks"):
         load_folder(tmp_path)
     assert len(read) <= 10

@@ -23,6 +23,7 @@ from musc_lite.cli.common import (
     plain_errors,
     print_table,
     say_cost,
+    say_depth,
     say_no_defects,
     settle_view,
 )
@@ -193,6 +194,7 @@ def score(
         )
         seconds |= {**scores.seconds, "writing": time.perf_counter() - written}
         print_table([result], [seconds])
+        say_depth(scores)
         if unseen := unseen_in_words(scores):
             print(f"musc-lite: warning: {unseen}", file=sys.stderr)
         for sentence in scores.in_words():

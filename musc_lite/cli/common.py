@@ -41,6 +41,7 @@ __all__ = [
     "plain_errors",
     "print_table",
     "say_cost",
+    "say_depth",
     "say_no_defects",
     "settle_view",
 ]
@@ -83,6 +84,7 @@ def plain_errors() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = one_line
+            warnings.filterwarnings("ignore", module="PIL")  # on damaged metadata, without the name of the file
             yield
     except (MuScError, ValueError, OSError) as error:
         print(f"musc-lite: error: {error}", file=sys.stderr)
@@ -156,6 +158,14 @@ def say_cost(detector: "Detector", images: "ImageSet") -> None:
     print(how_closely(detector, images, cost), flush=True)
     if cost.seconds > LONG:
         print(f"This takes {cost}. Features that are kept from an earlier run take no time.", flush=True)
+
+
+def say_depth(scores: "Scores") -> None:
+    """Say how values of more than 8 bits were scaled, where there are any."""
+    from musc_lite.data.depth import scales_in_words
+
+    if text := "" if scores.images is None else scales_in_words(scores.images.scales.found):
+        print(text)
 
 
 def say_no_defects(scores: "Scores", formats: Sequence[str]) -> None:

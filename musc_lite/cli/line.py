@@ -25,6 +25,7 @@ from musc_lite.cli.common import (
     plain_errors,
     print_table,
     say_cost,
+    say_depth,
     say_no_defects,
     settle_view,
 )
@@ -103,6 +104,7 @@ def fit(
         detector.save(line)
 
         scores = detector.scores_
+        say_depth(scores)
         if before is not None:
             trusted_names = {name for name, kind in zip(images.names, kinds, strict=True) if kind == "good"}
             print(" ".join(_what_verdicts_changed(before, scores, kinds.count("bad"), trusted_names)))
@@ -186,6 +188,7 @@ def apply(
         seconds["writing"] = time.perf_counter() - written
         print(f"Reference {scores.about['reference']}")
         print_table([result], [seconds])
+        say_depth(scores)
         if unseen := unseen_in_words(scores):
             print(f"musc-lite: warning: {unseen}", file=sys.stderr)
         for sentence in scores.in_words():

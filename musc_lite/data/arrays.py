@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from io import BytesIO
 from os import PathLike
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image
 
-from musc_lite.data.decode import reason, to_rgb
+from musc_lite.data.decode import check_shape, decode_pixels, deep_pixels, reason, to_rgb
+from musc_lite.data.depth import Scale
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.labels import BY_MASKS, labeling
 from musc_lite.support.errors import ImageReadError
@@ -30,7 +32,9 @@ def from_arrays(
     ----------
     arrays : images one by one, such as a list or a generator, or one 4-D batch
         NumPy (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); torch (H, W), (1, H, W) or (3, H, W); or PIL images.
-        uint8, uint16 (0..65535), bool, or float in 0..1; tensors before normalization.
+        Open files and bytes of PNG, JPEG, BMP, TIFF or WebP images are decoded.
+        uint8, bool and floats in 0..1 are taken as they are; other integers and floats get one scale for all images
+        (`depth.scale_of`), and so do 0 and 1 in uint8. Tensors before normalization.
     labels : (N,) of 0 and 1, optional
         0 normal, 1 defective; taken from the masks when only those are given.
     masks : list of (H, W) bool or integer arrays or None, optional
@@ -52,15 +56,20 @@ def from_arrays(
     array([[ True, False], [False,  True]])
     """
     one_thing = isinstance(arrays, str | bytes | PathLike | dict) or not isinstance(arrays, Iterable)
-    if one_thing or getattr(arrays, "ndim", 4) != 4:
+    if one_thing or hasattr(arrays, "read") or getattr(arrays, "ndim", 4) != 4:
         raise ValueError("give a list of images or one 4-D batch; one image: from_arrays([image])")
-    pictures = _each("image", _item_to_rgb, arrays)
-    if not pictures:
+    items = _each("image", _item_to_picture, arrays)
+    if not items:
         raise ValueError("no images: the list is empty")
+    pictures, scales = _settled(items)
     names = [f"image_{i:03d}" for i in range(len(pictures))] if names is None else [str(name) for name in names]
     labels = None if labels is None else _checked_labels(labels)
     how = BY_MASKS if labels is None else "as given"
     images = ImageSet(pictures, names, labels)
+    images.scales.found |= scales
+    for name, item in zip(names, items, strict=False):
+        for text in item.notes:
+            images.notes.setdefault(text, {})[name] = None
     if masks is not None:
         checked = _each("mask", _checked_mask, masks)
         images = replace(images, mask_sources=checked)
@@ -81,9 +90,25 @@ def _each(what: str, convert: Callable[[Any], T], items: Iterable[Any]) -> list[
     return results
 
 
-def _item_to_rgb(item: Any) -> Image.Image:
+class _Item(NamedTuple):
+    """An 8-bit RGB image, or an array whose scale depends on the others; with its dtype, and remarks on it."""
+
+    picture: Image.Image | np.ndarray
+    dtype: np.dtype | None
+    notes: list[str]
+
+
+def _item_to_picture(item: Any) -> _Item:
+    notes: list[str] = []
+    if hasattr(item, "read") and not hasattr(item, "shape"):  # an open file, an upload
+        item = decode_pixels(BytesIO(item.read()))
+    elif isinstance(item, bytes):
+        item = decode_pixels(BytesIO(item))
     if isinstance(item, Image.Image):
-        return to_rgb(item)
+        pixels = deep_pixels(item)
+        return (
+            _Item(to_rgb(item, note=notes.append), None, notes) if pixels is None else _Item(pixels, pixels.dtype, [])
+        )
     if isinstance(item, str | PathLike):
         raise ValueError(f"{str(item)!r} is a path, not an image: load_folder([{str(item)!r}, ...]) reads files")
     if isinstance(item, dict) or (
@@ -96,7 +121,33 @@ def _item_to_rgb(item: Any) -> Image.Image:
         raise ValueError(f"shape {pixels.shape} is a batch's: give (image for batch in batches for image in batch)")
     if _is_tensor(item) and pixels.ndim == 3:
         pixels = np.moveaxis(pixels, 0, -1)
-    return to_rgb(pixels)
+    check_shape(pixels)
+    if pixels.dtype.kind not in "biuf":
+        raise ValueError(f"dtype {pixels.dtype} is not supported: give integers, bool or float")
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise ValueError("NaN or infinite values: replace them first, for instance with np.nan_to_num")
+    if pixels.dtype == bool or (pixels.dtype == np.uint8 and pixels.max() > 1):
+        return _Item(to_rgb(pixels, note=notes.append), pixels.dtype, notes)
+    return _Item(pixels.copy(), pixels.dtype, notes)
+
+
+def _settled(items: Sequence[_Item]) -> tuple[list[Image.Image | np.ndarray], dict[str, Scale]]:
+    """Convert the arrays that need no scale of the batch: bytes, and floats if all lie in 0..1; with their scales."""
+    pictures: list[Image.Image | np.ndarray] = [item.picture for item in items]
+    scales: dict[str, Scale] = {}
+    floats = [i for i, item in enumerate(items) if item.dtype is not None and item.dtype.kind == "f"]
+    if floats and all(items[i].picture.min() >= 0 and items[i].picture.max() <= 1 for i in floats):  # type: ignore[union-attr]
+        scales["float"] = Scale(0, 1)
+    small = [i for i, item in enumerate(items) if isinstance(item.picture, np.ndarray) and item.dtype == np.uint8]
+    is_binary = len(small) == sum(item.dtype == np.uint8 for item in items) and any(pictures[i].max() for i in small)  # type: ignore[union-attr]
+    if small and is_binary:
+        scales["uint8"] = Scale(0, 1)
+    for i in [*small, *(floats if "float" in scales else [])]:
+        pixels = pictures[i]
+        assert isinstance(pixels, np.ndarray)
+        pixels = pixels * np.uint8(255) if i in small and is_binary else pixels
+        pictures[i] = to_rgb(pixels, lambda kind: Scale(0, 1), items[i].notes.append)
+    return pictures, scales
 
 
 def _is_tensor(item: Any) -> bool:
@@ -127,14 +178,15 @@ def _checked_mask(mask: Any) -> np.ndarray | None:
 
 
 def _labels_beside(
-    masks: Sequence[np.ndarray | None], images: Sequence[Image.Image], labels: np.ndarray | None
+    masks: Sequence[np.ndarray | None], images: Sequence[Image.Image | np.ndarray], labels: np.ndarray | None
 ) -> np.ndarray:
     """Hold masks against image sizes and labels; make labels where there are none."""
     marked = np.array([mask is not None and mask.any() for mask in masks])
     labels = marked.astype(int) if labels is None else labels
     for i, (image, mask) in enumerate(zip(images, masks, strict=True)):
-        if mask is not None and mask.shape[::-1] != image.size:
-            sizes = f"(H, W) = {mask.shape}, but its image has {image.size[::-1]}"
+        size = image.shape[:2] if isinstance(image, np.ndarray) else image.size[::-1]
+        if mask is not None and mask.shape != size:
+            sizes = f"(H, W) = {mask.shape}, but its image has {size}"
             raise ValueError(f"mask {i} has {sizes}: make them equal")
         if labels[i] == 1 and mask is None:
             raise ValueError(f"image {i} is labeled 1 (defective) but has no mask: give one, or no masks at all")

@@ -2,13 +2,14 @@
 
 Whatever goes in, 8-bit RGB comes out:
 
-- 16 bits are scaled (65535 -> 255), never clipped; floats must lie in 0..1
-- transparent pixels are laid over white; CMYK, palette and gray become RGB
+- values of more than 8 bits, signed ones and floats are scaled (`depth`): by the scale of a batch where one is given
+- transparent pixels are laid over white, unless all are; CMYK, palette and gray become RGB, and an ICC profile is
+  applied (`profiles`)
 - the camera's EXIF rotation is applied, to masks too
-- of a file with several frames or pages, the first is read; `count_pages` tells how many there are
+- of a file with several frames or pages, the first is read, previews aside; `count_pages` tells how many there are
 - HEIC photos of telephones are read where pillow-heif is installed (``pip install 'musc-lite[heic]'``)
-- an image of more pixels than ``PIL.Image.MAX_IMAGE_PIXELS`` (89 million) is refused, and one that would take more
-  memory than 10 bytes for each of them (0.9 GB): a WebP of 56 million pixels, a TIFF of doubles of 28 million
+- an image of more than 112 million pixels (1.25 times ``PIL.Image.MAX_IMAGE_PIXELS``) is refused, and one that would
+  take more memory than 0.9 GB (8 bytes for each of them): a WebP of 56 million pixels, a TIFF of doubles of 28 million
 
 A file that cannot be read whole raises ``ImageReadError``; half an image never comes out. A file from a stranger can
 be made to cost minutes or many GB; what is known to do so is refused before it is decoded (see `make stress`).
@@ -18,25 +19,37 @@ import math
 import mmap
 import os
 import re
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import reduce
-from io import BufferedReader
+from io import BufferedReader, BytesIO
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO, Literal, TypeVar
+from typing import Any, BinaryIO, Literal, TypeVar, cast
 
 import numpy as np
 import tifffile
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from musc_lite.data.content import HEAD, what_it_is
+from musc_lite.data.depth import Scale, ValueRange, kind_of, range_of, scale_of
+from musc_lite.data.profiles import to_srgb
+from musc_lite.data.repair import with_jpeg_end, without_long_texts
 from musc_lite.support.errors import ImageReadError
 
 __all__ = [
     "SKIP_HINT",
+    "Note",
+    "ScaleOf",
+    "check_shape",
     "count_pages",
     "decode_image",
+    "decode_pixels",
+    "deep_pixels",
+    "is_deep",
+    "measure_values",
     "open_file",
     "read_image",
     "read_mask",
@@ -46,10 +59,12 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+ScaleOf = Callable[[str], Scale]  # from a kind of values, as `kind_of` gives it, to the scale of a batch
+Note = Callable[[str], None]  # takes what a user should know about an image that was read
 # Closed on purpose: asked without a list, Pillow would hand an EPS named x.png to Ghostscript.
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-MAX_BYTES_PER_PIXEL = 10  # of PIL.Image.MAX_IMAGE_PIXELS: what decoding and converting may take
+MAX_PIXELS, MAX_BYTES_PER_PIXEL = 1.25, 10  # times PIL.Image.MAX_IMAGE_PIXELS: pixels, and bytes while decoding
 MAX_PARTS = 100_000  # chunks of a PNG, segments of a JPEG, strips of a TIFF: each takes some microseconds
 MAX_TAGS, MAX_TAG_BYTES = 4_096, 500_000_000
 MAX_PAGES = 10_000  # are counted
@@ -62,11 +77,27 @@ BAND = 1 << 18  # pixels that are converted at a time
 ORIENTATION = 274  # EXIF
 MAX_MASK_COLORS = 16  # of a mask with transparent parts; a photo has more
 SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange width and height
+TURNS = {  # EXIF orientation: what turns the image upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+DEEP_COLOR = re.compile(
+    "(RGB|RGBA|RGBX);16([BLN])"
+)  # how Pillow names 16 bits a channel, of which it keeps the upper 8
+LOWER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}  # read so, it gives the lower 8
+CLIPPED = 1e-4  # share of the pixels from which on clipped values are remarked on
 PNG_TEXTS = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # chunks that may hold the camera's rotation
 SKIP_HINT = "; repair or remove it, or leave bad files out (on_error='skip', --on-error skip)"
 
 
-def read_image(path: str | PathLike, at_least: int | None = None) -> Image.Image:
+def read_image(
+    path: str | PathLike, at_least: int | None = None, scale_for: ScaleOf | None = None, note: Note | None = None
+) -> Image.Image:
     """Read one file as upright 8-bit RGB.
 
     Parameters
@@ -74,13 +105,17 @@ def read_image(path: str | PathLike, at_least: int | None = None) -> Image.Image
     path : path
     at_least : int, optional
         Pixels that each side must keep: a larger JPEG may come out at a half to an eighth of its size, much faster.
+    scale_for : callable, optional
+        Gives the scale of a batch for values that are no 8-bit ones; None: the file is scaled by itself.
+    note : callable, optional
+        Is called with each remark on how the file was read.
 
     Raises
     ------
     ImageReadError
         When the file cannot be read whole as a PNG, JPEG, BMP, TIFF, WebP or HEIC image.
     """
-    return open_file(path, lambda file: decode_image(file, at_least))
+    return open_file(path, lambda file: decode_image(file, at_least, scale_for, note))
 
 
 def read_mask(path: str | PathLike) -> np.ndarray:
@@ -91,7 +126,7 @@ def read_mask(path: str | PathLike) -> np.ndarray:
     leaves noise around zero. Alpha counts alone in a cut-out, of which parts are transparent and colors are all the
     same or those of a photo. Raises as `read_image` does.
     """
-    return open_file(path, lambda file: _to_mask(_decode(file)))
+    return open_file(path, lambda file: _to_mask(decode_pixels(file)))
 
 
 def read_size(path: str | PathLike) -> tuple[int, int]:
@@ -126,7 +161,7 @@ def count_pages(path: str | PathLike) -> int:
     with suppress(OSError), path.open("rb") as file:
         start = file.read(12)
         if start[:4] in TIFF_STARTS:
-            return max(1, _tiff_pages(file))
+            return max(1, sum(not is_reduced for _, is_reduced in _directories(file)))
         if start[:4] == b"RIFF" and start[8:] == b"WEBP":
             return max(1, _webp_frames(file))
     return 1
@@ -150,13 +185,44 @@ def open_file(path: str | PathLike, use: Callable[[BufferedReader], T]) -> T:
         raise ImageReadError(f"{path} cannot be read: {reason(error)}{SKIP_HINT}") from error
 
 
-def decode_image(file: BinaryIO, at_least: int | None = None) -> Image.Image:
+def decode_image(
+    file: BinaryIO, at_least: int | None = None, scale_for: ScaleOf | None = None, note: Note | None = None
+) -> Image.Image:
     """Do what `read_image` does with a file that is open, at its beginning; to be called within `open_file`."""
-    return to_rgb(_decode(file, at_least))
+    image = decode_pixels(file, at_least)
+    if scale_for is None and (pixels := deep_pixels(image)) is not None:
+        own = range_of(pixels, _declared_bits(file))
+        return to_rgb(pixels, lambda kind: scale_of([own]), note)
+    return to_rgb(image, scale_for, note)
+
+
+def is_deep(file: BinaryIO) -> bool:
+    """Whether the header of an open file says that its values are no unsigned 8-bit ones."""
+    file.seek(0)
+    start = file.read(26)
+    if start[:4] == b"\x89PNG":
+        return start[24:25] == b"\x10"
+    with suppress(Exception):  # what is damaged is said when it is read
+        if start[:4] in TIFF_STARTS:
+            page = _main_page(file)
+            return page.bitspersample > 8 or page.sampleformat != 1
+    return False
+
+
+def measure_values(path: str | PathLike) -> ValueRange | None:
+    """Measure the values of a file that `is_deep`; None where they come out as 8-bit ones, or cannot be read."""
+
+    def measure(file: BinaryIO) -> ValueRange | None:
+        pixels = deep_pixels(decode_pixels(file))
+        return None if pixels is None else range_of(pixels, _declared_bits(file))
+
+    with suppress(ImageReadError):  # it is said when the file itself is read
+        return open_file(path, measure)
+    return None
 
 
 def _size(file: BinaryIO) -> int:
-    return os.fstat(file.fileno()).st_size
+    return file.getbuffer().nbytes if isinstance(file, BytesIO) else os.fstat(file.fileno()).st_size
 
 
 def reason(error: Exception) -> str:
@@ -164,35 +230,56 @@ def reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return f"it is not a {', '.join(FORMATS)} image, or its header is damaged"
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        limit = f"PIL.Image.MAX_IMAGE_PIXELS = {Image.MAX_IMAGE_PIXELS:,}"
-        return f"it has more pixels than {limit}; make it smaller, or raise that limit if you trust the file"
+        return f"it has more pixels than {_max_pixels():,}: cut it into pieces, or make it smaller"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__
 
 
-def _decode(file: BinaryIO, at_least: int | None = None) -> Image.Image | np.ndarray:
-    """Decode the first frame: a loaded image, or an array where only tifffile reads it right."""
-    start = file.read(12)
+def decode_pixels(file: BinaryIO, at_least: int | None = None) -> Image.Image | np.ndarray:
+    """Decode the first frame: a loaded image, or an upright array where Pillow alone would not read it right."""
+    file.seek(0)
+    start = file.read(HEAD)
     if start[:4] in TIFF_STARTS:
         return _decode_tiff(file)
+    if other := what_it_is(start):
+        raise ValueError(other)
     if start[4:8] == b"ftyp":
         return _decode_heic(file)
-    return _decode_with_pillow(file, *_scans_and_bytes(file, start), at_least)
+    n_scans, n_bytes = _scans_and_bytes(file, start)
+    try:
+        return _decode_with_pillow(file, n_scans, n_bytes, at_least)
+    except ValueError as error:
+        if not _is_about_texts(error):
+            raise
+        return _decode_with_pillow(without_long_texts(file), n_scans, n_bytes)
+    except OSError as error:
+        if start[:2] != b"\xff\xd8" or n_scans != 1 or "truncated" not in str(error):
+            raise
+        whole = with_jpeg_end(file, lambda data: cast(Image.Image, _decode_with_pillow(data, n_scans, n_bytes)))
+        whole.format = "JPEG"
+        return whole
+
+
+def _is_about_texts(error: ValueError) -> bool:
+    return "MAX_TEXT" in str(error)  # Pillow's limit for texts and profiles of a PNG
 
 
 def _size_by_header(file: BinaryIO) -> tuple[int, int]:
     """Do what `read_size` does with a file that is open, at its beginning."""
-    start = file.read(12)
+    start = file.read(HEAD)
     if start[:4] in TIFF_STARTS:
         size, orientation = _tiff_size(file)
+    elif other := what_it_is(start):
+        raise ValueError(other)
     elif start[4:8] == b"ftyp" or (start[:4] == b"\x89PNG" and _has_late_texts(file)):
         file.seek(0)
-        return decode_image(file).size
+        pixels = decode_pixels(file)
+        return pixels.shape[1::-1] if isinstance(pixels, np.ndarray) else _upright(pixels).size
     else:
         image = _open_with_pillow(file, _scans_and_bytes(file, start)[1])
         # A PNG's own `getexif` would decode it, to look behind the pixels.
-        size, orientation = image.size, Image.Image.getexif(image).get(ORIENTATION, 1)
+        size, orientation = image.size, _orientation(Image.Image.getexif, image)
     _check_pixel_count(*size)
     return size[::-1] if orientation in SIDEWAYS else size
 
@@ -209,12 +296,21 @@ def _scans_and_bytes(file: BinaryIO, start: bytes) -> tuple[int, int]:
 def _open_with_pillow(file: BinaryIO, n_bytes: int) -> ImageFile.ImageFile:
     _check_memory(n_bytes)
     file.seek(0)
-    return Image.open(file, formats=FORMATS)
+    try:
+        return Image.open(file, formats=FORMATS)
+    except ValueError as error:
+        if not _is_about_texts(error):
+            raise
+        return Image.open(without_long_texts(file), formats=FORMATS)
 
 
-def _decode_with_pillow(file: BinaryIO, n_scans: int = 1, n_bytes: int = 0, at_least: int | None = None) -> Image.Image:
+def _decode_with_pillow(
+    file: BinaryIO, n_scans: int = 1, n_bytes: int = 0, at_least: int | None = None, directory: int = 0
+) -> Image.Image | np.ndarray:
     """Decode what Pillow knows; `n_bytes` is what it holds of the file beside the pixels."""
     image = _open_with_pillow(file, n_bytes)
+    if directory:
+        image.seek(directory)
     n_pixels = _check_pixel_count(*image.size)
     if n_scans * n_pixels > MAX_SCANNED:
         raise ValueError(f"its {n_scans} scans of {n_pixels:,} pixels would take minutes: save it anew")
@@ -225,11 +321,42 @@ def _decode_with_pillow(file: BinaryIO, n_scans: int = 1, n_bytes: int = 0, at_l
         per_pixel = 16
     elif n_scans > 1:  # all coefficients are kept, 2 bytes each
         per_pixel = max(8, 4 + 2 * len(image.getbands()))
+    deep = [found for tile in image.tile if (found := DEEP_COLOR.fullmatch(_raw_mode(tile)))]
+    if two_passes := bool(deep) and len(deep) == len(image.tile):
+        per_pixel = 16  # two images of 4 bytes, and 2 for each of 4 channels
     _check_memory(per_pixel * n_pixels + n_bytes)
     if at_least:
         image.draft(image.mode, (at_least, at_least))
     image.load()
-    return image
+    if not two_passes:
+        return image
+    lower = _open_with_pillow(file, n_bytes)
+    lower.seek(directory)
+    lower.tile = [
+        _with_raw_mode(tile, f"{found[1]};16{LOWER[found[2]]}") for tile, found in zip(lower.tile, deep, strict=True)
+    ]
+    lower.load()
+    return _joined(_upright(image), _upright(lower))
+
+
+def _raw_mode(tile: tuple) -> str:
+    arguments = tile[3]
+    return str(arguments[0] if isinstance(arguments, tuple) else arguments)
+
+
+def _with_raw_mode(tile: Any, mode: str) -> Any:
+    return tile._replace(args=(mode, *tile.args[1:]) if isinstance(tile.args, tuple) else mode)
+
+
+def _joined(upper: Image.Image, lower: Image.Image) -> np.ndarray:
+    """Join the upper and lower 8 bits of each channel: (H, W, channels) of 16 bits."""
+    whole = np.empty((*upper.size[::-1], len(upper.getbands())), np.uint16)
+    for box in _bands(*upper.size):
+        rows = whole[box[1] : box[3]]
+        rows[...] = np.asarray(upper.crop(box))
+        rows <<= 8
+        rows |= np.asarray(lower.crop(box))
+    return whole
 
 
 def _png_bytes_beside_pixels(file: BinaryIO) -> int:
@@ -251,14 +378,17 @@ def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
         length, kind, n_chunks = int.from_bytes(head[:4], "big"), head[4:], n_chunks + 1
         if n_chunks > MAX_PARTS:
             raise ValueError(f"it has more than {MAX_PARTS:,} chunks: save it anew")
+        at = file.tell()
         yield kind, length
-        file.seek(length + 4, os.SEEK_CUR)
+        file.seek(at + length + 4)
 
 
 def _jpeg_scans(file: BinaryIO) -> tuple[int, int]:
     """Count a JPEG's scans, each of which goes over all pixels, and the bytes of its headers."""
     n_scans, n_bytes, at = 0, 0, 2
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with (
+        file.getbuffer() if isinstance(file, BytesIO) else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data
+    ):
         for _ in range(MAX_PARTS):
             found = JPEG_MARKER.search(data, at)
             if not found or found[0] == b"\xff\xd9":  # the end; several pictures, or a film, may follow
@@ -315,11 +445,28 @@ def _check_boxes(file: BinaryIO) -> None:
     raise ValueError(f"it has more than {MAX_PARTS:,} parts: save it anew")
 
 
-def _decode_tiff(file: BinaryIO) -> Image.Image | np.ndarray:
-    _check_tags(file)
+def _main_directory(file: BinaryIO) -> int:
+    """Find the first page of a TIFF that is no preview, and check the tags up to it."""
+    for i, (at, is_reduced) in enumerate(_directories(file)):
+        _check_tags(file, at)
+        if not is_reduced:
+            return i
+    return 0
+
+
+def _main_page(file: BinaryIO) -> tifffile.TiffPage:
+    """Read the tags of the page that `_decode_tiff` decodes."""
+    directory = _main_directory(file)
     file.seek(0)
     with tifffile.TiffFile(file) as tiff:
-        page = tiff.pages.first
+        return cast(tifffile.TiffPage, tiff.pages[directory] if directory else tiff.pages.first)
+
+
+def _decode_tiff(file: BinaryIO) -> Image.Image | np.ndarray:
+    directory = _main_directory(file)
+    file.seek(0)
+    with tifffile.TiffFile(file) as tiff:
+        page = cast(tifffile.TiffPage, tiff.pages[directory] if directory else tiff.pages.first)
         n_pixels = _check_pixel_count(page.imagewidth, page.imagelength)
         if len(page.dataoffsets) < math.prod(page.chunked):  # both readers would fill in black
             raise ValueError("it is truncated: parts of the image are missing")
@@ -328,7 +475,9 @@ def _decode_tiff(file: BinaryIO) -> Image.Image | np.ndarray:
         # Pillow misreads 16 bits as planes, or with white as 0, without a word.
         if page.bitspersample <= 8 or (page.planarconfig != 2 and page.photometric != 0):
             with suppress(UnidentifiedImageError):
-                return _decode_with_pillow(file)
+                image = _decode_with_pillow(file, directory=directory)
+                is_signed = page.sampleformat == 2 and page.bitspersample == 8  # which Pillow reads as unsigned
+                return np.asarray(_upright(cast(Image.Image, image))).view(np.int8) if is_signed else image
         upright = page.tags.valueof("Orientation", 1) == 1
         supported = upright and page.photometric <= 2 and page.samplesperpixel <= 4
         pixels = _decode_page(page, part_bytes) if supported else np.empty(0)
@@ -340,17 +489,13 @@ def _decode_tiff(file: BinaryIO) -> Image.Image | np.ndarray:
 
 def _tiff_size(file: BinaryIO) -> tuple[tuple[int, int], int]:
     """Give (width, height) as stored, and the orientation; versions of Pillow differ in which size they give."""
-    _check_tags(file)
-    file.seek(0)
-    with tifffile.TiffFile(file) as tiff:
-        page = tiff.pages.first
-        return (page.imagewidth, page.imagelength), page.tags.valueof("Orientation", 1)
+    page = _main_page(file)
+    return (page.imagewidth, page.imagelength), page.tags.valueof("Orientation", 1)
 
 
-def _tiff_pages(file: BinaryIO) -> int:
-    """Count a TIFF's pages from directory to directory; those that hold a page once more, but smaller, do not count."""
+def _directories(file: BinaryIO) -> Iterator[tuple[int, bool]]:
+    """Yield where each directory of a TIFF begins, and whether it is a preview: a page once more, but smaller."""
     order, wide, n_head, step, at = _tiff_head(file)
-    n_pages = 0
     seen: set[int] = set()
     while 0 < at < _size(file) and at not in seen and len(seen) < MAX_PAGES:
         seen.add(at)
@@ -359,10 +504,10 @@ def _tiff_pages(file: BinaryIO) -> int:
         tags = file.read(min(n_tags, MAX_TAGS) * step)
         if not tags or n_tags > MAX_TAGS:
             break
+        following = int.from_bytes(file.read(wide), order)
         is_first = int.from_bytes(tags[:2], order) == 254  # NewSubfileType, the lowest of the common tags
-        n_pages += not (is_first and int.from_bytes(tags[4 + wide : 8 + wide], order) & 1)  # reduced in size
-        at = int.from_bytes(file.read(wide), order)
-    return n_pages
+        yield at, bool(is_first and int.from_bytes(tags[4 + wide : 8 + wide], order) & 1)  # reduced in size
+        at = following
 
 
 def _tiff_head(file: BinaryIO) -> tuple[Literal["little", "big"], int, int, int, int]:
@@ -374,9 +519,9 @@ def _tiff_head(file: BinaryIO) -> tuple[Literal["little", "big"], int, int, int,
     return order, wide, n_head, step, int.from_bytes(head[wide : 2 * wide], order)
 
 
-def _check_tags(file: BinaryIO) -> None:
+def _check_tags(file: BinaryIO, at: int) -> None:
     """Refuse a TIFF whose tags alone would fill the memory: both readers take them whole, numbers as Python's."""
-    order, wide, n_head, step, at = _tiff_head(file)
+    order, wide, n_head, step, _ = _tiff_head(file)
     file.seek(at)
     n_tags = int.from_bytes(file.read(n_head), order)
     if n_tags > MAX_TAGS:
@@ -417,33 +562,70 @@ def _check_deflated(data: bytes, most: int) -> None:
         raise ValueError("its compressed data hold more than the image: it is damaged, or made to fill the memory")
 
 
+def _max_pixels() -> int:
+    return sys.maxsize if Image.MAX_IMAGE_PIXELS is None else int(MAX_PIXELS * Image.MAX_IMAGE_PIXELS)
+
+
 def _check_pixel_count(width: int, height: int) -> int:
-    # Pillow by itself only warns between its limit and twice that.
-    if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
+    if width * height > _max_pixels():
         raise Image.DecompressionBombError
     return width * height
 
 
 def _check_memory(n_bytes: int) -> None:
-    if Image.MAX_IMAGE_PIXELS is not None and n_bytes > MAX_BYTES_PER_PIXEL * Image.MAX_IMAGE_PIXELS:
-        limit = f"{MAX_BYTES_PER_PIXEL} bytes for each of PIL.Image.MAX_IMAGE_PIXELS = {Image.MAX_IMAGE_PIXELS:,}"
+    if Image.MAX_IMAGE_PIXELS is not None and n_bytes > (most := MAX_BYTES_PER_PIXEL * Image.MAX_IMAGE_PIXELS):
         raise ValueError(
-            f"reading it takes {n_bytes / 1e6:,.0f} MB of memory, more than {limit}; make it smaller, or raise that "
-            "limit if you trust the file"
+            f"reading it takes {n_bytes / 1e6:,.0f} MB of memory, more than {most / 1e6:,.0f} MB: cut it into pieces, "
+            "or make it smaller"
         )
 
 
 # ---- from pixels of any kind to 8-bit RGB, or to a mask
 
 
-def to_rgb(image: Image.Image | np.ndarray) -> Image.Image:
-    """Bring pixels of any kind upright to 8-bit RGB, transparent ones laid over white."""
-    if isinstance(image, np.ndarray):
+def to_rgb(image: Image.Image | np.ndarray, scale_for: ScaleOf | None = None, note: Note | None = None) -> Image.Image:
+    """Bring pixels of any kind upright to 8-bit RGB, transparent ones laid over white, colors to sRGB.
+
+    Values that are no 8-bit ones are scaled by `scale_for`, or by themselves; `note` is called with remarks.
+    """
+    note = note or (lambda text: None)
+    if (pixels := deep_pixels(image)) is not None:
+        image = _deep_to_image(pixels, scale_for or (lambda kind: scale_of([range_of(pixels)])), note)
+    elif isinstance(image, np.ndarray):
         image = _array_to_image(image)
     image = _upright(image)
-    if image.mode[0] in "IF":  # more than 8 bits
-        image = _array_to_image(_narrow(_by_bands(lambda band: band, image)))
-    return _over_white(image) if image.has_transparency_data else image.convert("RGB")
+    if image.info.get("icc_profile") and image.mode in ("RGB", "RGBA", "L", "LA", "P", "CMYK"):
+        try:
+            image = to_srgb(image)
+        except ValueError as error:
+            note(f"the ICC profile is ignored: {error}")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    if image.convert("RGBA").getchannel("A").getextrema() == (0, 0):
+        note("alpha is 0 everywhere and is ignored")
+        return image.convert("RGBA").convert("RGB")
+    return _over_white(image)
+
+
+def deep_pixels(image: Image.Image | np.ndarray) -> np.ndarray | None:
+    """Return the pixels, upright, where they are no 8-bit ones; else None."""
+    if isinstance(image, Image.Image):
+        return _by_bands(lambda band: band, _upright(image)) if image.mode[0] in "IF" else None
+    return image if kind_of(image.dtype) else None
+
+
+def _deep_to_image(pixels: np.ndarray, scale_for: ScaleOf, note: Note) -> Image.Image:
+    kind = kind_of(pixels.dtype)
+    scale = scale_for(kind)
+    colors = pixels[..., :3] if pixels.ndim == 3 and pixels.shape[2] == 4 else pixels
+    n_values = max(1, colors.size)
+    n_missing = 0 if kind != "float" else n_values - np.count_nonzero(np.isfinite(colors))
+    if n_missing:
+        note("NaN or infinite values are read as black: fill them before where that is wrong")
+    n_beyond = np.count_nonzero(colors < scale.low) + np.count_nonzero(colors > scale.high)
+    if n_beyond > CLIPPED * n_values:
+        note(f"values beyond {scale.low:.6g}..{scale.high:.6g}, the range of the batch, are clipped")
+    return _array_to_image(pixels, scale)
 
 
 def _over_white(image: Image.Image) -> Image.Image:
@@ -490,8 +672,22 @@ def _largest_channel(pixels: np.ndarray) -> np.ndarray:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Apply the camera's rotation; where there is none, `exif_transpose` by itself would copy."""
-    return image if image.getexif().get(ORIENTATION, 1) == 1 else ImageOps.exif_transpose(image)
+    """Apply the camera's rotation; a damaged entry beside it does not matter."""
+    orientation = _orientation(type(image).getexif, image)
+    if orientation not in TURNS:
+        return image
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # it writes all entries anew, and some cannot be written
+        turned = image.transpose(TURNS[orientation])
+        turned.info.pop("exif", None)
+        return turned
+
+
+def _orientation(read_exif: Callable[[Image.Image], Image.Exif], image: Image.Image) -> int:
+    with suppress(Exception):  # of damaged EXIF data
+        return read_exif(image).get(ORIENTATION, 1)
+    return 1
 
 
 def _bands(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
@@ -521,33 +717,41 @@ def _narrow(pixels: np.ndarray) -> np.ndarray:
     return pixels.astype(np.uint16)
 
 
-def _array_to_image(array: np.ndarray) -> Image.Image:
-    """(H, W), (H, W, 1), (H, W, 3) or (H, W, 4) array -> 8-bit image of mode L, RGB or RGBA."""
-    array = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
-    if array.size == 0 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+def check_shape(array: np.ndarray) -> None:
+    """Raise ValueError where the shape of an array is not an image's: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."""
+    if array.size == 0 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))):
         shapes = "(H, W), (H, W, 3) or (H, W, 4); tensors (1, H, W) or (3, H, W)"
         raise ValueError(f"shape {array.shape} is not an image's: give {shapes}")
-    _check_range(array)
+
+
+def _array_to_image(array: np.ndarray, scale: Scale | None = None) -> Image.Image:
+    """(H, W), (H, W, 1), (H, W, 3) or (H, W, 4) array -> 8-bit image of mode L, RGB or RGBA."""
+    check_shape(array)
+    array = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
     height, width = array.shape[:2]
     image = Image.new("L" if array.ndim == 2 else "RGBA"[: array.shape[2]], (width, height))
     for box in _bands(width, height):
-        image.paste(Image.fromarray(_to_uint8(array[box[1] : box[3]])), box)
+        rows = array[box[1] : box[3]]
+        image.paste(
+            Image.fromarray(scale.apply(rows) if scale else rows * np.uint8(255) if rows.dtype.kind == "b" else rows),
+            box,
+        )
     return image
 
 
-def _check_range(pixels: np.ndarray) -> None:
-    if pixels.dtype.kind not in "bf" and not (pixels.dtype.kind == "u" and pixels.itemsize <= 2):
-        raise ValueError(f"dtype {pixels.dtype} is not supported: give uint8, uint16, bool, or float in 0..1")
-    low, high = (pixels.min(), pixels.max()) if pixels.dtype.kind == "f" else (0, 1)
-    if not np.isfinite(low) or not np.isfinite(high):  # NaN spreads
-        raise ValueError("NaN or infinite values: replace them first, for instance with np.nan_to_num")
-    if low < 0 or high > 1:
-        raise ValueError(f"floats run from {low:g} to {high:g}: scale them to 0..1")
-
-
-def _to_uint8(pixels: np.ndarray) -> np.ndarray:
-    if pixels.dtype.kind == "b":
-        return pixels * np.uint8(255)
-    if pixels.dtype.kind == "u" and pixels.itemsize == 2:
-        return np.rint(pixels / 257).astype(np.uint8)
-    return np.rint(pixels * 255).astype(np.uint8) if pixels.dtype.kind == "f" else pixels
+def _declared_bits(file: BinaryIO) -> int:
+    """Return how many bits of 16 the header of an image says are used; 0 where it says nothing."""
+    file.seek(0)
+    start = file.read(HEAD)
+    with suppress(Exception):
+        if start[:4] == b"\x89PNG":
+            for kind, length in _png_chunks(file):
+                if kind == b"sBIT":
+                    return max(file.read(length))
+                if kind == b"IDAT":
+                    return 0
+        if start[:4] in TIFF_STARTS:
+            page = _main_page(file)
+            most = np.max(page.tags.valueof("MaxSampleValue", 0))
+            return page.bitspersample if page.bitspersample % 8 else int(most).bit_length() % 16
+    return 0

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 
+from musc_lite.data.content import HEAD, is_image
 from musc_lite.support.errors import DataNotFoundError
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "existing_folder",
     "find_images",
     "from_here",
+    "is_readable",
     "natural_key",
     "readable",
     "subfolders",
@@ -29,13 +31,30 @@ __all__ = [
     "why_left_out",
 ]
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".bmp", ".dib", ".tif", ".tiff", ".webp")
 HEIC = (".heic", ".heif", ".hif")  # photos of telephones and some cameras
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 # Pictures that a user would miss without a word about them; texts and tables beside the images are expected.
 CAMERA_RAW = (".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf")
-UNSUPPORTED = (".avif", ".gif", ".jp2", ".jxl", ".psd", ".ppm", ".pgm", ".tga", *CAMERA_RAW)
+OTHER_FORMATS = (
+    ".avif",
+    ".gif",
+    ".jp2",
+    ".j2k",
+    ".jxl",
+    ".psd",
+    ".ppm",
+    ".pgm",
+    ".pfm",
+    ".tga",
+    ".dcm",
+    ".exr",
+    ".hdr",
+)
+UNSUPPORTED = (*OTHER_FORMATS, ".fits", *CAMERA_RAW)
 SEEN = {*EXTENSIONS, *HEIC, *VIDEOS, *UNSUPPORTED}
+# Beside images these are expected; files of other endings, or of none, are opened to see whether they are images.
+NO_IMAGES = (".txt", ".csv", ".tsv", ".json", ".xml", ".html", ".md", ".yaml", ".yml", ".log", ".npy", ".npz", ".py")
 PAGED = "page 1 of "  # how the reason begins why further pages are left out
 BESIDE_TEST = "images in it are not scored"  # how the reason goes on, after the number of images
 NO_MASK = "it has no mask"
@@ -51,6 +70,7 @@ SYSTEM_FOLDERS = {
 GROUPS = (
     ("a HEIC photo", "{n} x ENDING", "pip install 'musc-lite[heic]' reads them"),
     ("format not supported", "{n} x ENDING", "convert to .png"),
+    ("an image that", "{n} x ENDING", "rename them"),
     ("a video", "{n} video{s}", "take frames out"),
     (NO_MASK, "{n} without a mask", "add it, or load all without masks by labels='none', --labels none"),
     (HEIGHTS, "{n} height map{s}", "they lie beside photos, which are read"),
@@ -133,11 +153,33 @@ def find_images(folder: Path) -> tuple[list[Path], Skipped]:
     entries(folder)  # which raises where the folder itself cannot be listed
     files, unlisted = _walk(folder)
     found = sorted(files, key=lambda file: natural_key(file.relative_to(folder)))
-    endings = readable()
+    can_be_read = [is_readable(file) for file in found]
     return (
-        [file for file in found if file.suffix.lower() in endings],
-        [(file, why_left_out(file)) for file in found if file.suffix.lower() not in endings] + unlisted,
+        [file for file, can in zip(found, can_be_read, strict=True) if can],
+        [(file, why_left_out(file)) for file, can in zip(found, can_be_read, strict=True) if not can] + unlisted,
     )
+
+
+def is_readable(file: Path) -> bool:
+    """Whether a file is an image that can be read here: by its ending, or by its content where it has none."""
+    suffix = file.suffix.lower()
+    return suffix in readable() or (not suffix and _holds_image(file))
+
+
+def _is_unnamed_image(file: Path) -> bool:
+    """Whether a file of an unknown ending, or of none, holds an image."""
+    return file.suffix.lower() not in NO_IMAGES and _holds_image(file)
+
+
+def _holds_image(file: Path) -> bool:
+    """Whether a file holds an image, whatever its name says."""
+    try:
+        if not file.is_file():  # a named pipe would not answer
+            return False
+        with file.open("rb") as opened:
+            return is_image(opened.read(HEAD))
+    except OSError:
+        return False
 
 
 def readable() -> tuple[str, ...]:
@@ -152,6 +194,10 @@ def why_left_out(file: Path) -> str:
         return "a HEIC photo: pip install 'musc-lite[heic]' reads it"
     if suffix in VIDEOS:
         return "a video: take frames out of it, for instance with ffmpeg -i VIDEO -vf fps=1 frame_%04d.png"
+    if suffix not in SEEN and _holds_image(file):
+        return (
+            f"an image that is called {suffix or 'by no ending'}: rename it to {' '.join(EXTENSIONS)}, as its format is"
+        )
     if suffix not in SEEN:
         return f"it is no image: {_instead(file)}"
     return f"format not supported: {suffix}; convert it to one of {' '.join(EXTENSIONS)}"
@@ -210,7 +256,7 @@ def _walk(top: Path) -> tuple[list[Path], Skipped]:
         # The first comes first: a link to it is known then.
         waiting += [entry for (entry, _), enters in zip(reversed(inside), reversed(enter), strict=True) if enters]
         pictures = (entry for (entry, _), enters in zip(inside, enter, strict=True) if not enters)
-        found += [entry for entry in pictures if entry.suffix.lower() in SEEN]
+        found += [entry for entry in pictures if entry.suffix.lower() in SEEN or _is_unnamed_image(entry)]
     return found, unlisted
 
 

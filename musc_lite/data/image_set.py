@@ -2,7 +2,7 @@
 
 import hashlib
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from io import BufferedReader
 from pathlib import Path
@@ -11,9 +11,11 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
-from musc_lite.data.decode import decode_image, open_file, read_image, read_mask, read_size
+from musc_lite.data.decode import Note, decode_image, open_file, read_image, read_mask, read_size, to_rgb
+from musc_lite.data.depth import Scale
 from musc_lite.data.digests import Digests
 from musc_lite.data.region import WHOLE, Region, crop, crop_array
+from musc_lite.data.scales import Scales
 from musc_lite.support.errors import ImageReadError
 from musc_lite.support.names import writable
 
@@ -31,8 +33,8 @@ class ImageSet:
 
     Parameters
     ----------
-    sources : list of Path or RGB PIL.Image
-        One for each image.
+    sources : list of Path, RGB PIL.Image or ndarray
+        One for each image; arrays are those of values that need the scale of the batch.
     names : list of str
         One for each image; for folders the path relative to the folder. They are kept as `writable` gives them: control
         characters and bytes that are not UTF-8 become %XX.
@@ -46,6 +48,10 @@ class ImageSet:
         One line on how the labels were understood, and how many there were when the set was made.
     digests : Digests
         What is known of the files' digests; subsets know it too, and add to it.
+    scales : Scales
+        How values of more than 8 bits become gray levels; subsets have those of the whole set.
+    notes : dict of str to dict
+        Remarks on how files were read so far, each with the names of its images.
 
     Examples
     --------
@@ -59,16 +65,20 @@ class ImageSet:
     ['image_001']
     """
 
-    sources: Sequence[Path | Image.Image]
+    sources: Sequence[Path | Image.Image | np.ndarray]
     names: Sequence[str]
     labels: np.ndarray | None = None
     mask_sources: Sequence[MaskSource] | None = None
     skipped: list[tuple[Path, str]] = field(default_factory=list)
     labeling: str = ""
     digests: Digests = field(default_factory=Digests)
+    scales: Scales = None  # type: ignore[assignment]  # made of the sources
+    notes: dict[str, dict[str, None]] = field(default_factory=dict)
 
     def __post_init__(self):
         self.names = [writable(name) for name in self.names]
+        if self.scales is None:
+            self.scales = Scales(self.sources, self.digests)
         if self.labels is not None:
             self.labels = np.asarray(self.labels, dtype=int)
         for what, values in (("names", self.names), ("labels", self.labels), ("masks", self.mask_sources)):
@@ -80,8 +90,41 @@ class ImageSet:
 
     def __getitem__(self, i: int) -> Image.Image:
         source = self.sources[operator.index(i)]
-        # A copy, so that drawing on the result leaves the set as it is.
-        return source.copy() if isinstance(source, Image.Image) else read_image(source)
+        if isinstance(source, Path):
+            return read_image(source, scale_for=self.scales, note=self._note(i))
+        return self._in_memory(i)
+
+    def _in_memory(self, i: int) -> Image.Image:
+        """Return an image that has no file; a copy, so that drawing on the result leaves the set as it is."""
+        source = self.sources[operator.index(i)]
+        if isinstance(source, Image.Image):
+            return source.copy()
+        assert isinstance(source, np.ndarray)
+        return to_rgb(source, self.scales, self._note(i))
+
+    def _note(self, i: int) -> Note:
+        return lambda text: self.notes.setdefault(text, {}).setdefault(self.names[operator.index(i)])
+
+    def remarks(self) -> list[tuple[str, list[str]]]:
+        """Return what a user should know of how images were read so far, and of which."""
+        found = [(text, [name for name in self.names if name in named]) for text, named in self.notes.items()]
+        return [(text, names) for text, names in found if names]
+
+    def scaled_as(self, fitted: Mapping[str, Scale]) -> "ImageSet":
+        """Return the same images, whose values are scaled as those of a fitted batch; other kinds by themselves."""
+        usual = Scale(0, 1)
+        if self.scales.found.get("float") == usual != fitted.get("float", usual) and self._floats_are_converted:
+            low, high = fitted["float"].low, fitted["float"].high
+            raise ValueError(
+                f"these images are floats from 0 to 1, those of the fitted batch run from {low:g} to {high:g}: give "
+                "all in the same unit"
+            )
+        return replace(self, scales=Scales(self.sources, self.digests, fitted), notes=dict(self.notes))
+
+    @property
+    def _floats_are_converted(self) -> bool:
+        """Whether floats in memory are 8-bit images already."""
+        return any(isinstance(source, Image.Image) for source in self.sources)
 
     def __iter__(self) -> Iterator[Image.Image]:
         return (self[i] for i in range(len(self)))
@@ -120,6 +163,8 @@ class ImageSet:
     def size(self, i: int) -> tuple[int, int]:
         """Image i's (width, height) in pixels, from its file's header: as ``images[i].size``, without decoding it."""
         source = self.sources[operator.index(i)]
+        if isinstance(source, np.ndarray):
+            return source.shape[1], source.shape[0]
         return source.size if isinstance(source, Image.Image) else read_size(source)
 
     def mask(self, i: int, region: Region = WHOLE) -> np.ndarray:
@@ -169,20 +214,26 @@ class ImageSet:
         return resized
 
     def digest(self, i: int) -> str:
-        """SHA-256 of image i's file, or of its size and pixels if it has none: a key for caches."""
+        """SHA-256 of image i's file, or of its size and 8-bit pixels if it has none."""
         source = self.sources[operator.index(i)]
-        return _pixel_digest(source) if isinstance(source, Image.Image) else self.digests.of_file(source)
+        return self.digests.of_file(source) if isinstance(source, Path) else _pixel_digest(self._in_memory(i))
+
+    def cache_key(self, i: int) -> str:
+        """Return image i's digest, and its scale where it has one that is not the usual one of its type."""
+        source = self.sources[operator.index(i)]
+        return self.digest(i) + (self.scales.key(source) if isinstance(source, Path) else "")
 
     def digest_and_image(self, i: int, at_least: int | None = None) -> tuple[str, Image.Image]:
-        """Image i's digest and itself; a file is opened once for both, and read small as `read_image` does."""
+        """Return image i's digest and the image, of the same bytes; a file is opened once, see `read_image`."""
         source = self.sources[operator.index(i)]
-        if isinstance(source, Image.Image):
-            return _pixel_digest(source), source.copy()
+        if not isinstance(source, Path):
+            image = self._in_memory(i)
+            return _pixel_digest(image), image
 
-        def both(file: BufferedReader) -> tuple[str, Image.Image]:
-            return self.digests.of_open(source, file), decode_image(file, at_least)
+        def decode(file: BufferedReader) -> Image.Image:
+            return decode_image(file, at_least, self.scales, self._note(i))
 
-        return open_file(source, both)
+        return open_file(source, lambda file: self.digests.of_same_bytes(source, file, decode))
 
     def fingerprint(self) -> str:
         """SHA-256 of all names, labels, images and masks, in their order: tells one state of the data from another."""

@@ -14,6 +14,7 @@ from PIL import ExifTags, Image
 
 from musc_lite.data.coerce import Images, as_image_set
 from musc_lite.data.decode import SKIP_HINT
+from musc_lite.data.depth import scales_in_words
 from musc_lite.data.duplicates import Duplicates, duplicates_among, fine_structure
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.remarks import (
@@ -22,6 +23,7 @@ from musc_lite.data.remarks import (
     remarks_on_duplicates,
     remarks_on_files,
     remarks_on_pictures,
+    remarks_on_reading,
     remarks_on_sizes,
 )
 from musc_lite.support.errors import ImageReadError
@@ -77,7 +79,8 @@ class Inspection:
     def __str__(self) -> str:
         nothing = "Nothing is unusual: no duplicates; light, sharpness, color, camera, size and shape are alike."
         lines = [f"- {remark}" for remark in self.remarks] or [nothing]
-        return "\n".join([f"{self.n_images} images, {_sizes_in_words(self)}", *lines])
+        depth = scales_in_words(self.images.scales.found)
+        return "\n".join([f"{self.n_images} images, {_sizes_in_words(self)}", *filter(None, [depth]), *lines])
 
 
 def inspect_images(images: Images) -> Inspection:
@@ -116,6 +119,7 @@ def inspect_images(images: Images) -> Inspection:
     duplicates = duplicates_among([look.digest for look in seen], np.stack([look.fine for look in seen]))
     remarks = [
         *remarks_on_files(failed, readable),
+        *remarks_on_reading(readable),
         *remarks_on_duplicates(duplicates, readable.names),
         *remarks_on_pictures(seen, readable.names),
         *remarks_on_sizes(sizes, readable.names),

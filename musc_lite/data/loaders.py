@@ -30,6 +30,7 @@ from musc_lite.data.folders import (
     existing_folder,
     find_images,
     from_here,
+    is_readable,
     natural_key,
     readable,
     subfolders,
@@ -130,7 +131,7 @@ def _several(given: Sequence[Path], labels: str, on_error: str) -> Found:
             files, others = inside.paths, inside.unsupported
         elif not path.exists():
             raise DataNotFoundError(f"there is no file or folder {path}: check the spelling{from_here(Path(path))}")
-        elif path.suffix.lower() in readable():
+        elif is_readable(path):
             files, others = [path], []
         elif on_error == "raise":
             raise ImageReadError(f"{path}: {why_left_out(path)}{SKIP_HINT}")

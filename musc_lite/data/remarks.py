@@ -15,7 +15,15 @@ from musc_lite.data.duplicates import Duplicates, groups_in_words, pairs_in_word
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.loaders import left_out
 
-__all__ = ["Look", "Remark", "remarks_on_duplicates", "remarks_on_files", "remarks_on_pictures", "remarks_on_sizes"]
+__all__ = [
+    "Look",
+    "Remark",
+    "remarks_on_duplicates",
+    "remarks_on_files",
+    "remarks_on_pictures",
+    "remarks_on_reading",
+    "remarks_on_sizes",
+]
 
 FEW = 10  # images
 SHOWN = 5  # names in a text
@@ -45,8 +53,8 @@ class Remark:
     Attributes
     ----------
     kind : str
-        "unreadable", "left out", "few", "copy", "near copy", "dark", "bright", "blurred", "gray", "color", "camera",
-        "turned", "shape" or "size".
+        "unreadable", "left out", "few", "reading", "copy", "near copy", "dark", "bright", "blurred", "gray", "color",
+        "camera", "turned", "shape" or "size".
     names : list of str
         Of the images at fault.
     text : str
@@ -103,6 +111,19 @@ def remarks_on_files(failed: Mapping[str, str], images: ImageSet) -> list[Remark
     ]
     remarks = [remark for remark in remarks if remark.names]
     return remarks if len(images) >= FEW else [*remarks, Remark("few", [], few if len(images) > 1 else alone)]
+
+
+def remarks_on_reading(images: ImageSet) -> list[Remark]:
+    """Remark on how files were read."""
+    found = images.remarks()
+    return [
+        Remark(
+            "reading",
+            names,
+            f"{len(names)} of {len(images)} images: {text}: {', '.join(names[:SHOWN])}{_more(len(names))}",
+        )
+        for text, names in found
+    ]
 
 
 def remarks_on_duplicates(found: Duplicates, names: Sequence[str]) -> list[Remark]:

@@ -75,7 +75,7 @@ def find_images(detector: Detector, images: Images | None = None) -> ImageSet:
                 "which folder they are now, images= or --images FOLDER"
             )
         return _unchanged(detector, known)
-    given = as_image_set(images)
+    given = as_image_set(images).scaled_as(detector.scales_)
     place = {name: i for i, name in enumerate(given.names)}
     if absent := [name for name in detector.names_ if name not in place]:
         raise ValueError(

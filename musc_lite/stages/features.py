@@ -26,7 +26,7 @@ from musc_lite.backbones.backbone import Backbone
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.region import WHOLE, Region
 from musc_lite.stages.region import find_region
-from musc_lite.support.errors import DataNotFoundError
+from musc_lite.support.errors import DataNotFoundError, ImageReadError
 from musc_lite.support.files import atomic_path, make_folder, not_written, read_tensors, remove_leftovers, write_tensors
 from musc_lite.support.progress import progress_bar
 from musc_lite.support.threads import on_all_cores
@@ -187,14 +187,18 @@ def extract_features(
             framing.n_passes - 1 :: framing.n_passes
         ]
 
+    digests: dict[int, str] = {}  # of the images whose features will be cached
     patch_tokens, class_tokens, damaged = None, [], []  # (N, S, M, C); per batch (B, D); messages
     with (
         progress_bar(total=len(images), desc="extracting features", unit="image", show=progress) as bar,
-        _cutting(images, framing) as cut,
+        _cutting(images, framing, digests) as cut,
     ):
         for start in range(0, len(images), batch_size):
             indices = range(start, min(start + batch_size, len(images)))
-            files = None if cache is None else [cache / f"{images.digest(i)}.safetensors" for i in indices]
+            files = None
+            if cache is not None:
+                digests |= {i: images.digest(i) for i in indices}
+                files = [cache / f"{images.cache_key(i)}.safetensors" for i in indices]
             tokens = _read_batch(files, damaged) if files else None
             if tokens is None:
                 parts = [[i] for i in indices] if backbone.device.type == "cpu" else [indices]
@@ -218,18 +222,30 @@ def extract_features(
 
 
 @contextmanager
-def _cutting(images: ImageSet, framing: Framing) -> Iterator[Cut]:
+def _cutting(images: ImageSet, framing: Framing, digests: Mapping[int, str]) -> Iterator[Cut]:
     """Give a function that makes the tiles of image i, for many threads, with few photos in memory as they were.
+
+    An image whose digest is not the one in `digests` raises: features must not be cached for other bytes.
 
     A decoded photo may take a GB. One is decoded while another is cut into tiles, and never more. One thread decodes
     all of them: what a thread has freed, malloc may keep for that thread, so that 12 would keep the memory of 12.
     """
     decoded = BoundedSemaphore(2)
+
+    def read(i: int) -> Image.Image:
+        known = digests.get(i)
+        if known is None:
+            return images[i]
+        digest, image = images.digest_and_image(i)
+        if digest != known:
+            raise ImageReadError(f"{images.names[i]} was replaced while the batch was read: run it again")
+        return image
+
     with ThreadPoolExecutor(1) as reader:
 
         def cut(i: int) -> list[Image.Image]:
             with decoded:
-                return framing.cut(reader.submit(images.__getitem__, i).result())
+                return framing.cut(reader.submit(read, i).result())
 
         yield cut
 
