@@ -200,7 +200,18 @@ class MuSc(Detector):
 
     @property
     def parts(self) -> Parts:
-        """The paper's parts, with these parameters."""
+        """The paper's parts, with these parameters.
+
+        Raises
+        ------
+        ValueError
+            If there are a contamination and a false alarm rate: each sets the threshold.
+        """
+        if self.false_alarm_rate is not None and self.contamination != "auto":
+            raise ValueError(
+                f"contamination={self.contamination!r} and false_alarm_rate={self.false_alarm_rate!r} are given, and "
+                "each of them sets the threshold: give one of the two"
+            )
         return Parts.given(
             view=View(self.image_size, region=self.region, tiles=self.tiles, overlap=self.overlap),
             aggregation=LNAMD(self.r),

@@ -59,7 +59,12 @@ def _image_size(text: str | None) -> int | tuple[int, ...] | str | None:
 
 
 def _pooling(text: str | None) -> str | float | None:
-    return text if text in (None, "max", "mean") else (_numbers("--pooling", text, float) or ("",))[0]
+    if text in (None, "max", "mean"):
+        return text
+    numbers = _numbers("--pooling", text, float) or ()
+    if len(numbers) != 1:
+        raise ValueError(f"--pooling takes max, mean or one share of the highest pixels such as 0.005, got {text!r}")
+    return numbers[0]
 
 
 def parse_contamination(text: str) -> Literal["auto"] | float:

@@ -16,7 +16,7 @@ from musc_lite.data.duplicates import originals
 from musc_lite.data.image_set import ImageSet, MaskPart, MaskSource
 from musc_lite.parts import PARTS, part_as_json, part_from_json
 from musc_lite.scoring import make_scorers
-from musc_lite.stages.features import Features, framing_from_json
+from musc_lite.stages.features import Features, framing_from_json, storage_of
 from musc_lite.stages.thresholds import Decision
 from musc_lite.support.errors import DataNotFoundError
 from musc_lite.support.files import make_folder, read_tensors, write_tensors
@@ -62,6 +62,8 @@ def write_detector(path: str | Path, detector: "Detector") -> None:
         "copy_of": detector.copy_of_,
         "seconds": detector.seconds_,
         "precision": detector.backbone_.precision,
+        "products": detector._products,
+        "storage": detector._storage,
         "fitted_at": detector.fitted_at_,
         "scales": {kind: [scale.low, scale.high] for kind, scale in detector.scales_.items()},
         **_images_as_json(images, tensors),
@@ -71,12 +73,14 @@ def write_detector(path: str | Path, detector: "Detector") -> None:
 
 
 def read_detector(cls: type["Detector"], path: str | Path, backbone: Backbone | None, device: str | None) -> "Detector":
-    """Read what `write_detector` wrote, as a `MuSc` where one was saved, else as the class that is asked for."""
+    """Read what `write_detector` wrote, as the class that was saved: `MuSc` or `Detector`."""
     tensors, about = read_tensors(path, "saved detector")
     try:
         name, pretrained, weights = map(str, about["backbone"])
         parts: dict[str, Any] = {kind: part_from_json(kind, part) for kind, part in about.get("parts", {}).items()}
         parameters = about["parameters"] | {"cache_dir": None}  # no file says where to write
+        if parameters.get("false_alarm_rate") is not None:
+            parameters["contamination"] = "auto"  # early versions took both and ignored this one
         detector = _class_of(parameters, cls)(name, **parameters, **parts, device=device)
         detector._setup = detector._setup_now()
         detector.features_ = Features(
@@ -85,6 +89,8 @@ def read_detector(cls: type["Detector"], path: str | Path, backbone: Backbone | 
             framing_from_json(about),
             tuple(about["layers"]),
         )
+        detector._products = about.get("products", about.get("precision", "float32"))
+        detector._storage = about.get("storage", storage_of(detector.features_))
         for key in ARRAYS:
             setattr(detector, key, tensors[key].numpy())
         detector.names_, detector._digests = [*map(writable, about["names"])], set(about["digests"])
@@ -131,10 +137,12 @@ def read_detector(cls: type["Detector"], path: str | Path, backbone: Backbone | 
 
 
 def _class_of(parameters: dict, asked: type["Detector"]) -> type["Detector"]:
-    """Find the class whose parameters these are: `MuSc` has flat ones, such as the image size."""
+    """Return the class whose parameters these are: `MuSc` has flat ones, such as the image size, `Detector` parts."""
+    from musc_lite.detector import Detector
     from musc_lite.musc import MuSc
 
-    return MuSc if "image_size" in parameters and not issubclass(asked, MuSc) else asked
+    saved = MuSc if "image_size" in parameters else Detector
+    return asked if issubclass(asked, MuSc) == (saved is MuSc) else saved
 
 
 def _images_as_json(images: ImageSet | None, tensors: dict[str, Tensor]) -> dict[str, object]:

@@ -72,6 +72,11 @@ class Backbone:
     tokens: Callable[[Tensor, list[int]], Tokens]
     precision: str = "float32"
 
+    @property
+    def products(self) -> str:
+        """The number format of its products: float16 on a CUDA device, else its precision."""
+        return "float16" if self.device.type == "cuda" else self.precision
+
     def __repr__(self) -> str:
         return (
             f"Backbone({self.name!r}, pretrained={self.pretrained!r}, patch_size={self.patch_size}, "

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -150,11 +151,12 @@ def settle_view(detector: "Detector", images: "ImageSet", output: Path) -> "Fram
     return framing
 
 
-def say_cost(detector: "Detector", images: "ImageSet") -> None:
+def say_cost(detector: "Detector", images: "ImageSet", n_fits: int = 1) -> None:
     """Say how closely the photos are looked at, and before long work how long it takes."""
     from musc_lite.closeness import how_closely
 
     cost = detector.cost(len(images), images)
+    cost = replace(cost, scoring_seconds=n_fits * cost.scoring_seconds, n_pairs=n_fits * cost.n_pairs)
     print(how_closely(detector, images, cost), flush=True)
     if cost.seconds > LONG:
         print(f"This takes {cost}. Features that are kept from an earlier run take no time.", flush=True)

@@ -70,7 +70,8 @@ def fit(
 ) -> None:
     """Fit a reference batch and keep it in one file, to which `musc-lite apply` compares what comes in.
 
-    Takes the options of `musc-lite score`. Features are kept in LINE.features: interrupted and started again, it goes
+    Takes the options of `musc-lite score` that shape the scores, but not --groups, --classes, --write,
+    --pixel-threshold and --explore. Features are kept in LINE.features: interrupted and started again, it goes
     on where it was; the folder may be deleted.
     """
     with plain_errors():
@@ -78,6 +79,8 @@ def fit(
 
         share = parse_contamination(contamination)
         check_contamination(share)
+        if share != "auto" and false_alarm_rate is not None:
+            raise ValueError("--contamination and --false-alarm-rate each set the threshold: give one of the two")
         method.check()
         if line.is_dir():
             raise ValueError(f"{line} is a folder; -o names the file to write, such as {line / 'line.musc'}")
@@ -99,7 +102,7 @@ def fit(
             score_by_trusted(detector)
         detector.parts.check()
         settle_view(detector, images, line.parent)
-        say_cost(detector, images)
+        say_cost(detector, images, n_fits=1 if found is None else 2)  # `fit_line` fits before and after the verdicts
         detector, before = fit_line(detector, images, found)
         detector.save(line)
 

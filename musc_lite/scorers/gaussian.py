@@ -20,7 +20,7 @@ from sklearn.base import clone
 from torch import Tensor
 
 from musc_lite.scorers.base import PLAIN, Context, PatchScorer, Work
-from musc_lite.scorers.references import References, of_references, places_of
+from musc_lite.scorers.references import References, name_references, of_references, places_of
 from musc_lite.search.moments import mean_and_covariance
 from musc_lite.search.nearest import precise
 from musc_lite.stages.aggregation import as_tokens
@@ -67,7 +67,9 @@ class GaussianScorer(PatchScorer):
 
     def describe(self) -> dict[str, str]:
         """Name what has a distribution of its own."""
-        return {"scorer": f"Mahalanobis distance to the patches of {'each place' if self.each_place else 'the batch'}"}
+        whose = name_references(self.references, "" if self.each_place else "the batch")
+        where = " of ".join(filter(None, ("each place" * self.each_place, whose)))
+        return {"scorer": f"Mahalanobis distance to the patches of {where}"}
 
     def fit_score(self, batch: Tensor, context: Context = PLAIN) -> Tensor:
         """Fit to a batch and score its patches, (N, M, C) -> (N, M)."""

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from musc_lite.scorers.base import PLAIN, Context, Explanation, PatchScorer, Work
-from musc_lite.scorers.references import choose_references, count_references, places_of
+from musc_lite.scorers.references import choose_references, count_references, name_references, places_of
 from musc_lite.search.nearest import TILE_BYTES, precise, squared_distances
 from musc_lite.stages.aggregation import as_tokens
 from musc_lite.stages.mutual_scoring import at_least_two_images
@@ -73,7 +73,7 @@ class MemoryBankScorer(PatchScorer):
 
     def describe(self) -> dict[str, str]:
         """Name the bank."""
-        whose = "all images" if self.references is None else f"the images {self.references}"
+        whose = name_references(self.references)
         return {"scorer": f"distance to the nearest of {self.share:.0%} of the patches of {whose}"}
 
     def fit_score(self, batch: Tensor, context: Context = PLAIN) -> Tensor:

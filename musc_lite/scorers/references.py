@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["References", "choose_references", "count_references", "of_references", "places_of"]
+__all__ = ["References", "choose_references", "count_references", "name_references", "of_references", "places_of"]
 
 # So many images; which ones, by place or name; all; "trusted": those with the verdict good, which `fit_line` names.
 References: TypeAlias = int | Sequence[int | str] | Literal["trusted"] | None
@@ -51,6 +51,23 @@ def count_references(n_images: int, references: References) -> int:
     if named.ndim and named.dtype.kind == "U":
         return len(set(named.tolist()))
     return len(choose_references(n_images, references))
+
+
+def name_references(references: References, everyone: str = "all images") -> str:
+    """Return words for the references, for a report.
+
+    Examples
+    --------
+    >>> name_references(None), name_references(5), name_references(["a.png", "b.png"])
+    ('all images', '5 images drawn at random', 'the images a.png, b.png')
+    """
+    if references is None:
+        return everyone
+    if isinstance(references, str):
+        return f"the {references} images"
+    if np.ndim(references) == 0:
+        return f"{references} images drawn at random"
+    return f"the images {', '.join(map(str, np.asarray(references).tolist()))}"
 
 
 def of_references(batch: Tensor, references: References) -> Tensor:

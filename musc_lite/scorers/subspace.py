@@ -20,7 +20,7 @@ from sklearn.base import clone
 from torch import Tensor
 
 from musc_lite.scorers.base import PLAIN, Context, PatchScorer, Work
-from musc_lite.scorers.references import References, of_references, places_of
+from musc_lite.scorers.references import References, name_references, of_references, places_of
 from musc_lite.search.moments import mean_and_covariance
 from musc_lite.search.nearest import precise
 from musc_lite.stages.aggregation import as_tokens
@@ -79,7 +79,8 @@ class SubspaceScorer(PatchScorer):
         size = (
             f"{self.variance:.0%} of the variance" if self.n_components is None else f"{self.n_components} directions"
         )
-        return {"scorer": f"distance to the principal subspace of the batch, {size}"}
+        whose = name_references(self.references, "the batch")
+        return {"scorer": f"distance to the principal subspace of {whose}, {size}"}
 
     def fit_score(self, batch: Tensor, context: Context = PLAIN) -> Tensor:
         """Fit the subspace to a batch and score its patches, (N, M, C) -> (N, M)."""

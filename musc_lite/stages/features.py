@@ -32,7 +32,7 @@ from musc_lite.support.progress import progress_bar
 from musc_lite.support.threads import on_all_cores
 from musc_lite.views import Framing, View
 
-__all__ = ["Features", "extract_features", "frame", "framing_from_json", "region_of_objects"]
+__all__ = ["Features", "extract_features", "frame", "framing_from_json", "region_of_objects", "storage_of"]
 
 
 Cut = Callable[[int], list[Image.Image]]  # from an image's index to its tiles
@@ -285,6 +285,11 @@ def framing_from_json(about: Mapping) -> Framing:
         return Framing(**known)
     size = about["image_size"]
     return Framing((size, size), size // about["grid"][0])
+
+
+def storage_of(features: Features) -> str:
+    """Return the storage, "float32" or "float16", of patch tokens that are in memory."""
+    return "float16" if features.patch_tokens.dtype == torch.float16 else "float32"
 
 
 def _empty_tokens(shape: tuple[int, ...], storage: str, folder: Path | None) -> Tensor:

@@ -6,18 +6,35 @@ import html
 import io
 import pickle
 from dataclasses import replace
+from functools import partial
+from unittest.mock import patch
 
 import joblib
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from sklearn.base import clone, is_outlier_detector
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.pipeline import Pipeline
+from typer.testing import CliRunner
 
 import musc_lite.detector
-from musc_lite import Detector, MuSc, NearestScorer, View, from_arrays
+from musc_lite import (
+    Detector,
+    GaussianScorer,
+    MemoryBankScorer,
+    MuSc,
+    NearestScorer,
+    SubspaceScorer,
+    View,
+    from_arrays,
+)
+from musc_lite.budget import Plan
+from musc_lite.cli import app
+from musc_lite.cli.common import say_cost
 from musc_lite.live.content import _picture
+from musc_lite.options import _pooling
 from musc_lite.results.report import Result, write_report
 from musc_lite.stages.maps import Pooling
 from musc_lite.stages.rescoring import RsCIN
@@ -273,3 +290,103 @@ def test_scores_of_another_threshold_say_that_it_was_set_by_hand(fitted):
     other = replace(scores, threshold=9.0)
     assert other.decision == Decision(9.0, "set by hand")
     assert BY_HAND in " ".join(other.in_words())
+
+
+class TestProvenance:
+    """`describe` names all that shaped the numbers, also after saving and loading."""
+
+    def both(self, detector, folder):
+        detector.save(folder / "saved.musc")
+        backbone = detector.backbone_ if detector.backbone_.device.type == "cpu" else None
+        loaded = Detector.load(folder / "saved.musc", backbone)
+        return detector.describe(), loaded.describe()
+
+    @pytest.mark.parametrize(
+        "scorer", [SubspaceScorer, GaussianScorer, MemoryBankScorer, partial(GaussianScorer, True)]
+    )
+    @pytest.mark.parametrize(
+        ("references", "words"),
+        [(None, None), (["first0", "first2"], "the images first0, first2"), (3, "3 images drawn at random")],
+    )
+    def test_references(self, backbone, scorer, references, words):
+        parts = {"view": View(28), "scorer": scorer(references=references), "layers": (5,)}
+        said = Detector(backbone, **parts).fit(FIRST).describe()["scorer"]
+        assert words in said if words else "images first" not in said
+        assert "the batch" not in said or words is None
+
+    @pytest.mark.parametrize(
+        ("storage", "words"),
+        [("float32", None), ("float16", "patch tokens in float16:"), ("disk", "patch tokens in float16, on disk:")],
+    )
+    def test_storage(self, musc, storage, words, monkeypatch, tmp_path):
+        monkeypatch.setattr(musc_lite.detector, "plan_memory", lambda *_: Plan(storage, 0, None))
+        detector = musc.fit(FIRST)
+        before, after = self.both(detector, tmp_path)
+        assert before == after
+        assert before["storage"].startswith(words) if words else "storage" not in before
+        given = clone(musc).set_params(backbone=musc.backbone).fit_features(detector.features_, FIRST)
+        assert ("storage" in given.describe()) == (storage != "float32")
+
+    @pytest.mark.parametrize(("now", "words"), [("cuda", "float16"), ("cpu", "float16; of new images float32")])
+    def test_precision_of_a_gpu(self, fitted, now, words, tmp_path):
+        detector = copy.copy(fitted[0])
+        assert "precision" not in detector.describe()
+        on_gpu = replace(detector.backbone_, device=torch.device("cuda"))
+        detector._products = on_gpu.products
+        detector.backbone_ = on_gpu if now == "cuda" else detector.backbone_
+        before, after = self.both(detector, tmp_path)
+        assert before["precision"] == f"{words}: scores differ a little from those of float32"
+        assert after["precision"].startswith("float16; of new images float32")
+
+
+class TestContradictions:
+    """Settings of which one would be ignored are refused."""
+
+    def test_a_contamination_beside_a_false_alarm_rate(self, tmp_path):
+        both = MuSc(contamination=0.4, false_alarm_rate=0.3)
+        for refused in (lambda: both.fit(FIRST, trusted=TRUSTED), lambda: both.cost(5, FIRST)):
+            with pytest.raises(ValueError, match="each of them sets the threshold: give one"):
+                refused()
+        assert clone(both).contamination == 0.4  # scikit-learn's tools may carry it about
+        assert MuSc(false_alarm_rate=0.3).parts.threshold.rate == 0.3
+
+    def test_on_the_command_line(self, tmp_path):
+        options = ["--contamination", "0.4", "--false-alarm-rate", "0.3", "--verdicts", "none.csv"]
+        found = CliRunner().invoke(app, ["fit", str(tmp_path), "-o", str(tmp_path / "line.musc"), *options])
+        assert found.exit_code == 1
+        assert "--contamination and --false-alarm-rate each set the threshold" in found.output
+
+    @pytest.mark.parametrize("pooling", ["0.5,0.9", "0.5 0.9", "", "mean,max"])
+    def test_several_poolings(self, tmp_path, pooling):
+        found = CliRunner().invoke(app, ["score", str(tmp_path), "-o", str(tmp_path / "out"), "--pooling", pooling])
+        assert found.exit_code == 1
+        assert "--pooling takes" in found.output
+        assert _pooling("0.005") == 0.005
+
+
+def test_either_class_loads_what_the_other_saved(musc, backbone, tmp_path):
+    class Own(MuSc):
+        """A class of a user."""
+
+    musc.fit(FIRST).save(tmp_path / "musc")
+    Detector(backbone, view=View(28), scorer=NearestScorer(), layers=(5,)).fit(FIRST).save(tmp_path / "detector")
+    for asked, name, right in (
+        (MuSc, "detector", Detector),
+        (Detector, "detector", Detector),
+        (MuSc, "musc", MuSc),
+        (Detector, "musc", MuSc),
+        (Own, "musc", Own),
+    ):
+        loaded = asked.load(tmp_path / name)
+        assert type(loaded) is right
+        assert loaded.score_images(NEW).image_scores.shape == (2,)
+
+
+def test_the_announced_time_counts_both_fits_of_a_reference_with_verdicts(musc, capsys):
+    once = replace(musc.cost(5, FIRST), extraction_seconds=100.0, scoring_seconds=300.0)
+    for n_fits, minutes in ((1, "5 min"), (2, "10 min")):
+        with patch.object(MuSc, "cost", lambda *_: once):
+            say_cost(musc, FIRST, n_fits=n_fits)
+        said = capsys.readouterr().out
+        assert f"{minutes} for mutual scoring" in said
+        assert f"({once.n_pairs * n_fits} pairs" in said
