@@ -10,6 +10,7 @@ from musc_lite.analysis.groups import Groups, image_groups
 from musc_lite.data.duplicates import originals
 from musc_lite.scorers.base import PatchScorer
 from musc_lite.scoring import Batch
+from musc_lite.support.parameters import check_group
 
 if TYPE_CHECKING:
     from musc_lite.detector import Detector
@@ -26,6 +27,8 @@ def check_groups(groups: str | int | None, scorer: PatchScorer) -> PatchScorer:
         return scorer
     if groups != "largest" and (not isinstance(groups, Integral) or groups < 0):
         raise ValueError(f"groups is 'largest' or the number of a group, the largest is 0; got {groups!r}")
+    if groups != "largest":
+        check_group(int(groups))
     if getattr(scorer, "references", "none") is not None:
         raise ValueError(f"groups={groups!r} chooses the references itself: {scorer} has some already, or takes none")
     return scorer

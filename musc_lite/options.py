@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import typer
 
 from musc_lite.parts import PARTS, part_class, scorer_name
-from musc_lite.support.parameters import check_formats, check_parameters
+from musc_lite.support.parameters import check_formats, check_group, check_parameters
 
 if TYPE_CHECKING:  # the command line answers before it needs torch
     from musc_lite.detector import Detector
@@ -83,6 +83,7 @@ def parse_groups(text: str | None) -> str | int | None:
         return text
     if not text.isdecimal():
         raise ValueError(f"--groups takes largest, or the number of a group such as 1, got {text!r}")
+    check_group(int(text))
     return int(text)
 
 

@@ -80,7 +80,12 @@ class Places:
         """
         if not text.strip():
             raise ValueError("type the path of a folder of images")
-        folder = (self.start / Path(text.strip()).expanduser()).resolve()
+        try:
+            folder = (self.start / Path(text.strip()).expanduser()).resolve()
+        except RuntimeError as error:
+            raise ValueError(
+                f"{text.strip()} is a link to itself, or the home of no user: type a whole path"
+            ) from error
         if not self.is_inside(folder):
             raise ValueError(
                 f"{text.strip()} lies outside of {self.root}, and this page opens folders inside of it only: give one "

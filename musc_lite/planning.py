@@ -13,7 +13,7 @@ from musc_lite.data.coerce import Images, as_image_set
 from musc_lite.data.region import WHOLE, Region
 from musc_lite.parts import Parts
 from musc_lite.stages.features import Features
-from musc_lite.support.parameters import check_memory
+from musc_lite.support.parameters import check_memory, check_reach
 from musc_lite.views import Framing, some_photos
 
 __all__ = ["PlanningAhead"]
@@ -59,6 +59,7 @@ class PlanningAhead:
         backbone = self.load_backbone()
         layers = features.layers if features and self.layers is None else backbone.layers(self.layers)
         degrees = self.parts.aggregation.degrees(backbone.default_r)
+        check_reach(degrees, framing.grid)
         return Extent(tuple(layers), tuple(degrees), framing, backbone.width)
 
     def load_backbone(self) -> Backbone:

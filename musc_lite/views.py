@@ -327,9 +327,10 @@ class View(Part):
         h, w = patch_grid(size, patch_size, name)
         shared = (min(round(self.overlap * n), n - 1) for n in (h, w))
         overlap = [n if count > 1 else 0 for n, count in zip(shared, tiles, strict=True)]
+        framing = Framing((h * patch_size, w * patch_size), patch_size, region, tiles, (overlap[0], overlap[1]))
         if tiles != (1, 1) or region != WHOLE:
-            sizes.check_room(region, tiles)
-        return Framing((h * patch_size, w * patch_size), patch_size, region, tiles, (overlap[0], overlap[1]))
+            sizes.check_room(framing)
+        return framing
 
     def _check_region(self) -> None:
         if self.region is None or (isinstance(self.region, str) and self.region == "auto"):
@@ -419,14 +420,19 @@ class _SizesOf:
             )
         return self.all()[0]
 
-    def check_room(self, region: Region, tiles: tuple[int, int]) -> None:
-        """Refuse a photo of which a tile would be less than a pixel."""
+    def check_room(self, framing: Framing) -> None:
+        """Refuse a photo of which a patch of several tiles, or one tile, would cover less than a pixel."""
         if self._images is None:
             return
+        (rows, columns), (h, w) = framing.tiles, framing.tile_grid
+        needed = framing.grid if framing.tiles != (1, 1) else (1, 1)
         for name, size in zip(self._images.names, self.all(), strict=True):
-            left, top, right, bottom = (s * side for s, side in zip(region, (*size, *size), strict=True))
-            if right - left < tiles[1] or bottom - top < tiles[0]:
+            left, top, right, bottom = (s * side for s, side in zip(framing.region, (*size, *size), strict=True))
+            width, height = right - left, bottom - top
+            if width < needed[1] or height < needed[0]:
+                most = max(1, int(min(width // w, height // h)))
                 raise ValueError(
-                    f"{name} has {size[0]} x {size[1]} pixels, of which the view takes {right - left:.1f} x "
-                    f"{bottom - top:.1f}: too few for {tiles[0]} x {tiles[1]} tiles; give fewer, or a larger region"
+                    f"{name} has {size[0]} x {size[1]} pixels, of which the view takes {width:.1f} x {height:.1f}: too "
+                    f"few for {rows} x {columns} tiles of {h} x {w} patches, since a patch would cover less than a "
+                    f"pixel; give at most {most} x {most} tiles, or a larger region"
                 )

@@ -25,6 +25,7 @@ from musc_lite.search.nearest import for_each_pair
 from musc_lite.stages.aggregation import aggregate
 from musc_lite.stages.features import Features
 from musc_lite.stages.mutual_scoring import interval_average
+from musc_lite.support.parameters import MAX_GROUPS
 
 if TYPE_CHECKING:
     import pandas
@@ -180,7 +181,7 @@ def image_distances(tokens: Tensor) -> np.ndarray:
     return distances.numpy()
 
 
-def group_images(distances: np.ndarray, max_groups: int = 6) -> Groups:
+def group_images(distances: np.ndarray, max_groups: int = MAX_GROUPS) -> Groups:
     """Divide images into groups by their distances; one group where no division separates them, or of fewer than 12.
 
     Parameters
@@ -215,7 +216,7 @@ def group_images(distances: np.ndarray, max_groups: int = 6) -> Groups:
     return Groups(labels, distances, eigenvalues, best)
 
 
-def image_groups(features: Features, *, r: int = 3, max_groups: int = 6, every: int = 1) -> Groups:
+def image_groups(features: Features, *, r: int = 3, max_groups: int = MAX_GROUPS, every: int = 1) -> Groups:
     """Divide the images of a batch into groups, over all layers of their features.
 
     Parameters

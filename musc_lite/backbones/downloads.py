@@ -19,7 +19,7 @@ import requests
 import urllib3
 from tqdm import tqdm
 
-from musc_lite.data.folders import from_here
+from musc_lite.data.folders import from_here, user_path
 from musc_lite.support.errors import DownloadError
 from musc_lite.support.log import tell
 
@@ -302,7 +302,7 @@ def _local_file(source: str | Path) -> Path | None:
         return None
     if scheme not in (None, "file"):
         raise DownloadError(f"{source}: only http, https and file addresses can be used, or a local file")
-    path = Path(url2pathname(urlsplit(str(source)).path)) if scheme else Path(source).expanduser()
+    path = Path(url2pathname(urlsplit(str(source)).path)) if scheme else user_path(source)
     if path.is_dir():
         raise DownloadError(f"{path} is a folder: give the archive (data that is unpacked can be used where it is)")
     if not path.is_file():

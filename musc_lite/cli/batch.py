@@ -20,6 +20,7 @@ from musc_lite.cli.common import (
     load_photos,
     make_folder,
     named,
+    open_photos,
     plain_errors,
     print_table,
     say_cost,
@@ -87,13 +88,12 @@ def inspect(
     """
     with plain_errors():
         from musc_lite.data.inspection import inspect_images
-        from musc_lite.data.loaders import load_folder
 
         if output is not None:
             check_apart(output, photos)
             make_folder(output)
         # Neither labels nor masks matter here, so none of their errors does.
-        found = inspect_images(load_folder(photos if len(photos) > 1 else photos[0], labels="none"))
+        found = inspect_images(open_photos(photos, "none"))
         print(found)
         for path, reason in found.images.skipped:
             print(f"musc-lite: left out {writable(str(path))}: {reason}", file=sys.stderr)
@@ -150,6 +150,8 @@ def score(
         method.check()
         check_apart(output, photos)
         images = load_photos(photos, labels, on_error)
+        if n_classes is not None and n_classes > len(images):
+            raise ValueError(f"{len(images)} images hold at most as many kinds of defect, got --classes {n_classes}")
         make_folder(output)
         check_file_names(output, images.names)
 

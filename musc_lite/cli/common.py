@@ -1,5 +1,6 @@
 """What the commands share: how photos are read, errors told, folders made and tables printed."""
 
+import os
 import sys
 import tempfile
 import time
@@ -39,6 +40,7 @@ __all__ = [
     "load_photos",
     "make_folder",
     "named",
+    "open_photos",
     "plain_errors",
     "print_table",
     "say_cost",
@@ -102,12 +104,9 @@ def load_photos(photos: list[Path], labels: str, on_error: str) -> "ImageSet":
     """Read a batch, and say how it was understood."""
     import numpy as np
 
-    from musc_lite.data.loaders import load_folder
     from musc_lite.data.remarks import remarks_on_sizes
 
-    photos = [path for each in photos for path in expand(each)]
-    several = len(photos) > 1 or photos[0].is_file()
-    images = load_folder(photos if several else photos[0], on_error=on_error, labels=labels)
+    images = open_photos(photos, labels, on_error)
     print(f"{len(images)} images; {images.labeling}", flush=True)
     for path, reason in images.skipped:
         print(f"musc-lite: left out {writable(str(path))}: {reason}", file=sys.stderr)
@@ -115,6 +114,15 @@ def load_photos(photos: list[Path], labels: str, on_error: str) -> "ImageSet":
         print(f"musc-lite: {remark}", file=sys.stderr)
     images.masks(8)  # a mask that does not fit is said now, not after the long work
     return images
+
+
+def open_photos(photos: list[Path], labels: str, on_error: str = "raise") -> "ImageSet":
+    """Load a folder, or several folders, files and patterns as one batch."""
+    from musc_lite.data.loaders import load_folder
+
+    photos = [path for each in photos for path in expand(each)]
+    several = len(photos) > 1 or photos[0].is_file()
+    return load_folder(photos if several else photos[0], on_error=on_error, labels=labels)
 
 
 def expand(photos: Path) -> list[Path]:
@@ -183,7 +191,8 @@ def say_no_defects(scores: "Scores", formats: Sequence[str]) -> None:
 def check_apart(output: Path, photos: Iterable[Path]) -> None:
     """Refuse to write into the folders that are read."""
     for folder in photos:
-        if output.resolve().is_relative_to(folder.resolve()):
+        # Not `Path.resolve`, which fails at a link to itself.
+        if Path(os.path.realpath(output)).is_relative_to(os.path.realpath(folder)):
             raise ValueError(f"the output folder {output} lies inside of {folder}: its pictures would be scored too")
 
 

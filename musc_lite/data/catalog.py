@@ -21,6 +21,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
+from musc_lite.data.folders import user_path
 from musc_lite.support.errors import DataNotFoundError
 
 if TYPE_CHECKING:  # the command line reads the names before it needs NumPy
@@ -97,7 +98,7 @@ class DataSet:
         if root is None:
             script = f"data_scripts/{self.script}"
             raise ValueError(f"{self.name} is read from a folder: give it with --root ({script} gets the data)")
-        root = Path(root).expanduser()
+        root = user_path(root)
         if not root.is_dir():
             raise DataNotFoundError(f"there is no folder {root}: give the one that holds the categories of {self.name}")
         if found := self.categories(root, self.counts):

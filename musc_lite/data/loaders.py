@@ -134,7 +134,7 @@ def _several(given: Sequence[Path], labels: str, on_error: str) -> Found:
         elif is_readable(path):
             files, others = [path], []
         elif on_error == "raise":
-            raise ImageReadError(f"{path}: {why_left_out(path)}{SKIP_HINT}")
+            raise ImageReadError(f"{path}: {why_left_out(path)}{SKIP_HINT if len(given) > 1 else ''}")
         else:
             files, others = [], [(path, why_left_out(path))]
         unsupported += others

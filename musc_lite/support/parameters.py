@@ -8,19 +8,23 @@ import numpy as np
 
 __all__ = [
     "FORMATS",
+    "MAX_GROUPS",
     "check_compared",
     "check_contamination",
     "check_count",
     "check_degrees",
     "check_formats",
+    "check_group",
     "check_interval",
     "check_memory",
     "check_parameters",
     "check_pixel_threshold",
+    "check_reach",
     "check_windows",
     "parse_bytes",
 ]
 
+MAX_GROUPS = 6  # of images, as one batch is divided
 FORMATS = ("coco", "labelme", "masks", "heatmaps")  # what `write_results` writes for other programs
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "B": 1}
 
@@ -45,6 +49,22 @@ def check_degrees(r: Sequence[int] | None) -> None:
     """Refuse what are no aggregation degrees; None is the backbone's default."""
     if r is not None and not (_are_counts(r) and len(r) and all(degree % 2 for degree in r)):
         raise ValueError(f"r must be a list of odd whole numbers such as (1, 3, 5), got {r!r}")
+
+
+def check_reach(degrees: Sequence[int], grid: tuple[int, int]) -> None:
+    """Raise ValueError for aggregation degrees at which each neighborhood holds all patches of an image."""
+    side = max(grid)
+    if (largest := max(degrees)) > max(5, 2 * side - 1):
+        raise ValueError(
+            f"r={largest} averages neighborhoods of {largest} x {largest} patches, but an image has {grid[0]} x "
+            f"{grid[1]}: all patches would become the same; give odd numbers up to {side - 1 + side % 2}"
+        )
+
+
+def check_group(group: int) -> None:
+    """Raise ValueError for the number of a group that no batch has."""
+    if not 0 <= group < MAX_GROUPS:
+        raise ValueError(f"a batch is divided into {MAX_GROUPS} groups at most, 0 to {MAX_GROUPS - 1}, got {group}")
 
 
 def check_windows(windows: Sequence[int]) -> None:

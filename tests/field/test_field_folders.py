@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import unicodedata
 import warnings
 from pathlib import Path
@@ -11,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
-from musc_lite import Verdict, load_folder, read_verdicts
+from musc_lite import MuSc, Verdict, View, load_folder, read_verdicts
+from musc_lite.cli import app
 from musc_lite.data.loaders import left_out
 from musc_lite.data.verdicts import sort_by_verdict
 from musc_lite.support.errors import DataNotFoundError, ImageReadError
@@ -447,3 +450,75 @@ def test_rows_that_are_no_verdict_are_refused_by_line(tmp_path, content, words):
     (tmp_path / "verdicts.csv").write_text(content)
     with pytest.raises(ValueError, match=words):
         read_verdicts(tmp_path / "verdicts.csv")
+
+
+# ---- slips on the command line
+
+
+@pytest.fixture
+def given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path, photos("photos", range(4)))
+    shutil.make_archive("photos", "zip", tmp_path, "photos")
+    Path("list.txt").write_text("photos/000.png\n")
+    return tmp_path
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+@pytest.mark.case(56)
+@pytest.mark.parametrize("photos", ["photos", "photos/*.png", "phot[o]s", "photos/000.png photos/00[1-3].png"])
+def test_inspect_takes_what_score_takes(given, photos):
+    done = run("inspect", *photos.split())
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith("4 images, 64 x 48 pixels")
+
+
+@pytest.mark.case(56)
+@pytest.mark.parametrize("command", [["inspect"], ["score", "-o", "out"]])
+@pytest.mark.parametrize(
+    ("photos", "words"),
+    [
+        ("photos.zip", "photos.zip: it is no image: unpack this archive and give the folder"),
+        ("list.txt", "list.txt: it is no image: give a folder of images, image files, or a pattern"),
+        ("gone/*.png", "nothing matches gone/*.png"),
+        ("~nosuchuser/photos", "~nosuchuser/photos: no home folder is known"),
+    ],
+)
+def test_what_is_no_folder_of_images_is_refused(given, command, photos, words):
+    done = run(*command, photos)
+    assert done.exit_code == 1
+    assert words in done.output
+    assert "Traceback" not in done.output
+
+
+@pytest.mark.case(56)
+def test_more_patches_than_pixels_are_refused(given):
+    images = load_folder("photos")
+    with pytest.raises(
+        ValueError, match=r"64 x 48 pixels.* too few for 30 x 40 tiles of 16 x 16.* at most 3 x 3 tiles"
+    ):
+        View(224, tiles=40).settle(images, 14, 224)
+    assert View(224, tiles=3).settle(images, 14, 224).tiles == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--groups", 99, "6 groups at most, 0 to 5, got 99"),
+        ("--classes", 99999, "4 images hold at most as many kinds of defect"),
+        ("--r", 99, "an image has 2 x 2: all patches would become the same"),
+    ],
+)
+def test_numbers_that_no_batch_can_have_are_refused_at_once(given, option, value, words):
+    start = time.perf_counter()
+    done = run("score", "photos", "-o", "out", "--image-size", 28, option, value)
+    assert done.exit_code == 1
+    assert words in done.output
+    assert time.perf_counter() - start < 30
+
+
+def test_a_neighborhood_may_reach_over_the_whole_image(given, silent):
+    assert len(MuSc(image_size=28, r=(1, 5)).fit("photos").image_scores_) == 4
