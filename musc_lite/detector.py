@@ -17,6 +17,7 @@ from torch import Tensor
 from musc_lite.analysis.groups import Groups
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.budget import plan_memory
+from musc_lite.data.appearance import Appearance, appearance_of
 from musc_lite.data.coerce import Images, as_batch, as_image_set
 from musc_lite.data.depth import LEGACY, scales_in_words
 from musc_lite.data.duplicates import expand, find_duplicates, originals, warn_of_duplicates, without_copies
@@ -92,6 +93,7 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
     decision_: Decision
     seconds_: dict[str, float]
     fitted_at_: str | None
+    appearance_: Appearance | None
 
     def __init__(
         self,
@@ -211,7 +213,7 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         arrays = self.image_scores_, self.map_scores_, self.anomaly_maps_, self.patch_scores_
         images = self.__dict__.get("images_")  # a loaded detector may have none
         known = partial(Scores, about=self.describe(), seconds=self.seconds_, framing=self.features_.framing)
-        known = partial(known, decision=self.decision_)
+        known = partial(known, decision=self.decision_, appearance=self.appearance_)
         return known(self.names_, *arrays, self.threshold_, images, self.copy_of_)
 
     def describe(self) -> dict[str, str]:
@@ -290,6 +292,7 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         fit._digests, fit.copy_of_ = set(twice.digests), twice.copy_of
         fit.scales_ = dict(images.scales.found)
         _warn_of_reading(images)
+        fit.appearance_ = appearance_of(images)
         fit.backbone_ = fit.load_backbone()
         framing = fit._frame(images, features)
         extent = fit.extent(framing, features)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.backbones.load import load_backbone
+from musc_lite.data.appearance import Appearance
 from musc_lite.data.depth import LEGACY, Scale
 from musc_lite.data.duplicates import originals
 from musc_lite.data.image_set import ImageSet, MaskPart, MaskSource
@@ -66,6 +67,7 @@ def write_detector(path: str | Path, detector: "Detector") -> None:
         "storage": detector._storage,
         "fitted_at": detector.fitted_at_,
         "scales": {kind: [scale.low, scale.high] for kind, scale in detector.scales_.items()},
+        "appearance": None if detector.appearance_ is None else asdict(detector.appearance_),
         **_images_as_json(images, tensors),
     }
     make_folder(Path(path).parent)
@@ -98,6 +100,8 @@ def read_detector(cls: type["Detector"], path: str | Path, backbone: Backbone | 
         detector.fitted_at_ = about.get("fitted_at")
         scales = about.get("scales")  # early versions divided by 257, whatever the values
         detector.scales_ = dict(LEGACY) if scales is None else {kind: Scale(*ends) for kind, ends in scales.items()}
+        appearance = about.get("appearance")  # no early version has one
+        detector.appearance_ = None if appearance is None else Appearance(**appearance)
         calibration = tensors.get("calibration_")  # no early version has one
         detector.calibration_ = None if calibration is None else calibration.numpy()
         detector.copy_of_ = np.array(about.get("copy_of", range(len(detector.names_))))  # 0.1.0 knew of no copies

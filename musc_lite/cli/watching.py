@@ -23,6 +23,7 @@ def keep_watching(line: Path, folders: Sequence[Path], output: Path, device: str
 
     from musc_lite.detector import Detector
     from musc_lite.line import about_line, line_digest
+    from musc_lite.stages.thresholds import unlike_reference
     from musc_lite.support.progress import followed_by
     from musc_lite.watch import check_reference, watch_folder
 
@@ -47,3 +48,5 @@ def keep_watching(line: Path, folders: Sequence[Path], output: Path, device: str
             f"\nStopped: {n_photos} photos, {n_outliers} stand out. The same command goes on; `musc-lite days {line} "
             f"{output}` draws them by day."
         )
+        for sentence in unlike_reference(n_outliers, n_photos):
+            print(sentence)

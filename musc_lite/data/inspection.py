@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 from PIL import ExifTags, Image
 
+from musc_lite.data.appearance import chroma
 from musc_lite.data.coerce import Images, as_image_set
 from musc_lite.data.decode import SKIP_HINT
 from musc_lite.data.depth import scales_in_words
@@ -152,15 +153,9 @@ def _look_at(images: ImageSet, i: int) -> Look | str:
         fine_structure(image),
         (float(dark), float(gray.mean()), float(bright)),
         float(blur_effect(gray)) if min(gray.shape) > 11 else 0.0,  # the width of its filter
-        _chroma(small),
+        chroma(small),
         _camera(image),
     )
-
-
-def _chroma(image: Image.Image) -> float:
-    """Give how far the channels of an image's most colored hundredth are apart, noise averaged away."""
-    pixels = np.asarray(image.resize((64, 64), Image.Resampling.BOX)).astype(int)
-    return float(np.percentile(pixels.max(axis=2) - pixels.min(axis=2), 99))
 
 
 def _camera(image: Image.Image) -> str:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from musc_lite.data.appearance import Appearance, appearance_of, differences
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.region import WHOLE, Region, lay_map
 from musc_lite.results.given_maps import Maps, read_maps
 from musc_lite.stages.conformal import find_drift, p_values, promise_in_words
 from musc_lite.stages.maps import image_scores_from_maps, usual_high
 from musc_lite.stages.rescoring import rescore
-from musc_lite.stages.thresholds import Contamination, Decision, in_words
+from musc_lite.stages.thresholds import Contamination, Decision, in_words, unlike_reference
 from musc_lite.views import Framing
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Scores:
         What was looked at of each photo, and how closely; None: the whole of it.
     decision : Decision
         What the threshold was set from. By default, and where it is another one, it was set by hand.
+    appearance : Appearance, optional
+        Of a fitted batch: size, shape and color of its images.
 
     Raises
     ------
@@ -78,6 +81,7 @@ class Scores:
     framing: Framing | None = None
     calibration: np.ndarray | None = None
     decision: Decision | None = None
+    appearance: Appearance | None = None
 
     def __post_init__(self):
         if self.decision is None or self.decision.value != self.threshold:
@@ -208,10 +212,20 @@ class Scores:
         """What is high in a usual image of the batch: `usual_high` of its maps."""
         return usual_high((self.batch or self).anomaly_maps)
 
+    @cached_property
+    def differences(self) -> list[str]:
+        """What differs between new images and those of the reference: shape, size, color."""
+        if self.batch is None or self.batch.appearance is None or self.images is None:
+            return []
+        new = appearance_of(self.images)
+        return [] if new is None else differences(new, self.batch.appearance)
+
     def in_words(self) -> list[str]:
-        """Return sentences on the ranking, on what the threshold promises and on whether the images drift."""
+        """Return sentences on the ranking, the threshold's promise, and whether new images differ or drift."""
         labels = None if self.images is None else self.images.labels
         sentences = in_words(self.image_scores, self.threshold, self.names, labels, self.decision)
+        if self.batch is not None:
+            sentences += unlike_reference(int(self.is_outlier.sum()), len(self), self.differences)
         if self.calibration is None:
             return sentences
         promise = promise_in_words(self.calibration, self.threshold)

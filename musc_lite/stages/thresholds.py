@@ -20,10 +20,12 @@ __all__ = [
     "count_outliers",
     "in_words",
     "largest_step",
+    "unlike_reference",
 ]
 
 LEAST_FOR_MIXTURE = 20  # images: two normal distributions have five parameters
 FEW = 10  # images: with fewer, the spread of the scores is a guess
+LEAST_FOR_DAY, NEARLY_ALL = 5, 0.9  # images, and share of them: so many flagged suggest another camera or product
 CLEAR_STEP = 2  # times the next largest
 NOT_AN_ALL_CLEAR = (
     "That is no all-clear: where many images are defective, or defects are faint, a threshold that is drawn from the "
@@ -375,6 +377,31 @@ def _no_all_clear(decision: Decision | None) -> str:
     if decision is None or decision.n_used is not None:
         return NO_PROOF if decision and decision.calibration else NOT_AN_ALL_CLEAR
     return BY_HAND
+
+
+def unlike_reference(n_called: int, n_images: int, differ: Sequence[str] = ()) -> list[str]:
+    """Return what suggests that new images are not comparable with the reference: sentences, none where nothing does.
+
+    Parameters
+    ----------
+    n_called, n_images : int
+        New images that are flagged, and all of them.
+    differ : sequence of str
+        What differs from the images of the reference.
+
+    Examples
+    --------
+    >>> unlike_reference(1, 10)
+    []
+    """
+    sentences = [f"These images differ from those of the reference: {', '.join(differ)}."] if differ else []
+    if n_images >= LEAST_FOR_DAY and n_called >= NEARLY_ALL * n_images:
+        many = "All" if n_called == n_images else f"{n_called} of"
+        sentences.append(
+            f"{many} {n_images} images are flagged: are product, camera, shape and bit depth those of the reference? "
+            "If not, scores cannot be compared: fit a new reference."
+        )
+    return sentences
 
 
 def _step_in_words(step: Step) -> str:

@@ -62,7 +62,7 @@ class Gallery(anywidget.AnyWidget):
 
     def show(self, scores: Scores, verdicts: Sequence[str]) -> None:
         """Show other scores, with a verdict for each of their images, in their order."""
-        self._range = color_range(scores.anomaly_maps)
+        self._range = color_range((scores.batch or scores).anomaly_maps)  # new images on the colors of their batch
         cards, thumbnails, heats = [], [], []
         bar = progress_bar(scores.ranking, desc="making the gallery", unit="image", leave=False)
         for i in map(int, bar):

@@ -1,10 +1,19 @@
 """Counts and sentences: a film of a still scene, and a day of photos by another camera."""
 
+import json
+from dataclasses import replace
+from io import BytesIO
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from musc_lite import inspect_images
+from musc_lite import MuSc, from_arrays, inspect_images
+from musc_lite.line import apply_line
+from musc_lite.results.plots import color_range
+from musc_lite.stages.thresholds import unlike_reference
+from musc_lite.support.files import read_tensors, write_tensors
+from musc_lite.widgets.gallery import Gallery, heat_layer
 
 
 def still_film(folder, n):
@@ -27,3 +36,75 @@ def test_a_still_film_is_one_group_of_photos(tmp_path):
         "117 more)"
     )
     assert len(found.remarks[0].names) == 119  # one of the group stays
+
+
+def part(i, height=96, width=128, scale=1):
+    """Photograph a part, in gray."""
+    y, x = np.mgrid[:height, :width] / scale
+    grain = 9 * np.random.default_rng(i).standard_normal(x.shape)
+    return np.clip(130 + 60 * np.sin(x / 9 + i) * np.cos(y / 14) + grain, 0, 255).astype(np.uint8)
+
+
+OTHER_CAMERA = {
+    "same": (part, None),
+    "portrait": (lambda i: np.rot90(part(i)).copy(), "shape (96 x 128 pixels, the reference 128 x 96)"),
+    "square": (lambda i: part(i, 256, 256, 2), "shape (256 x 256 pixels, the reference 128 x 96)"),
+    "large": (lambda i: part(i, 288, 384, 3), "size (384 x 288 pixels, the reference 128 x 96)"),
+    "color": (
+        lambda i: np.dstack([part(i), part(i) * 0.8, part(i) * 0.6]).astype(np.uint8),
+        "color (in color, the reference gray)",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory):
+    """A reference of 12 gray photos, 128 x 96 pixels."""
+    path = tmp_path_factory.mktemp("line") / "line.musc"
+    MuSc(image_size=56).fit(from_arrays([part(i) for i in range(12)])).save(path)
+    return path
+
+
+@pytest.mark.case(35)
+@pytest.mark.parametrize("kind", OTHER_CAMERA)
+def test_photos_unlike_the_reference_are_remarked_on(line, kind):
+    photograph, differs = OTHER_CAMERA[kind]
+    scores = apply_line(line, from_arrays([photograph(i) for i in range(30, 36)]))
+    remarks = [sentence for sentence in scores.in_words() if "differ from those of the reference" in sentence]
+    assert remarks == ([] if differs is None else [f"These images differ from those of the reference: {differs}."])
+
+
+def test_a_line_of_an_early_version_loads_without_the_remark(line, tmp_path):
+    tensors, about = read_tensors(line, "saved detector")
+    del about["appearance"]
+    write_tensors(tmp_path / "early.musc", tensors, "saved detector", json.dumps(about))
+    scores = apply_line(tmp_path / "early.musc", from_arrays([np.rot90(part(1)).copy()]))
+    assert scores.differences == []
+
+
+@pytest.mark.case(35)
+def test_a_day_on_which_everything_is_flagged_asks_for_the_reason(line):
+    scores = apply_line(line, from_arrays([part(i) for i in range(30, 36)]))
+    lowest = float(scores.image_scores.min())
+    question = "All 6 images are flagged: are product, camera, shape and bit depth those of the reference?"
+    assert any(sentence.startswith(question) for sentence in replace(scores, threshold=lowest - 1).in_words())
+    assert not any("bit depth" in sentence for sentence in replace(scores, threshold=lowest).in_words())  # 5 of 6
+    assert unlike_reference(4, 4) == []
+    assert unlike_reference(18, 20)[0].startswith("18 of 20 images are flagged: ")
+
+
+def test_maps_of_new_photos_have_the_colors_of_their_reference(line):
+    """Scaled by themselves, a day of wrong products looked clean: its own highest values were its normal ones."""
+    batch = MuSc.load(line).scores_
+    wrong = from_arrays([np.random.default_rng(i).integers(0, 256, (96, 128), np.uint8) for i in range(5)])
+    scores = apply_line(line, wrong)
+    gallery = Gallery()
+    gallery.show(scores, [""] * 5)
+    assert gallery._range == color_range(batch.anomaly_maps) != color_range(scores.anomaly_maps)
+    opaque = [np.asarray(Image.open(BytesIO(heat)))[..., 3].mean() for heat in gallery.heats]
+    alone = [np.asarray(Image.open(BytesIO(heat_of_its_own(scores, i))))[..., 3].mean() for i in scores.ranking]
+    assert np.mean(opaque) > np.mean(alone)
+
+
+def heat_of_its_own(scores, i):
+    return heat_layer(scores.anomaly_maps[i], *color_range(scores.anomaly_maps))
