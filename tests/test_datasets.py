@@ -505,6 +505,19 @@ def test_looking_for_masks_reads_few_files(tmp_path, monkeypatch):
     assert len(read) <= 10
 
 
+def test_a_look_at_masks_reads_few_files(tmp_path, monkeypatch):
+    write_photo(tmp_path, "good/0.jpg", "bad/0.jpg")
+    write_photo(tmp_path, "masks/bad/0.png", bits=True)
+    for i in range(1, 60):
+        for ending in ("bad/{}.jpg", "masks/bad/{}.png"):
+            (tmp_path / ending.format(i)).hardlink_to(tmp_path / ending.format(0))
+    read = []
+    decode = images_module.decode_pixels
+    monkeypatch.setattr(images_module, "decode_pixels", lambda *arguments: read.append(1) or decode(*arguments))
+    assert load_folder(tmp_path).has_masks
+    assert len(read) <= 15
+
+
 # ---- files that cannot be used
 
 

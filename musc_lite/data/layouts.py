@@ -71,10 +71,10 @@ def one_folder(root: Path, labels: str) -> Found:
         return found
     of_image: list[list[Path]] = [[] for _ in paths]
     unmatched: list[Path] = []
+    place = {file: i for i, file in enumerate(paths)}
     for each in masks_in:
         files = [file for file in each.files if image_folder == root or not _is_of_split(file.relative_to(each.folder))]
-        in_scope = set(below(each.scope, paths))
-        inside = [i for i, file in enumerate(paths) if file in in_scope]
+        inside = [place[file] for file in below(each.scope, paths)]
         normal = _normal(kinds and [kinds[i] for i in inside])
         matched = match_masks([paths[i] for i in inside], each.scope, files, each.folder, normal)
         for i, masks in zip(inside, matched.of_image, strict=True):

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from difflib import get_close_matches
+from itertools import chain
 from os import PathLike
 from pathlib import Path
 
@@ -383,7 +384,7 @@ def _doubtful_masks(images: ImageSet, by_masks: bool, at_most: int = 5) -> str:
             f"masks mark {share:.0%} of the image (the median of {len(some)} masks), but a defect seldom covers more "
             "than half. If they are inverted, with the defect black on white, metrics of pixels are wrong: invert them"
         )
-    if some and not any(mask.any() for mask in (*some, *_masks_read(images, masked))):
+    if some and not any(mask.any() for mask in chain(some, _masks_read(images, masked))):
         return (
             f"none of the {len(masked)} masks marks anything, so there are no metrics of pixels: a mask is 0 where the "
             "image is normal and 255 (or 1) where it is defective"

@@ -6,6 +6,7 @@ folder that holds both: ``ground_truth/hole/000_mask.png`` to ``test/hole/000.pn
 """
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -99,18 +100,23 @@ def mask_folders(root: Path, files: Sequence[Path]) -> list[MaskFolder]:
                 named.setdefault(root.joinpath(*parts[:n]), []).extend(inside)
     at_once = max(1, min(5, SAMPLE // max(1, len(named))))
     certain = {file for folder, inside in named.items() if folder_word(folder.name) in CERTAIN for file in inside}
+    certainly_none = [file for file in files if file not in certain]
+    holds = Counter[Path]()  # how many of these each folder holds
+    for parent, inside in _by_folder(certainly_none).items():
+        holds.update(dict.fromkeys((parent, *parent.parents), len(inside)))
     found: list[MaskFolder] = []
     for folder in sorted(named, key=lambda each: len(each.parts)):
-        if any(other.folder in folder.parents for other in found):
+        if any(below(other.folder, [folder]) for other in found):
             continue
-        inside, deeper = named[folder], {f for other, files in named.items() if folder in other.parents for f in files}
+        inside, scope = named[folder], folder.parent
+        deeper = {file for other in below(folder, named) for file in named[other]}
         own = [file for file in inside if file not in deeper]
         if not own and folder_word(folder.name) in CERTAIN:
             own = inside
-        excluded = certain.union(inside)
-        others = [file for file in files if file not in excluded]
-        scope = _scope(root, folder, others)
-        if own and _are_masks(own, folder, below(scope, others), scope, at_once):
+        while scope != root and holds[scope] == holds[folder]:  # nothing beside it
+            scope = scope.parent
+        others = [file for file in below(scope, certainly_none) if folder not in file.parents]
+        if own and _are_masks(own, folder, others, scope, at_once):
             found.append(MaskFolder(folder, inside, scope))
     return found
 
@@ -229,14 +235,6 @@ def below(folder: Path, files: Iterable[Path]) -> list[Path]:
     """Return those of some files that lie in a folder, at any depth."""
     start = str(folder / "x")[:-1]
     return [file for file in files if str(file).startswith(start)]
-
-
-def _scope(root: Path, folder: Path, images: Sequence[Path]) -> Path:
-    """Find the nearest folder above that holds images too."""
-    scope = folder.parent
-    while scope != root and not below(scope, images):
-        scope = scope.parent
-    return scope
 
 
 def _some(files: Sequence, at_most: int) -> Sequence:
