@@ -140,6 +140,7 @@ def score(
     """
     with plain_errors():
         from musc_lite.data.loaders import left_out
+        from musc_lite.data.region import WHOLE
 
         # What needs no torch comes first: its import takes seconds, a slip of the pen is known at once.
         share, normal = parse_contamination(contamination), parse_groups(groups)
@@ -160,7 +161,8 @@ def score(
             from musc_lite.live.content import check_shows
 
             check_shows(detector.parts.scorer)
-        settle_view(detector, images, output)
+        if settle_view(detector, images, output).region == WHOLE:
+            (output / "region.jpg").unlink(missing_ok=True)  # of an earlier run
         say_cost(detector, images)
         seconds = {"start": time.perf_counter() - START}
         scores = detector.fit(images).scores_
@@ -169,9 +171,10 @@ def score(
         from musc_lite.evidence import find_evidence
         from musc_lite.results.exports import write_maps, write_scores
         from musc_lite.results.group_report import group_sentences
-        from musc_lite.results.handing_on import write_results
+        from musc_lite.results.handing_on import remove_results, write_results
         from musc_lite.results.report import Result, unseen_in_words, write_report
 
+        remove_results(output)
         lots = _write_groups(detector, output)
         kinds = None if classes is None else _write_kinds(output / "kinds.csv", detector, n_classes)
         result = Result(
@@ -240,13 +243,11 @@ def _write_page(detector: "Detector", output: Path) -> str | None:
 
 
 def _write_groups(detector: "Detector", output: Path) -> "Groups | None":
-    """Draw which kinds of image there are, where that was asked for or there are several; else remove the picture."""
+    """Draw which kinds of image there are, where that was asked for or there are several."""
     from musc_lite.normal_group import groups_to_show
     from musc_lite.results.group_report import write_groups
 
     groups = groups_to_show(detector)
-    if groups is None:
-        (output / GROUPS).unlink(missing_ok=True)  # of an earlier run
-    else:
+    if groups is not None:
         write_groups(output / GROUPS, groups, detector.scores_)
     return groups

@@ -1,5 +1,6 @@
 """What the commands share: how photos are read, errors told, folders made and tables printed."""
 
+import io
 import os
 import sys
 import tempfile
@@ -80,6 +81,7 @@ PixelThreshold = Annotated[
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """Print the project's own errors as one message: exit code 1, interrupted 130; its warnings as one line each."""
+    ready_streams()
 
     def one_line(message, *_, **__) -> None:
         print(f"musc-lite: warning: {message}", file=sys.stderr, flush=True)
@@ -98,6 +100,16 @@ def plain_errors() -> Iterator[None]:
             file=sys.stderr,
         )
         raise typer.Exit(130) from None
+
+
+def ready_streams() -> None:
+    """Let nothing that is printed end a run: without a console it goes nowhere, and unknown letters become escapes."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # a service, pythonw, a closed descriptor
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (until the program ends)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def load_photos(photos: list[Path], labels: str, on_error: str) -> "ImageSet":

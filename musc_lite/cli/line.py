@@ -178,11 +178,12 @@ def apply(
         seconds["scoring"] = time.perf_counter() - began
 
         from musc_lite.results.exports import write_maps, write_scores
-        from musc_lite.results.handing_on import write_results
+        from musc_lite.results.handing_on import remove_results, write_results
         from musc_lite.results.report import Result, unseen_in_words, write_report
 
         written = time.perf_counter()
         result = Result(named(photos), scores, pixel_threshold=pixel_threshold)
+        remove_results(output)
         write_scores(output / "scores.csv", scores)
         write_results(output, scores, formats, threshold=pixel_threshold, maps=True)
         say_no_defects(scores, formats)

@@ -30,6 +30,7 @@ def write_comparison(folder: str | Path, comparison: Comparison, *, title: str =
         Of the report.
     """
     folder, table = Path(folder), comparison.to_frame()
+    (folder / "report.html").unlink(missing_ok=True)  # killed while it writes, no new table stands beside an old report
     write_frame(folder / "table.csv", table, "%.6g")
     scores = next(iter(comparison.scores.values()))
     images = scores.known_images

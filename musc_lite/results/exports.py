@@ -16,7 +16,7 @@ from musc_lite.support.files import atomic_path
 from musc_lite.support.names import file_names
 from musc_lite.support.tables import write_frame
 
-__all__ = ["draw_region", "map_names", "write_map", "write_maps", "write_region", "write_scores"]
+__all__ = ["draw_region", "map_names", "remove_maps", "write_map", "write_maps", "write_region", "write_scores"]
 
 REGION_HEIGHT, GAP = 320, 12  # pixels
 LARGEST_OVERLAY = 1024  # pixels along the longer side
@@ -54,7 +54,7 @@ def write_maps(folder: str | Path, scores: Scores) -> None:
     """Write maps.npz, and each image with its map over it to maps/; an earlier run's pictures go."""
     folder = Path(folder)
     maps, names = scores.anomaly_maps, scores.names
-    _remove_earlier_maps(folder)
+    remove_maps(folder)
     with atomic_path(folder / "maps.npz") as partial, partial.open("wb") as file:
         np.savez_compressed(file, maps=maps, names=np.array(names), region=np.array(scores.region))
     colors = color_range((scores.batch or scores).anomaly_maps)  # as in the report
@@ -76,9 +76,10 @@ def write_map(path: Path, scores: Scores, i: int, colors: tuple[float, float]) -
         Image.fromarray(overlay(image, on_photo, *colors)).save(partial, "JPEG", quality=90)
 
 
-def _remove_earlier_maps(output: Path) -> None:
-    """Take away an earlier run's pictures, which must not stand among the new ones; other files stay."""
+def remove_maps(output: Path) -> None:
+    """Remove an earlier run's maps.npz and the pictures that it lists; other files stay."""
     folder = output / "maps"
     with suppress(OSError, ValueError, KeyError, BadZipFile), np.load(output / "maps.npz") as earlier:
         for name in map_names(earlier["names"].tolist()):  # a list that anybody may have written: all are below
             (folder / name).unlink(missing_ok=True)
+    (output / "maps.npz").unlink(missing_ok=True)

@@ -15,15 +15,17 @@ from musc_lite.analysis.classes import DefectClasses
 from musc_lite.data.region import pixel_box
 from musc_lite.results.annotations import by_image, coco_instances, labelme_annotation
 from musc_lite.results.defects import Defect, defect_mask, find_defects
-from musc_lite.results.exports import map_names
+from musc_lite.results.exports import map_names, remove_maps
 from musc_lite.results.scores import Scores
-from musc_lite.support.files import atomic_path, make_folder
+from musc_lite.support.files import atomic_path, make_folder, not_written
 from musc_lite.support.names import file_names
 from musc_lite.support.parameters import check_formats
 
-__all__ = ["write_results"]
+__all__ = ["remove_results", "write_results"]
 
 RESULTS, COCO = "results.json", "coco.json"
+# What runs write beside it, the report first: where it is missing, a run did not come to its end.
+OTHERS = ("report.html", "explore.html", "kinds.csv", "groups.jpg", "scores.csv")
 ENDINGS = {"labelme": ".json", "masks": ".png", "heatmaps": ".png"}  # by folder; in each a file for every image
 WHITE = 65535  # of a heat map of 16 bits
 
@@ -109,6 +111,22 @@ def write_results(
                 _write_png(paths[i], defect_mask(scores, i, threshold).astype(np.uint8) * 255)
             else:
                 _write_png(paths[i], _heat_map(scores, i, low, high))
+
+
+def remove_results(folder: Path) -> None:
+    """Remove what an earlier run wrote to a folder, but not other files; do so before the new results are written.
+
+    A run that is killed while it writes then leaves a part of its own results and no report, never a mixture that
+    looks complete.
+    """
+    try:
+        for name in OTHERS:
+            (folder / name).unlink(missing_ok=True)
+        _remove_earlier_files(folder)
+        (folder / RESULTS).unlink(missing_ok=True)
+        remove_maps(folder)
+    except OSError as error:
+        raise not_written(folder, error, "an earlier result") from error
 
 
 def _heat_map(scores: Scores, i: int, low: float, high: float) -> np.ndarray:

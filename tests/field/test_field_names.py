@@ -1,9 +1,13 @@
 """File names, tables and runs that last for months: one bad name, folder or moment costs no result."""
 
 import html
+import io
 import json
 import os
 import re
+import signal
+import subprocess
+import sys
 from urllib.parse import unquote, unquote_to_bytes
 
 import numpy as np
@@ -17,7 +21,6 @@ import musc_lite.support.names
 import musc_lite.watch
 from musc_lite import Detector, FileWriteError, ImageSet, MuSc, Scores, Verdict, read_verdicts, write_verdicts
 from musc_lite.cli import app
-from musc_lite.data.folders import find_images
 from musc_lite.results.contact_sheet import _legible
 from musc_lite.results.exports import write_scores
 from musc_lite.results.watched import Watched, add_rows, mend_table, read_watched
@@ -259,9 +262,16 @@ class TestWatch:
         write_photos(watching.arriving, ["0.png"])
         closed = watching.arriving / "closed"
         closed.mkdir()
-        reason = "the folder cannot be listed: Permission denied"
-        monkeypatch.setattr(musc_lite.watch, "find_images", lambda folder: (find_images(folder)[0], [(closed, reason)]))
+        scandir = os.scandir
+
+        def denied(path):
+            if path == closed:
+                raise PermissionError(13, "Permission denied")
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", denied)
         assert [row.image for row in watching.rows()] == ["0.png"]
+        reason = "the folder cannot be listed: Permission denied"
         assert watching.said == [f"{closed}: {reason}; photos in it are not scored"]
 
     @pytest.mark.case(49)
@@ -335,3 +345,61 @@ class TestWatch:
         part(2).save(watching.arriving / "slow.bmp")
         (again,) = watching.rows()
         assert again.remark == f"replaces a photo that was scored at {row.time}"
+
+
+class TestStreams:
+    @pytest.mark.case(54)
+    @pytest.mark.parametrize("kind", ["none", "ascii", "cp1252"])
+    def test_a_console_that_shows_nothing_or_not_all_letters_ends_no_run(self, tmp_path, monkeypatch, kind):
+        photos = write_photos(tmp_path / "[検査]", ["検査_0.png", "Gehäuse_1.png", "2.png", "3.png"])
+        streams = [None if kind == "none" else io.TextIOWrapper(io.BytesIO(), encoding=kind) for _ in range(2)]
+        monkeypatch.setattr(sys, "stdout", streams[0])
+        monkeypatch.setattr(sys, "stderr", streams[1])
+        app([str(a) for a in ("score", photos, "-o", tmp_path / "out", *FAST)], standalone_mode=False)
+        assert (tmp_path / "out" / "report.html").is_file()
+        if kind != "none":
+            streams[0].flush()
+            shown = streams[0].buffer.getvalue().decode(kind)
+            assert r" [\u691c\u67fb] " in shown
+            assert "s in all. Look at " in shown
+
+
+KILLED = """
+import os, signal
+from musc_lite.cli import app
+from musc_lite.results import exports
+write, done = exports.write_map, []
+
+def write_map(*arguments):
+    done.append(write(*arguments))
+    if len(done) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+exports.write_map = write_map
+app()
+"""
+
+
+class TestSecondRun:
+    @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
+    def test_killed_while_it_writes_it_leaves_no_mixture_that_looks_complete(self, tmp_path):
+        photos, out = write_photos(tmp_path / "photos", [f"{i}.png" for i in range(4)]), tmp_path / "out"
+        arguments = [str(a) for a in ("score", photos, "-o", out, *FAST, "--write", "masks")]
+        assert run(*arguments).exit_code == 0
+        (out / "mine.html").touch()
+        for name in ("explore.html", "kinds.csv", "groups.jpg", "region.jpg"):
+            (out / name).write_text("of an earlier run")
+        photos.joinpath("0.png").unlink()
+        write_photos(photos, ["7.png", "8.png"])
+        done = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True, check=False)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        there = {path.relative_to(out).as_posix() for path in out.rglob("*.*") if "features" not in path.parts}
+        names = {"1.png", "2.png", "3.png", "7.png", "8.png"}
+        assert set(pandas.read_csv(out / "scores.csv")["image"]) == names
+        assert {image["image"] for image in json.loads((out / "results.json").read_text())["images"]} == names
+        assert there == {"scores.csv", "results.json", "maps.npz", "mine.html", "maps/1.png.jpg", "maps/2.png.jpg"} | {
+            f"masks/{name}" for name in names
+        }
+        assert run(*arguments).exit_code == 0
+        assert {path.name for path in (out / "maps").iterdir()} == {f"{name}.jpg" for name in names}
+        assert (out / "report.html").is_file()
