@@ -495,9 +495,7 @@ def kernels(tmp_path):
 def test_closed_page_ends_its_kernel_also_while_it_loads_or_runs(app, page, tmp_path):
     page.goto(app, wait_until="commit", timeout=60_000)
     wait_for(lambda: kernels(tmp_path), 60)
-    page.wait_for_function(
-        "document.body?.textContent.includes('among your images')", timeout=60_000
-    )  # the kernel is starting
+    page.get_by_text("among your images").wait_for(timeout=60_000, state="attached")  # the kernel is starting
     page.goto("about:blank")
     wait_for(lambda: not kernels(tmp_path), 20)
     run = open_explorers(page, app)

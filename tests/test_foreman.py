@@ -7,8 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 
 import psutil
 import pytest
@@ -276,12 +274,3 @@ def test_whatever_ends_the_command_ends_its_kernels(page, tmp_path, ending):
     finally:
         if server.poll() is None:
             server.kill()
-
-
-def test_the_page_is_for_those_who_know_its_key_and_only_under_a_local_name(app, page):
-    without = app.split("?")[0]
-    page.goto(without)
-    assert "/login" in page.url
-    request = urllib.request.Request(app, headers={"Host": "elsewhere.example"})
-    with pytest.raises(urllib.error.HTTPError, match="403"):
-        urllib.request.urlopen(request, timeout=30)

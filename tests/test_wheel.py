@@ -52,7 +52,8 @@ def page_title(command, folder):
         try:
             url = server.stdout.readline().split()[-1]
             opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-            page = opener.open(url, timeout=30).read().decode()
+            opener.open(url, timeout=30).close()
+            page = opener.open(url.split("login")[0], timeout=60).read().decode()
         finally:
             server.terminate()
     assert "application/vnd.jupyter.widget-view+json" in page  # the notebook ran

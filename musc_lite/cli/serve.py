@@ -1,8 +1,6 @@
 """The command for people who do not type commands: the page of a foreman, in the browser."""
 
 import os
-import threading
-import webbrowser
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,8 +37,8 @@ def serve(
 ) -> None:
     """Find the odd ones in the browser: look, mark good and bad, keep a reference, score what comes in.
 
-    The page listens on this machine only, and its address holds a key: for others forward the port (ssh -L) and give
-    --root. Ctrl+C ends it, with all that it started.
+    The page listens on this machine only, and opens by a link that works once: for others forward the port (ssh -L)
+    and give --root. Ctrl+C ends it, with all that it started.
     """
     with plain_errors():
         if missing := [name for name in NEEDED if find_spec(name) is None]:
@@ -69,22 +67,9 @@ def _jupyter_path() -> str:
 
 def _serve(arguments: Sequence[str], no_browser: bool) -> None:
     """Run the page until it is ended."""
-    from voila.app import Voila
-
-    class Server(Voila):
-        def launch_browser(self) -> None:
-            """Say where the page is once its port is known; voila's own way opens it without its key."""
-            print(f"The page is at {self.display_url}\nCtrl+C ends it.", flush=True)
-            if not no_browser:
-                threading.Thread(target=webbrowser.open, args=(self.display_url,), daemon=True).start()
+    from musc_lite.cli.server import Server
 
     # Settings are read from the package alone: voila would also run a voila.py of the folder that the user is in.
-    # A name that leads here from elsewhere (DNS rebinding) is no local one, and refused.
-    server = Server(
-        config_file_paths=[str(PAGE)],
-        log_level="WARN",
-        auto_token=True,
-        tornado_settings={"allow_remote_access": False, "local_hostnames": ["localhost"]},
-    )
+    server = Server(not no_browser, config_file_paths=[str(PAGE)], log_level="WARN")
     server.initialize([str(PAGE / "app.ipynb"), *arguments])
     server.start()
