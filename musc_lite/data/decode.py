@@ -189,11 +189,7 @@ def decode_image(
     file: BinaryIO, at_least: int | None = None, scale_for: ScaleOf | None = None, note: Note | None = None
 ) -> Image.Image:
     """Do what `read_image` does with a file that is open, at its beginning; to be called within `open_file`."""
-    image = decode_pixels(file, at_least)
-    if scale_for is None and (pixels := deep_pixels(image)) is not None:
-        own = range_of(pixels, _declared_bits(file))
-        return to_rgb(pixels, lambda kind: scale_of([own]), note)
-    return to_rgb(image, scale_for, note)
+    return to_rgb(decode_pixels(file, at_least), scale_for, note, lambda: _declared_bits(file))
 
 
 def is_deep(file: BinaryIO) -> bool:
@@ -319,24 +315,29 @@ def _decode_with_pillow(
     per_pixel = 8  # Pillow keeps most modes in 4 bytes, and conversion to RGB has its own 4
     if image.format == "WEBP":
         per_pixel = 16
+    elif image.mode in ("I", "F"):  # the image and its array have 4 bytes each, and what is made of them is smaller
+        per_pixel = 10
     elif n_scans > 1:  # all coefficients are kept, 2 bytes each
         per_pixel = max(8, 4 + 2 * len(image.getbands()))
     deep = [found for tile in image.tile if (found := DEEP_COLOR.fullmatch(_raw_mode(tile)))]
     if two_passes := bool(deep) and len(deep) == len(image.tile):
-        per_pixel = 16  # two images of 4 bytes, and 2 for each of 4 channels
+        per_pixel = 4 + 2 * len(image.getbands())  # an image for half of the bits, and all of them
     _check_memory(per_pixel * n_pixels + n_bytes)
     if at_least:
         image.draft(image.mode, (at_least, at_least))
     image.load()
     if not two_passes:
         return image
+    whole = _upper_bits(_upright(image))
+    del image
     lower = _open_with_pillow(file, n_bytes)
     lower.seek(directory)
     lower.tile = [
         _with_raw_mode(tile, f"{found[1]};16{LOWER[found[2]]}") for tile, found in zip(lower.tile, deep, strict=True)
     ]
     lower.load()
-    return _joined(_upright(image), _upright(lower))
+    _add_lower_bits(whole, _upright(lower))
+    return whole
 
 
 def _raw_mode(tile: tuple) -> str:
@@ -348,15 +349,18 @@ def _with_raw_mode(tile: Any, mode: str) -> Any:
     return tile._replace(args=(mode, *tile.args[1:]) if isinstance(tile.args, tuple) else mode)
 
 
-def _joined(upper: Image.Image, lower: Image.Image) -> np.ndarray:
-    """Join the upper and lower 8 bits of each channel: (H, W, channels) of 16 bits."""
-    whole = np.empty((*upper.size[::-1], len(upper.getbands())), np.uint16)
-    for box in _bands(*upper.size):
-        rows = whole[box[1] : box[3]]
-        rows[...] = np.asarray(upper.crop(box))
-        rows <<= 8
-        rows |= np.asarray(lower.crop(box))
+def _upper_bits(image: Image.Image) -> np.ndarray:
+    """Return an image as the upper 8 of 16 bits of each channel: (H, W, channels)."""
+    whole = np.empty((*image.size[::-1], len(image.getbands())), np.uint16)
+    for box in _bands(*image.size):
+        whole[box[1] : box[3]] = np.asarray(image.crop(box))
+        whole[box[1] : box[3]] <<= 8
     return whole
+
+
+def _add_lower_bits(whole: np.ndarray, image: Image.Image) -> None:
+    for box in _bands(*image.size):
+        whole[box[1] : box[3]] |= np.asarray(image.crop(box))
 
 
 def _png_bytes_beside_pixels(file: BinaryIO) -> int:
@@ -543,7 +547,7 @@ def _decode_page(page: tifffile.TiffPage, part_bytes: int) -> np.ndarray:
         raise ValueError("its strips or tiles are too many, or overlap: save it anew")
     sample_bytes = page.bitspersample / 8
     # Beside the array: a part while it is decoded, or the 8-bit image, or one channel of the mask.
-    beside = max(0 if page.compression == 1 else part_bytes, math.prod(page.shape[:2]) * max(4, sample_bytes))
+    beside = max(0 if page.compression == 1 else part_bytes, page.imagewidth * page.imagelength * max(4, sample_bytes))
     _check_memory(int(math.prod(page.shape) * sample_bytes + beside))
     if page.compression in DEFLATE and max(page.databytecounts) * 1_032 > part_bytes + 10**8:
         for offset, n_bytes in zip(page.dataoffsets, page.databytecounts, strict=True):
@@ -583,16 +587,19 @@ def _check_memory(n_bytes: int) -> None:
 # ---- from pixels of any kind to 8-bit RGB, or to a mask
 
 
-def to_rgb(image: Image.Image | np.ndarray, scale_for: ScaleOf | None = None, note: Note | None = None) -> Image.Image:
+def to_rgb(
+    image: Image.Image | np.ndarray,
+    scale_for: ScaleOf | None = None,
+    note: Note | None = None,
+    bits: Callable[[], int] = lambda: 0,
+) -> Image.Image:
     """Bring pixels of any kind upright to 8-bit RGB, transparent ones laid over white, colors to sRGB.
 
-    Values that are no 8-bit ones are scaled by `scale_for`, or by themselves; `note` is called with remarks.
+    Values that are no 8-bit ones are scaled by `scale_for`, or by themselves and the `bits` that their file declares;
+    `note` is called with remarks.
     """
     note = note or (lambda text: None)
-    if (pixels := deep_pixels(image)) is not None:
-        image = _deep_to_image(pixels, scale_for or (lambda kind: scale_of([range_of(pixels)])), note)
-    elif isinstance(image, np.ndarray):
-        image = _array_to_image(image)
+    image = _eight_bits(image, scale_for, note, bits)
     image = _upright(image)
     if image.info.get("icc_profile") and image.mode in ("RGB", "RGBA", "L", "LA", "P", "CMYK"):
         try:
@@ -614,16 +621,26 @@ def deep_pixels(image: Image.Image | np.ndarray) -> np.ndarray | None:
     return image if kind_of(image.dtype) else None
 
 
-def _deep_to_image(pixels: np.ndarray, scale_for: ScaleOf, note: Note) -> Image.Image:
+def _eight_bits(
+    image: Image.Image | np.ndarray, scale_for: ScaleOf | None, note: Note, bits: Callable[[], int]
+) -> Image.Image:
+    pixels = deep_pixels(image)
+    if pixels is None:
+        return _array_to_image(image) if isinstance(image, np.ndarray) else image
+    del image  # a GB, perhaps
     kind = kind_of(pixels.dtype)
-    scale = scale_for(kind)
-    colors = pixels[..., :3] if pixels.ndim == 3 and pixels.shape[2] == 4 else pixels
-    n_values = max(1, colors.size)
-    n_missing = 0 if kind != "float" else n_values - np.count_nonzero(np.isfinite(colors))
+    check_shape(pixels)
+    scale = scale_for(kind) if scale_for else scale_of([range_of(pixels, bits())])
+    n_missing = n_beyond = 0
+    for _, top, _, bottom in _bands(pixels.shape[1], pixels.shape[0]):
+        rows = pixels[top:bottom]
+        colors = rows[..., :3] if rows.ndim == 3 and rows.shape[2] == 4 else rows
+        is_finite = np.isfinite(colors) if kind == "float" else True
+        n_missing += colors.size - np.count_nonzero(is_finite) if kind == "float" else 0
+        n_beyond += np.count_nonzero(((colors < scale.low) | (colors > scale.high)) & is_finite)
     if n_missing:
         note("NaN or infinite values are read as black: fill them before where that is wrong")
-    n_beyond = np.count_nonzero(colors < scale.low) + np.count_nonzero(colors > scale.high)
-    if n_beyond > CLIPPED * n_values:
+    if n_beyond > CLIPPED * pixels.size:
         note(f"values beyond {scale.low:.6g}..{scale.high:.6g}, the range of the batch, are clipped")
     return _array_to_image(pixels, scale)
 

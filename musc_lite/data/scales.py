@@ -61,7 +61,7 @@ class Scales:
         if not self._digests.is_deep(path):
             return ""
         with self._lock:
-            if not self._is_measured and not self.fitted:
+            if not self._is_measured:  # also for a kind that the fitted batch lacks
                 self._measure()
         scales = {
             kind: scale for kind, scale in sorted({**self.found, **self.fitted}.items()) if LEGACY.get(kind) != scale
