@@ -23,7 +23,7 @@ import musc_lite
 from musc_lite.data.textures import PHOTOS
 from musc_lite.search.nearest import nearest_of_pairs
 from musc_lite.stages.mutual_scoring import interval_bounds
-from musc_lite.stages.thresholds import _count_upper_group, _lower_half_limit, count_outliers, largest_step
+from musc_lite.stages.thresholds import _count_upper_group, _lower_half_limit, count_outliers
 
 SHARES = (0.0, 0.05, 0.2, 0.5)
 LARGEST = 60  # images of a batch
@@ -47,7 +47,7 @@ RULES: dict[str, Callable[[np.ndarray], int]] = {
     "lower half": lambda scores: int((scores > _lower_half_limit(scores)).sum()),
     "mixture": _count_upper_group,
     "shipped: the larger": count_outliers,
-    "largest gap": lambda scores: largest_step(scores).n_above,
+    "largest gap": lambda scores: 1 + int(np.diff(np.sort(scores)[::-1])[: max(1, len(scores) // 2)].argmin()),
     "Otsu": otsu,
 }
 

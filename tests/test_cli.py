@@ -347,7 +347,7 @@ def test_what_stands_out_is_named(folder, tmp_path):
     assert done.exit_code == 0, done.output
     detector = MuSc(image_size=112, r=(1,), layers=(5, 8)).fit(folder)
     first = detector.names_[detector.image_scores_.argmax()]
-    assert f"1 of 8 images stand out: {first}. Those below the threshold" in done.output
+    assert f"1 of 8 images is flagged as anomalous: {first}. Those below the threshold" in done.output
     assert "not proven good" in done.output
 
 

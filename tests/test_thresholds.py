@@ -8,11 +8,12 @@ from sklearn.metrics import f1_score
 from musc_lite.results.metrics import f1_max
 from musc_lite.stages.thresholds import (
     Calls,
+    Decision,
     best_f1_threshold,
     choose_threshold,
+    clearest_gap,
     count_outliers,
     in_words,
-    largest_step,
 )
 
 scores_and_labels = st.integers(2, 40).flatmap(
@@ -98,26 +99,81 @@ def test_the_number_comes_from_before_re_scoring_and_the_images_from_after():
     np.testing.assert_array_equal(after > threshold, [False, False, False, False, True])
 
 
-def test_the_largest_step():
-    step = largest_step([0.0, 0.1, 0.15, 0.2, 0.8, 0.9])
-    assert (step.n_above, step.high, step.low) == (2, 0.8, 0.2)
-    assert step.next == pytest.approx(0.1)
-    assert largest_step([3.0, 1.0]).n_above == 1
-    assert largest_step([0.0, 0.9, 1.0, 1.1, 1.2, 1.4]).n_above == 1  # a step among the lower half is none of defects
+def test_the_clearest_gap():
+    gap = clearest_gap([0.0, 0.1, 0.15, 0.2, 0.8, 0.9])
+    assert (gap.n_above, gap.high, gap.low, gap.next) == (2, 0.8, 0.2, 0.05)
+    assert clearest_gap([3.0, 1.0]).n_above == 1
+    assert clearest_gap([0.0, 0.9, 1.0, 1.1, 1.2, 1.4]).n_above == 1  # a step among the lower half is none of defects
+
+
+def test_a_gap_below_defects_that_vary_is_seen():
+    """Ranks 8 and 9 drop from 0.561 to 0.356; "the scores fall evenly" was said, for the steps among the defects."""
+    scores = np.r_[[0.93, 0.86, 0.74, 0.73, 0.62, 0.6, 0.58, 0.561], np.linspace(0.356, 0.1, 32)]
+    text = " ".join(in_words(scores, 0.45, [str(i) for i in range(40)]))
+    assert "The ranking has a gap from 0.561 to 0.356, below rank 8; the largest step below it is 0.009." in text
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        (np.linspace(0, 1, 30), "its clearest step is from "),
+        (np.r_[np.linspace(0.9, 0.6, 8), np.linspace(0.56, 0.1, 32)], "its clearest step is from "),
+        (np.full(12, 0.5), "the upper half of the scores is equal"),
+        (0.5 + 1e-6 * np.arange(12.0), "the upper half of the scores is equal"),  # as they are shown
+        (np.r_[0.503, np.full(11, 0.5)], "its clearest step is from 0.503 to 0.500, below rank 1"),
+    ],
+)
+def test_without_a_gap_none_is_claimed(scores, said):
+    text = " ".join(in_words(scores, 2.0, [str(i) for i in range(len(scores))]))
+    assert "No gap in the ranking says where defects end" in text
+    assert said in text
+
+
+def test_scores_of_one_kind_seldom_have_a_gap():
+    found = [clearest_gap(np.random.default_rng(seed).normal(0.5, 0.1, 60)).is_clear for seed in range(300)]
+    assert np.mean(found) < 0.15
 
 
 def test_no_image_above_the_threshold_is_no_all_clear():
     text = " ".join(in_words(np.linspace(0, 1, 30), 2.0, [f"{i}.jpg" for i in range(30)]))
-    assert "No image stands out" in text
+    assert "No image is flagged as anomalous: no score lies above the threshold 2.000." in text
     assert "no all-clear" in text
-    assert "Look first at 29.jpg, 28.jpg, 27.jpg, 26.jpg, 25.jpg." in text
-    assert "fall evenly" in text
+    assert "Check the highest scores first: 29.jpg (1.000), 28.jpg (0.966), 27.jpg (0.931)" in text
+
+
+def test_a_threshold_at_the_top_score_is_none():
+    """Where no group of scores is apart, the threshold is the highest score: no decision was made."""
+    scores = np.r_[np.linspace(0, 0.2, 28), 0.966, 1.0]
+    threshold = choose_threshold(scores, "auto", map_scores=np.linspace(0, 1, 30))
+    assert threshold == scores.max()
+    names = [f"{i}.jpg" for i in range(30)]
+    automatic, by_hand = Decision(threshold, "contamination 'auto'", 30), Decision(threshold)
+    text = in_words(scores, threshold, names, decision=automatic)[0]
+    assert text.startswith("No threshold could be set, so no image is flagged: the scores separate no images")
+    assert "29.jpg (1.000), 28.jpg (0.966)" in text
+    assert in_words(scores, threshold, names, decision=by_hand)[0].startswith("No image is flagged as anomalous: no")
+
+
+@pytest.mark.parametrize(
+    ("threshold", "said"),
+    [
+        (0.95, "No image is flagged as anomalous: no score lies above the threshold 0.950."),
+        (0.85, "1 of 12 images is flagged as anomalous: 11. Those below the threshold 0.850 are not proven good."),
+        (0.75, "2 of 12 images are flagged as anomalous: 11, 10. Those below"),
+        (-1, "All 12 images are flagged as anomalous: 11, 10, 9, 8, 7 and 7 more. All scores lie above the threshold"),
+    ],
+)
+def test_the_number_of_flagged_images_and_its_verb(threshold, said):
+    scores = np.r_[np.linspace(0, 0.5, 10), 0.8, 0.9]
+    text = in_words(scores, threshold, [str(i) for i in range(12)], decision=Decision(threshold))[0]
+    assert text.startswith(said)
+    assert in_words([0.5], 0.1, ["a"])[0].startswith("The image is flagged as anomalous: a. All scores lie above")
 
 
 def test_labels_tell_what_the_best_threshold_would_have_called():
     scores = np.r_[np.linspace(0, 0.4, 12), np.linspace(0.5, 1, 8)]
     labels = np.r_[np.zeros(12, int), np.ones(8, int)]
     text = " ".join(in_words(scores, 0.9, [str(i) for i in range(20)], labels))
-    assert "2 of 20 images stand out: 19, 18." in text
+    assert "2 of 20 images are flagged as anomalous: 19, 18." in text
     assert "the threshold 0.900 calls 2 of 8 defective and 0 of 12 normal images" in text
     assert "the best F1 is at 0.450: 8 of 8 defective and 0 of 12 normal images (F1 1.00)" in text

@@ -14,19 +14,20 @@ __all__ = [
     "Calls",
     "Contamination",
     "Decision",
-    "Step",
+    "Gap",
     "best_f1_threshold",
     "choose_threshold",
+    "clearest_gap",
     "count_outliers",
     "in_words",
-    "largest_step",
     "unlike_reference",
 ]
 
 LEAST_FOR_MIXTURE = 20  # images: two normal distributions have five parameters
 FEW = 10  # images: with fewer, the spread of the scores is a guess
 LEAST_FOR_DAY, NEARLY_ALL = 5, 0.9  # images, and share of them: so many flagged suggest another camera or product
-CLEAR_STEP = 2  # times the next largest
+DECIMALS = 3  # of the scores that are shown
+CLEAR_GAP = 4  # times the largest step below: 1 batch in 10 has one by chance, of 60 scores of one normal distribution
 NOT_AN_ALL_CLEAR = (
     "That is no all-clear: where many images are defective, or defects are faint, a threshold that is drawn from the "
     "scores alone can lie above them all"
@@ -55,6 +56,11 @@ class Decision:
     rule: str = "set by hand"
     n_used: int | None = None
     calibration: bool = False
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether it was set from the scores of the batch itself."""
+        return self.n_used is not None and not self.calibration
 
     @classmethod
     def by(cls, rule: Part, value: float, n_images: int, calibration: np.ndarray | None = None) -> "Decision":
@@ -195,17 +201,17 @@ def _between(low: float, high: float) -> float:
 
 
 @dataclass(frozen=True)
-class Step:
-    """The largest step down in the upper half of a ranking.
+class Gap:
+    """A step between neighbors in the upper half of a ranking, beside the steps below it.
 
     Attributes
     ----------
     n_above : int
         Images above it.
     high, low : float
-        The scores at its two ends.
+        The scores at its two ends, as they are shown: with `DECIMALS`.
     next : float
-        The second largest step there, to compare with; 0 where there is none.
+        The largest step below it, down to three quarters of the ranking.
     """
 
     n_above: int
@@ -213,9 +219,21 @@ class Step:
     low: float
     next: float
 
+    @property
+    def ratio(self) -> float:
+        """The step per the largest below it; steps that the shown scores do not resolve count as the last digit."""
+        return (self.high - self.low) / max(self.next, 10.0**-DECIMALS)
 
-def largest_step(image_scores: ArrayLike) -> Step:
-    """Find the largest step between neighbors in the upper half of the ranking.
+    @property
+    def is_clear(self) -> bool:
+        """Whether it may tell defective images from others: `CLEAR_GAP` times the largest step below it, or more."""
+        return self.ratio >= CLEAR_GAP - 1e-6
+
+
+def clearest_gap(image_scores: ArrayLike) -> Gap:
+    """Find the step in the upper half of the ranking that is the largest multiple of the steps below it.
+
+    Steps above it do not count: scores of defective images vary among each other.
 
     Parameters
     ----------
@@ -224,14 +242,16 @@ def largest_step(image_scores: ArrayLike) -> Step:
 
     Examples
     --------
-    >>> largest_step([0.1, 0.9, 0.2, 0.8, 0.15])
-    Step(n_above=2, high=0.8, low=0.2, next=0.09999999999999998)
+    >>> clearest_gap([0.1, 0.9, 0.2, 0.8, 0.15])
+    Gap(n_above=2, high=0.8, low=0.2, next=0.05)
     """
-    ranked = np.sort(np.asarray(image_scores, dtype=float))[::-1]
-    steps = -np.diff(ranked)[: max(1, len(ranked) // 2)]
-    n_above = int(steps.argmax()) + 1
-    following = np.sort(steps)[-2] if len(steps) > 1 else 0.0
-    return Step(n_above, float(ranked[n_above - 1]), float(ranked[n_above]), float(following))
+    ranked = np.sort(np.round(np.asarray(image_scores, dtype=float), DECIMALS))[::-1]
+    steps, n = np.round(-np.diff(ranked), DECIMALS), len(ranked)
+    gaps = [
+        Gap(k, float(ranked[k - 1]), float(ranked[k]), float(steps[k : max(k + 1, 3 * n // 4)].max(initial=0.0)))
+        for k in range(1, max(1, n // 2) + 1)
+    ]
+    return max(gaps, key=lambda gap: gap.ratio)
 
 
 @dataclass(frozen=True)
@@ -317,13 +337,13 @@ def in_words(
     labels: ArrayLike | None = None,
     decision: Decision | None = None,
 ) -> list[str]:
-    """Say what a ranking tells, and no more: what stands out, where to look first, how clear it is.
+    """Return sentences on a ranking: which images are flagged, which to check first, how clear a gap there is.
 
     Parameters
     ----------
     image_scores : (N,)
     threshold : float
-        Images above it stand out.
+        Images above it are flagged.
     names : N strings
     labels : (N,), optional
         0 normal, 1 defective: what the threshold called, and what the best one would have called.
@@ -339,27 +359,28 @@ def in_words(
     --------
     >>> for sentence in in_words([0.1, 0.9, 0.2, 0.15], 0.5, list("abcd")):
     ...     print(sentence)
-    1 of 4 images stand out: b. Those below the threshold 0.500 are not proven good.
-    The largest step in the upper half of the ranking is from 0.900 to 0.200, below place 1; the next is 0.050.
+    1 of 4 images is flagged as anomalous: b. Those below the threshold 0.500 are not proven good.
+    The ranking has a gap from 0.900 to 0.200, below rank 1; the largest step below it is 0.050.
     With fewer than 10 images trust the ranking, not the threshold.
     """
     image_scores = np.asarray(image_scores, dtype=float)
     ranking = np.argsort(-image_scores, kind="stable")
-    n_called = int((image_scores > threshold).sum())
-    first = [names[i] for i in ranking[: min(5, n_called or 5)]]
+    n_called, n = int((image_scores > threshold).sum()), len(ranking)
+    first = [names[i] for i in ranking[: min(5, n_called)]]
+    highest = ", ".join(f"{names[i]} ({image_scores[i]:.{DECIMALS}f})" for i in ranking[:5])
     if n_called:
         more = f" and {n_called - 5} more" if n_called > 5 else ""
-        sentences = [
-            f"{n_called} of {len(ranking)} images stand out: {', '.join(first)}{more}. Those below the threshold "
-            f"{threshold:.3f} are not proven good."
-        ]
+        below = f"Those below the threshold {threshold:.{DECIMALS}f} are not proven good."
+        above = f"All scores lie above the threshold {threshold:.{DECIMALS}f}."
+        count = f"{n_called} of {n} images {'is' if n_called == 1 else 'are'}" if n_called < n else _all_of(n)
+        sentences = [f"{count} flagged as anomalous: {', '.join(first)}{more}. {below if n_called < n else above}"]
     else:
-        sentences = [
-            f"No image stands out: no score lies above the threshold {threshold:.3f}. "
-            f"{_no_all_clear(decision)}. Look first at {', '.join(first)}."
-        ]
-    if len(ranking) > 2:
-        sentences.append(_step_in_words(largest_step(image_scores)))
+        none = f"No image is flagged as anomalous: no score lies above the threshold {threshold:.{DECIMALS}f}"
+        if image_scores.max() == threshold and (decision is None or decision.is_automatic):
+            none = "No threshold could be set, so no image is flagged: the scores separate no images from the others"
+        sentences = [f"{none}. {_no_all_clear(decision)}. Check the highest scores first: {highest}."]
+    if n > 2:
+        sentences.append(_gap_in_words(clearest_gap(image_scores)))
     if (n_drawn := decision.n_used if decision else len(ranking)) is not None and n_drawn < FEW:
         others = f"The threshold was drawn from {n_drawn} images: with" if n_drawn != len(ranking) else "With"
         sentences.append(f"{others} fewer than {FEW} images trust the ranking, not the threshold.")
@@ -404,11 +425,15 @@ def unlike_reference(n_called: int, n_images: int, differ: Sequence[str] = ()) -
     return sentences
 
 
-def _step_in_words(step: Step) -> str:
-    size = step.high - step.low
-    if size < CLEAR_STEP * step.next or size == 0:
-        return f"The scores fall evenly (largest step {size:.3f}, next {step.next:.3f}): no gap says where defects end."
-    return (
-        f"The largest step in the upper half of the ranking is from {step.high:.3f} to {step.low:.3f}, below place "
-        f"{step.n_above}; the next is {step.next:.3f}."
-    )
+def _all_of(n: int) -> str:
+    return f"All {n} images are" if n > 1 else "The image is"
+
+
+def _gap_in_words(gap: Gap) -> str:
+    ends = f"from {gap.high:.{DECIMALS}f} to {gap.low:.{DECIMALS}f}, below rank {gap.n_above}"
+    below = f"; the largest step below it is {gap.next:.{DECIMALS}f}."
+    if gap.is_clear:
+        return f"The ranking has a gap {ends}{below}"
+    if gap.ratio == 0:
+        return "No gap in the ranking says where defects end: the upper half of the scores is equal."
+    return f"No gap in the ranking says where defects end: its clearest step is {ends}{below}"
