@@ -160,6 +160,9 @@ def _mounted(workplace: Workplace, name: Path, sizes: Sequence[str], refused: Ca
             refused(f"a full disk of {size}, {job}", f"{job} {disk / job}")
         workplace.do(f"mount {disk}", size="50m")
         works("room again", f"fit {disk}")
+        # The cache is complete, so only the memory-mapped tokens need room: some is there, but too little for all.
+        workplace.do(f"fill_but_64k {disk}")
+        refused(f"a full disk of {size}, tokens on disk beside a complete cache", f"fit_on_disk {disk}")
 
     full, empty = name / "read-only", name / "read-only-and-empty"
     for folder in (full, empty):

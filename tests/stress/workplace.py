@@ -125,6 +125,14 @@ def fill(folder: str) -> str:
     return "full"
 
 
+def fill_but_64k(folder: str) -> str:
+    """Fill a disk but for 64 kB."""
+    fill(folder)
+    filler = Path(folder) / "filler"
+    os.truncate(filler, filler.stat().st_size - 65_536)
+    return "nearly full"
+
+
 def list_files(folder: str) -> dict[str, str]:
     """Name all files but the filler, with a hash of each."""
     files = sorted(p for p in Path(folder).rglob("*") if p.is_file() and p.name != "filler")
