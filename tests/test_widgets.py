@@ -2,12 +2,14 @@
 
 import copy
 import dataclasses
+import gc
 import html
 import io
 import json
 import re
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -23,6 +25,8 @@ import musc_lite
 from musc_lite import closeness
 
 pytest.importorskip("anywidget", reason="needs the extra 'lab'")
+
+import ipywidgets
 
 from musc_lite.budget import Cost
 from musc_lite.views import Framing
@@ -653,6 +657,28 @@ class TestApp:
     @staticmethod
     def is_shown(widget):
         return widget.layout.display != "none"
+
+    def test_a_second_run_releases_the_first_detector_and_its_explorers(self, app, tmp_path):
+        for i, image in enumerate(musc_lite.planted_textures("gravel", n_images=4, n_defective=1)):
+            image.save(tmp_path / f"{i}.png")
+        self.choose(app, tmp_path)
+        app.run.click()
+        for i in range(len(app.explorers.children)):
+            app.explorers.selected_index = i
+            explorer = app.explorers.children[i].children[0]
+            if explorer.STATE and hasattr(explorer, "image"):
+                explorer.image = 1  # something to undo
+        first, widgets = weakref.ref(app.detector), [weakref.ref(tab.children[0]) for tab in app.explorers.children]
+        del explorer
+        app.run.click()
+        assert app.message.value == ""
+        gc.collect()
+        assert first() is None
+        assert not [widget() for widget in widgets if widget()]
+        registry = sys.modules[ipywidgets.Widget.__module__]._instances
+        n_widgets = len(registry)
+        app.run.click()
+        assert len(registry) == n_widgets
 
     def test_scores_a_folder_and_makes_explorers_when_their_tab_opens(self, app, tmp_path):
         app.choices.source.value = "folder"

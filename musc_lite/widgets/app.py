@@ -1,5 +1,6 @@
 """The whole toolkit without code: choose images, look before the work, run, explore (`musc-lite app`)."""
 
+import gc
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -142,6 +143,7 @@ class App(ipywidgets.VBox):
         """Look, fit, and show the explorers."""
         self._results.layout.display = "none"
         detector, images, seen = self._look(caught, "Working. The bars show how far it is; keep this page open.")
+        self._release()
         self.detector = fitted = detector.fit(images)
         found = fitted.scores_.in_words()
         notes = _sentences(_notes(images, caught))
@@ -152,6 +154,12 @@ class App(ipywidgets.VBox):
         self._forget()
         self._results.layout.display = None
         self._open_tab()
+
+    def _release(self) -> None:
+        """Close the explorers of the previous run, and free its detector before the next one takes memory."""
+        _close(self.explorers.children)
+        self.explorers.children, self.detector = (), None
+        gc.collect()  # widgets and their observers refer to each other
 
     def _show_groups(self, fitted: Detector) -> list[str]:
         """Draw the kinds of image, where there is something to show, and say what they mean."""
@@ -186,6 +194,17 @@ class App(ipywidgets.VBox):
                     tab.children = [explorer(self.detector)]
                 except TROUBLE as error:
                     tab.children = [ipywidgets.HTML(trouble(error))]
+
+
+def _close(held: object) -> None:
+    """Close widgets with all that they hold: ipywidgets' registry keeps alive what is not closed."""
+    if isinstance(held, tuple | list):
+        for each in held:
+            _close(each)
+    elif isinstance(held, ipywidgets.Widget) and held.comm is not None:
+        parts = [getattr(held, name) for name in held.keys]
+        held.close()
+        _close([*parts, *vars(held).values()])
 
 
 def _notes(images: ImageSet, caught: Warned) -> list[str]:

@@ -35,8 +35,8 @@ class Chart(anywidget.AnyWidget):
         called.
     """
 
-    _esm = Path(__file__).with_suffix(".js")
-    _css = Path(__file__).with_suffix(".css")
+    _esm = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+    _css = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
 
     data = traitlets.List(traitlets.Dict()).tag(sync=True)
     shaded = traitlets.List(traitlets.Float()).tag(sync=True)

@@ -43,7 +43,7 @@ class Gallery(anywidget.AnyWidget):
     """
 
     _esm = "".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("panes.js", "gallery.js"))
-    _css = Path(__file__).with_suffix(".css")
+    _css = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
 
     cards = traitlets.List(traitlets.Dict()).tag(sync=True)
     thumbnails = traitlets.List(traitlets.Bytes()).tag(sync=True)

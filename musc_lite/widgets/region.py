@@ -48,8 +48,8 @@ class RegionPicker(Shown, anywidget.AnyWidget):
     drawn, ``musc_lite.MuSc(region=picker.region)``.
     """
 
-    _esm = Path(__file__).with_suffix(".js")
-    _css = Path(__file__).with_suffix(".css")
+    _esm = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+    _css = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
 
     region = traitlets.Tuple(*(traitlets.Float() for _ in WHOLE), default_value=WHOLE).tag(sync=True)
     image = traitlets.Int().tag(sync=True)

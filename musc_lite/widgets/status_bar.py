@@ -28,8 +28,9 @@ class StatusBar(anywidget.AnyWidget):
         Which buttons there are: "undo", "png", "csv".
     """
 
-    _esm = Path(__file__).with_suffix(".js")
-    _css = Path(__file__).with_suffix(".css")
+    # As text: anywidget keeps every widget alive whose script is a path.
+    _esm = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+    _css = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
 
     value = traitlets.Unicode().tag(sync=True)
     code = traitlets.Unicode().tag(sync=True)

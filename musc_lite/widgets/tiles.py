@@ -58,7 +58,7 @@ class Tiles(anywidget.AnyWidget):
     """
 
     _esm = "".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("lens.js", "tiles.js"))
-    _css = Path(__file__).with_suffix(".css")
+    _css = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
 
     pictures = traitlets.List(traitlets.Bytes()).tag(sync=True)
     tiles = traitlets.List(traitlets.Dict()).tag(sync=True)

@@ -53,8 +53,8 @@ class ToyWorld(Shown, anywidget.AnyWidget):
     ``world = ToyWorld()``, and ``world`` as the last line of a cell shows it; ``world.closest = 1`` moves the slider.
     """
 
-    _esm = Path(__file__).with_suffix(".js")
-    _css = Path(__file__).with_suffix(".css")
+    _esm = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+    _css = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
 
     points: traitlets.List[list] = traitlets.List().tag(sync=True)
     beginning: traitlets.List[list] = traitlets.List().tag(sync=True)
