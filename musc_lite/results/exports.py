@@ -24,7 +24,10 @@ MAP_ENDING = ".jpg"  # a PNG of a photo takes 40 times as long to write, and 4 t
 
 
 def write_scores(path: str | Path, scores: Scores) -> None:
-    """Write every image's score as CSV, most anomalous first: `Scores.to_frame`; cells as `support.tables` has them."""
+    """Write every image's score as CSV, most anomalous first: `Scores.to_frame`.
+
+    A name that begins with `=`, `+`, `-` or `@` has an apostrophe in front, so that a spreadsheet runs no formula.
+    """
     write_frame(Path(path), scores.to_frame())
 
 

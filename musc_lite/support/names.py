@@ -51,7 +51,7 @@ def file_names(names: Sequence[str], ending: str) -> list[str]:
     for i, name in enumerate(found):
         seen[name] += 1
         if times[name] > 1:
-            found[i] = f"{name.removesuffix(ending)}~{_hash(f'{names[i]} {seen[name]}')}{ending}"
+            found[i] = _file_name(f"{names[i]}~{_hash(f'{writable(names[i])} {seen[name]}')}", ending)
     return found
 
 

@@ -146,6 +146,10 @@ class TestNames:
             "d" * 300 + "/a.png",
             "",
             ".",
+            "y" * 250,
+            "y" * 250,
+            "\udce4.png",
+            "\udce4.png",
         ]
         for ending in (".jpg", ".json"):
             found = file_names(names, ending)
@@ -362,6 +366,19 @@ class TestStreams:
             shown = streams[0].buffer.getvalue().decode(kind)
             assert r" [\u691c\u67fb] " in shown
             assert "s in all. Look at " in shown
+
+    @pytest.mark.case(55)
+    @pytest.mark.skipif(os.name == "nt", reason="Windows has no such environment")
+    def test_a_scheduled_task_needs_no_home_backend_or_network(self, tmp_path):
+        photos = write_photos(tmp_path / "photos", ["0.png", "1.png", "2.png"])
+        environment = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ} | {
+            "HOME": "/nonexistent", "TMPDIR": "/nonexistent", "MPLBACKEND": "module://not_there.backend",
+            "HF_HUB_OFFLINE": "1", "HTTPS_PROXY": "http://127.0.0.1:9",
+        }  # fmt: skip
+        command = [sys.executable, "-OO", "-m", "musc_lite.cli", "inspect", photos, "-o", tmp_path / "out"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "out" / "contact_sheet.jpg").is_file()
 
 
 KILLED = """
