@@ -76,7 +76,8 @@ class Places:
         Raises
         ------
         ValueError
-            If nothing is typed, or it lies outside of the root; whether there is such a folder is not told then.
+            If nothing is typed, it cannot be reached, or it lies outside of the root; whether there is such a folder is
+            not told then.
         """
         if not text.strip():
             raise ValueError("type the path of a folder of images")
@@ -86,16 +87,25 @@ class Places:
             raise ValueError(
                 f"{text.strip()} is a link to itself, or the home of no user: type a whole path"
             ) from error
+        except (OSError, ValueError) as error:
+            raise ValueError(_unreachable(text, error)) from error
         if not self.is_inside(folder):
             raise ValueError(
                 f"{text.strip()} lies outside of {self.root}, and this page opens folders inside of it only: give one "
                 "of these, or start the page with another --root"
             )
+        try:
+            folder.is_dir()
+        except OSError as error:
+            raise ValueError(_unreachable(text, error)) from error
         return folder
 
     def is_inside(self, path: Path) -> bool:
-        """Tell whether a path, links followed, lies inside of the root."""
-        return self.root is None or path.resolve().is_relative_to(self.root)
+        """Whether a path, links followed, lies inside of the root; one that cannot be followed does not."""
+        try:
+            return self.root is None or path.resolve().is_relative_to(self.root)
+        except (OSError, RuntimeError):
+            return False
 
     def check(self, images: "ImageSet") -> "ImageSet":
         """Give a set of images as it is; raise `ValueError` where one, or a mask, is a link to outside of the root."""
@@ -107,5 +117,21 @@ class Places:
 
     def subfolders(self, folder: Path) -> list[Path]:
         """List the folders in a folder, without hidden ones and those outside of the root."""
-        found = (path for path in folder.iterdir() if path.name[0] != "." and path.is_dir())
+        found = (path for path in folder.iterdir() if path.name[0] != "." and _is_folder(path))
         return sorted((path for path in found if self.is_inside(path)), key=lambda path: path.name.lower())
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether this is a folder; one below a folder that may not be entered counts as none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _unreachable(text: str, error: Exception) -> str:
+    """Return the sentence on a path that the system refuses."""
+    shown = ascii(text.strip())[1:-1]
+    shown = shown if len(shown) <= 120 else f"{shown[:60]} ... {shown[-40:]}"
+    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"{shown} cannot be opened: {why}. Check the path, and whether you may read that folder"

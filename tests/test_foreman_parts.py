@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from musc_lite.cli import app
 from musc_lite.places import Places
 from musc_lite.results.plots import color_range, overlay
 from musc_lite.support.progress import followed_by, progress_bar
+from musc_lite.widgets.app import App
 from musc_lite.widgets.folder_chooser import FolderChooser, count_images
 from musc_lite.widgets.foreman import Foreman
 from musc_lite.widgets.gallery import Gallery, heat_layer
@@ -313,6 +315,63 @@ class TestPlaces:
         assert [child.description for child in chooser.children[1:]] == ["up to root"]
 
 
+class TestPathsThatCannotBeOpened:
+    @pytest.mark.parametrize("text", ["~nosuchuser", "~nosuchuser/photos", "LOOP", "a\0b", "x" * 300, "a/" * 3000])
+    def test_one_sentence_and_no_error(self, foreman, tmp_path, text):
+        (tmp_path / "loop").symlink_to(tmp_path / "loop")
+        text = str(tmp_path / "loop") if text == "LOOP" else text
+        app = App(tmp_path / "cache", foreman.places)
+        app.choices.source.value = "folder"
+        app.choices.folder.value = text
+        app.check.click()
+        foreman.browse.value = True
+        for said in (press(foreman, foreman.run, text), app.message.value):
+            assert "This did not work: " in said
+            assert "Errno" not in said
+            assert len(said) < 600
+
+    @pytest.mark.parametrize("call", ["resolve", "is_dir"])
+    def test_a_folder_that_may_not_be_entered(self, foreman, photos, monkeypatch, call):
+        (photos / "closed").mkdir()
+        real = getattr(Path, call)
+
+        def refuse(path, *args, **kwargs):
+            if path.name == "closed":
+                raise PermissionError(13, "Permission denied", str(path))
+            return real(path, *args, **kwargs)
+
+        monkeypatch.setattr(Path, call, refuse)
+        said = press(foreman, foreman.run, photos / "closed")
+        assert "closed cannot be opened: Permission denied" in said
+        assert Places(photos, photos, root=photos).subfolders(photos) == []  # it hides no other folder
+
+    def test_a_session_in_a_loop_of_links_is_no_session(self, tmp_path):
+        (tmp_path / "loop").symlink_to(tmp_path / "loop")
+        session = {"folder": str(tmp_path / "loop"), "look": "quickly", "against_reference": False}
+        (tmp_path / "session.json").write_text(json.dumps(session))
+        assert Foreman(Places(tmp_path, tmp_path, root=tmp_path))._session is None
+
+    def test_no_home(self, tmp_path, monkeypatch):
+        def home():
+            raise RuntimeError("Could not determine home directory.")
+
+        monkeypatch.setattr(Path, "home", home)
+        assert Page(Places(tmp_path, tmp_path)).app.choices.folder.options == ()
+
+    def test_a_folder_that_goes_while_it_is_shown(self, foreman, photos):
+        press(foreman, foreman.run, photos)
+        photos.rename(photos.with_name("elsewhere"))
+        send(foreman.gallery, card=0, verdict="bad")
+        assert "is gone since it was scored" in foreman.work.message.value
+        assert foreman.gallery.verdicts == [""] * 6
+        for button in (foreman.report, foreman.keep):
+            assert "is gone since it was scored" in press(foreman, button)
+        assert not foreman.places.line.exists()
+        photos.with_name("elsewhere").rename(photos)
+        send(foreman.gallery, card=0, verdict="bad")
+        assert foreman.gallery.verdicts[0] == "bad"
+
+
 class TestForeman:
     def test_scores_marks_keeps_and_applies(self, foreman, photos, tmp_path):
         assert "type the path" in press(foreman, foreman.run, "")
@@ -327,7 +386,7 @@ class TestForeman:
         said = press(foreman, foreman.run, photos)
         assert f"6 photos of {photos}." in said
         own = foreman.places.of_photos(photos)
-        assert (own / "scores.csv").read_text().startswith("image,score,rank")
+        assert (own / "scores.csv").read_text("utf-8-sig").startswith("image,score,rank")
         send(foreman.gallery, card=0, verdict="bad")
         worst = foreman.gallery.cards[0]["name"]
         assert [(each.image, each.verdict) for each in read_verdicts(own / "verdicts.csv")] == [(worst, "bad")]

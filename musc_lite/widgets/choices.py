@@ -135,7 +135,9 @@ class Choices(ipywidgets.VBox):
 
     def _list_subfolders(self) -> None:
         """Offer the folders inside the one that is typed."""
-        with suppress(OSError, ValueError):  # half a path is typed: keep what was offered
+        with suppress(
+            OSError, ValueError, RuntimeError
+        ):  # no home is known; half a path is typed: keep what was offered
             folder = self._places.inside(self.folder.value or str(self._places.root or Path.home()))
             self.folder.options = [str(path) for path in self._places.subfolders(folder)][:100]
 

@@ -181,6 +181,7 @@ class Foreman(ipywidgets.VBox):
         if self._batch is None:
             return
         try:
+            _check_is_there(self._batch.folder)
             book, images = self._book(self._batch.folder), self._batch.images
             book.mark(images, i, verdict)
             self.gallery.set_verdicts(book.of(images)[0])
@@ -194,6 +195,7 @@ class Foreman(ipywidgets.VBox):
             self.work.start(partial(self._fit, batch, batch.detector, asked), lambda told, _: told)
 
     def _fit(self, batch: _Batch, shown: MuSc, asked: dict[str, Any]) -> str:
+        _check_is_there(batch.folder)
         book = self._book(batch.folder)
         verdicts = book.read() if any(book.of(batch.images)[0]) or any(asked.values()) else None
         unfitted = MuSc(**shown.get_params(deep=False)).set_params(**asked)
@@ -220,6 +222,7 @@ class Foreman(ipywidgets.VBox):
             self.work.start(partial(self._write_report, batch), lambda told, _: told)
 
     def _write_report(self, batch: _Batch) -> str:
+        _check_is_there(batch.folder)
         folder, scores, own = batch.folder, batch.scores, self.places.of_photos(batch.folder)
         evidence = [] if batch.detector is None else find_evidence(batch.detector)
         result = Result(folder.name, scores, evidence=evidence, verdicts=self._book(folder).read())
@@ -261,7 +264,7 @@ class Foreman(ipywidgets.VBox):
     def _list_folders(self) -> None:
         self.chooser.layout.display = None if self.browse.value else "none"
         if self.browse.value:
-            with suppress(ValueError):  # half a path is typed: keep what was listed
+            with suppress(ValueError, OSError):  # half a path is typed: keep what was listed
                 if (folder := self.places.inside(self.folder.value)).is_dir():
                     self.chooser.show(folder)
 
@@ -284,6 +287,12 @@ class Foreman(ipywidgets.VBox):
             if found["look"] in LOOKS and "against_reference" in found and self.places.is_inside(folder):
                 return found if folder.is_dir() else None
         return None
+
+
+def _check_is_there(folder: Path) -> None:
+    """Raise `MuScError` where the folder was removed, or its drive, after it was scored."""
+    if not folder.is_dir():
+        raise MuScError(f"the folder {folder} is gone since it was scored: put it back, then press again")
 
 
 def _button(text: str, icon: str, tooltip: str, style: str = "") -> ipywidgets.Button:
