@@ -85,7 +85,7 @@ def fetched(archive: Archive, options: argparse.Namespace) -> Iterator[Path]:
     known: dict[str, Any] = {"sha256": options.sha256} if options.url else published
     name = re.sub(r"[^\w.-]", "_", Path(urlsplit(source).path).name) or "archive"
     target = options.out.with_name(f"{options.out.name}-{name}")
-    file = fetch(source, target, **known)
+    file = fetch(source, target, largest=archive.largest, **known)
     try:
         yield file
     except ArchiveError as error:

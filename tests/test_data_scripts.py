@@ -224,6 +224,17 @@ def test_the_usual_source_is_checked(script, tmp_path, capsys, monkeypatch, name
     assert entries(tmp_path) == ["out", "out-archive"]
 
 
+@pytest.mark.parametrize("name", DIRECT)
+def test_a_mirror_that_sends_too_much_is_refused(script, tmp_path, capsys, monkeypatch, name):
+    module = script(name)
+    monkeypatch.setattr(module, DIRECT[name], replace(getattr(module, DIRECT[name]), largest=50_000))
+    with serve(bytes(60_000)) as server:
+        server.says_length = False
+        assert fails(module, tmp_path / "out", "--url", server.url) == 1
+    assert "has more than 50,000 bytes" in capsys.readouterr().err
+    assert entries(tmp_path) == []
+
+
 @pytest.mark.parametrize("name", SETS)
 def test_another_archive_is_refused_and_leaves_nothing(script, tmp_path, capsys, name):
     other = tmp_path / "other.zip"

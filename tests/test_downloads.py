@@ -218,6 +218,17 @@ def test_an_endless_answer_is_cut_off(get, server, tmp_path):
         get(size=300_000)
 
 
+@pytest.mark.parametrize("says_length", [False, True])
+def test_a_file_of_unknown_size_has_a_limit(get, server, tmp_path, says_length):
+    server.says_length = says_length
+    with pytest.raises(DownloadError, match="has more than 299,999 bytes, which is too large"):
+        get(largest=299_999)
+    assert not files(tmp_path)
+    assert get(largest=300_000).read_bytes() == CONTENT
+    (tmp_path / "archive.zip").unlink()
+    assert get(largest=1, size=300_000).read_bytes() == CONTENT
+
+
 def test_room_is_asked_for_before_anything_is_written(get, tmp_path, monkeypatch):
     monkeypatch.setattr(downloads.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000}))
     with pytest.raises(DownloadError, match=r"are needed in .* are free: make room"):

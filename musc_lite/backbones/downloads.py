@@ -26,6 +26,7 @@ from musc_lite.support.log import tell
 __all__ = ["describe", "fetch", "pip_download"]
 
 CHUNK = 1 << 14  # small: what a broken connection loses of bytes that had come
+LARGEST = 100_000_000_000  # bytes: far more than any data set here has
 BY_HAND = "get the file by hand and give that one (scripts in data_scripts/: --url FILE_OR_URL)"
 KINDS = {
     b"PK": "a zip archive",
@@ -49,6 +50,7 @@ def fetch(
     *,
     size: int | None = None,
     sha256: str | None = None,
+    largest: int = LARGEST,
     timeout: float = 30.0,
     attempts: int = 5,
     pause: float = 1.0,
@@ -67,6 +69,8 @@ def fetch(
         Where to write. A file there is not fetched again if it is right as far as `size` and `sha256` say.
     size, sha256 : int and str, optional
         What is known of the file: bytes, and 64 hexadecimal digits.
+    largest : int
+        Bytes that may come where `size` is unknown, so that an endless answer ends.
     timeout : float
         Seconds without a single byte after which the server counts as silent. A slow one may take its time.
     attempts : int
@@ -99,7 +103,7 @@ def fetch(
     continued = True
     while continued:  # at most twice: what was begun earlier may have been wrong
         continued = partial.kept() > 0
-        _receive_all(partial, size, timeout, attempts, pause, progress)
+        _receive_all(partial, size, largest, timeout, attempts, pause, progress)
         difference = _difference(partial.file, size, sha256)
         if not difference:
             os.replace(partial.file, path)
@@ -177,13 +181,13 @@ class _Partial:
 
 
 def _receive_all(
-    partial: _Partial, size: int | None, timeout: float, attempts: int, pause: float, progress: bool
+    partial: _Partial, size: int | None, largest: int, timeout: float, attempts: int, pause: float, progress: bool
 ) -> None:
     """Make attempts until everything is there."""
     failures, furthest = 0, partial.kept()
     while True:
         try:
-            return _receive(partial, size, timeout, progress)
+            return _receive(partial, size, largest, timeout, progress)
         except requests.exceptions.SSLError as error:
             raise DownloadError(
                 f"cannot download {partial.source} safely: {_reason(error, timeout)}; {BY_HAND}"
@@ -209,7 +213,7 @@ def _receive_all(
             ) from error
 
 
-def _receive(partial: _Partial, size: int | None, timeout: float, progress: bool) -> None:
+def _receive(partial: _Partial, size: int | None, largest: int, timeout: float, progress: bool) -> None:
     """Ask for what is missing, and write it."""
     offset, (known_validator, known_total) = partial.kept(), partial.read_note()
     headers = {"Accept-Encoding": "identity"}
@@ -227,6 +231,8 @@ def _receive(partial: _Partial, size: int | None, timeout: float, progress: bool
             partial.discard()
             raise _TryAgainError("the file on the server is another one now")
         _refuse(response, partial.path.name, size, total)
+        if size is None and (total or 0) > largest:
+            raise _too_large(partial, largest)
         _check_room(partial.file.parent, None if total is None else total - start)
         with partial.file.open("r+b" if start else "wb") as file:
             if not start:
@@ -240,9 +246,17 @@ def _receive(partial: _Partial, size: int | None, timeout: float, progress: bool
                     bar.update(len(chunk))
                     if size is not None and file.tell() > size:
                         return  # too much already
+                    if size is None and file.tell() > largest:
+                        raise _too_large(partial, largest)
     expected = size if total is None else total
     if expected is not None and partial.size() < expected:
         raise _TryAgainError(f"the connection ended after {partial.size()} of {expected} bytes")
+
+
+def _too_large(partial: _Partial, largest: int) -> DownloadError:
+    """Return the error of a file that has more bytes than may come, and remove what has come of it."""
+    partial.discard()
+    return DownloadError(f"{partial.source} has more than {largest:,} bytes, which is too large; {BY_HAND}")
 
 
 def _differ(one: str | int | None, other: str | int | None) -> bool:
