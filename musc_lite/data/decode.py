@@ -328,7 +328,8 @@ def _decode_with_pillow(
     image.load()
     if not two_passes:
         return image
-    whole = _upper_bits(_upright(image))
+    whole = _upper_bits(_upright(image)).view(_WithProfile)
+    whole.profile = image.info.get("icc_profile")
     del image
     lower = _open_with_pillow(file, n_bytes)
     lower.seek(directory)
@@ -347,6 +348,12 @@ def _raw_mode(tile: tuple) -> str:
 
 def _with_raw_mode(tile: Any, mode: str) -> Any:
     return tile._replace(args=(mode, *tile.args[1:]) if isinstance(tile.args, tuple) else mode)
+
+
+class _WithProfile(np.ndarray):
+    """Pixels of more than 8 bits, and the ICC profile of their colors."""
+
+    profile: bytes | None = None
 
 
 def _upper_bits(image: Image.Image) -> np.ndarray:
@@ -628,6 +635,7 @@ def _eight_bits(
     if pixels is None:
         return _array_to_image(image) if isinstance(image, np.ndarray) else image
     del image  # a GB, perhaps
+    profile = getattr(pixels, "profile", None)
     kind = kind_of(pixels.dtype)
     check_shape(pixels)
     scale = scale_for(kind) if scale_for else scale_of([range_of(pixels, bits())])
@@ -642,7 +650,10 @@ def _eight_bits(
         note("NaN or infinite values are read as black: fill them before where that is wrong")
     if n_beyond > CLIPPED * pixels.size:
         note(f"values beyond {scale.low:.6g}..{scale.high:.6g}, the range of the batch, are clipped")
-    return _array_to_image(pixels, scale)
+    scaled = _array_to_image(pixels, scale)
+    if profile:
+        scaled.info["icc_profile"] = profile
+    return scaled
 
 
 def _over_white(image: Image.Image) -> Image.Image:

@@ -2,6 +2,7 @@
 
 import io
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -102,6 +103,14 @@ def test_new_values_of_another_type_are_warned_of(backbone):
     assert fitted.scales_ == {}
     with pytest.warns(UserWarning, match="the fitted batch holds no uint16 values"):
         fitted.score_images([pattern(9).astype(np.uint16) * 16])
+
+
+def test_files_of_early_versions_keep_their_scale(backbone):
+    path = Path(__file__).parents[1] / "data" / "saved_by_0.1.safetensors"
+    loaded = Detector.load(path, backbone)
+    assert "bit depth" not in loaded.describe()
+    scored = loaded.score_images([np.full((56, 56), 2570, np.uint16)])
+    assert gray(scored.images[0])[0, 0] == 10
 
 
 def test_a_watch_uses_the_fitted_scale_and_says_what_is_clipped(folder, backbone, tmp_path):
@@ -248,12 +257,16 @@ def test_the_photo_is_read_and_not_its_preview(tmp_path, dtype):
 
 
 @pytest.mark.case(9)
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "PNG with alpha"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "PNG with alpha", "TIFF of 16 bits"])
 def test_colors_of_a_wide_profile_become_srgb(tmp_path, kind):
     srgb, wide = (np.repeat(np.repeat(colors, 8, 0), 8, 1) for colors in colors_in_srgb_and_wide())
     options = {"quality": 100, "subsampling": 0} if kind == "JPEG" else {}
     pixels = np.dstack([wide, np.full(wide.shape[:2], 255, np.uint8)]) if "alpha" in kind else wide
-    Image.fromarray(pixels).save(tmp_path / "a", kind.split()[0], icc_profile=wide_profile(), **options)
+    if "16" in kind:
+        pixels = pixels.astype(np.uint16) * 257
+        tifffile.imwrite(tmp_path / "a", pixels, photometric="rgb", iccprofile=wide_profile())
+    else:
+        Image.fromarray(pixels).save(tmp_path / "a", kind.split()[0], icc_profile=wide_profile(), **options)
     assert abs(np.asarray(read_image(tmp_path / "a")).astype(int) - srgb).mean() < 2
 
 
