@@ -219,7 +219,7 @@ def _are_masks(own: Sequence[Path], folder: Path, others: Sequence[Path], scope:
     index = _index(others, scope)
     hits = [(file, _hits(index, file.relative_to(folder))) for file in own]
     if np.mean(told) >= 0.8:
-        return is_certain or any(hit for _, hit in hits) or not all(map(looks_like_mask, _some(others, 3)))
+        return any(hit for _, hit in hits) or not all(map(looks_like_mask, _some(others, 3)))
     n_whole = sum(_is_whole(file.relative_to(folder), hit) for file, hit in hits)
     return is_certain and n_whole >= len(own) / 2
 

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from musc_lite import MuSc, Verdict, View, load_folder, read_verdicts
 from musc_lite.cli import app
 from musc_lite.data.loaders import left_out
+from musc_lite.data.names import NameIndex
 from musc_lite.data.verdicts import sort_by_verdict
 from musc_lite.support.errors import DataNotFoundError, ImageReadError
 
@@ -251,6 +252,33 @@ def test_names_match_in_either_unicode_form(tmp_path, silent):
     save(tmp_path, photos("good", range(3)) | {f"bad/{composed}.png": 4})
     save(tmp_path, {f"masks/bad/{unicodedata.normalize('NFD', composed).upper()}.png": mask(3)})
     assert masked(load_folder(tmp_path)) == {f"bad/{composed}.png": 3}
+
+
+@pytest.mark.case(17)
+def test_a_mask_with_the_whole_name_of_one_of_two_photos_is_of_that_one(tmp_path, silent):
+    save(tmp_path, photos("good", range(3)) | {"bad/001.bmp": 4, "bad/001.png": 5})
+    save(tmp_path, {"ground_truth/bad/001.png": mask(1)})
+    images = load_folder(tmp_path, on_error="skip")
+    assert masked(images) == {"bad/001.png": 1}
+    assert [path.name for path, _ in images.skipped] == ["001.bmp"]
+
+
+def test_a_mask_whose_photo_is_gone_goes_to_no_normal_one(tmp_path, silent):
+    by_anomalib(tmp_path)
+    (tmp_path / "abnormal_dir/000.png").unlink()
+    assert masked(load_folder(tmp_path)) == {"abnormal_dir/001.png": 2, "abnormal_dir/002.png": 3}
+
+
+@pytest.mark.case(20)
+def test_photos_of_two_gray_levels_in_a_folder_called_masks_are_photos(tmp_path, silent):
+    for folder in ("masks", "caps"):
+        save(tmp_path, {f"{folder}/{folder}_{i}.png": mask(i) for i in range(4)})
+    assert len(load_folder(tmp_path)) == 8
+
+
+def test_names_in_the_other_unicode_form_keep_their_capitals():
+    decomposed = unicodedata.normalize("NFD", "Ä.png")
+    assert NameIndex([("ä.png", 0), ("Ä.png", 1)]).find(decomposed) == [1]
 
 
 @pytest.mark.case(51)
