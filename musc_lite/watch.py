@@ -127,7 +127,7 @@ def _look(folder: Path) -> tuple[list[_File], set[str]]:
     try:
         paths, left_out = find_images(folder)
     except (OSError, DataNotFoundError) as error:  # a network drive that comes back
-        return [], {f"{error}; photos are scored again once it is back"}
+        return [], {f"{error}; the watch waits until it is back"}
     for path in paths:
         try:
             about = path.stat()
