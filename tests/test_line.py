@@ -257,7 +257,7 @@ class TestVerdicts:
         write_verdicts(tmp_path / "verdicts.csv", [Verdict(names[0], "bad"), Verdict(names[1], "good")])
         done = run("fit", days[0], "-o", tmp_path / "l.musc", "--verdicts", tmp_path / "verdicts.csv", *FAST)
         assert done.exit_code == 0, done.output
-        assert "1 of 10 images are bad by the verdicts and leave the reference." in done.output
+        assert "1 of 10 images is bad by the verdicts and leaves the reference." in done.output
         detector = Detector.load(tmp_path / "l.musc")
         assert names[0] not in detector.names_
         old = MuSc(**SMALL).fit(load_folder(days[0])).map_scores_[1:]

@@ -492,4 +492,4 @@ def test_fit_reads_what_the_report_saved(page, tmp_path):
     arguments = ["fit", tmp_path / "photos", "-o", tmp_path / "line.musc", "--verdicts", tmp_path / "verdicts.csv"]
     done = CliRunner().invoke(app, [*map(str, arguments), "--image-size", "56", "--r", "1", "--layers", "5"])
     assert done.exit_code == 0, done.output
-    assert "1 of 5 images are bad by the verdicts and leave the reference." in done.output
+    assert "1 of 5 images is bad by the verdicts and leaves the reference." in done.output

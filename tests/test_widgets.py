@@ -764,7 +764,7 @@ class TestApp:
         said = html.unescape(app.message.value)
         assert "6 images.\nLabels: none (no folder good/, no masks).\n" in said
         assert "Left out 1 file" in said
-        assert "1 of 6 images upright, the others not: turned.png" in said
+        assert "1 of 6 images is upright, the others not: turned.png" in said
         assert "\nA patch covers 17 x 12 pixels of your photos (400 x 300)" in said
         assert app.detector is None
         assert not self.is_shown(app.picture)

@@ -281,12 +281,15 @@ def _what_verdicts_changed(before: "Scores", after: "Scores", n_bad: int, good: 
         {name for name, out in zip(each.names, each.is_outlier, strict=True) if out and name in stay}
         for each in (before, after)
     )
-    sentences = [f"{n_bad} of {len(before)} images are bad by the verdicts and leave the reference."]
-    for some, words in ((now - was, "stand out now and did not before"), (was - now, "do not stand out any more")):
+    bad = f"{n_bad} of {len(before)} images {'is' if n_bad == 1 else 'are'} bad by the verdicts"
+    sentences = [f"{bad} and {'leaves' if n_bad == 1 else 'leave'} the reference."]
+    for some, words in ((now - was, "flagged now, and not before"), (was - now, "not flagged any more")):
         if some:
             names = sorted(some, key=[*after.names].index)
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-            sentences.append(f"{len(names)} of them {words}: {', '.join(names[:5])}{more}.")
+            sentences.append(
+                f"{len(names)} of them {'is' if len(names) == 1 else 'are'} {words}: {', '.join(names[:5])}{more}."
+            )
     if called := [name for name, out in zip(after.names, after.is_outlier, strict=True) if out and name in good]:
         more = f" and {len(called) - 5} more" if len(called) > 5 else ""
         sentences.append(f"You found good, and the line calls: {', '.join(called[:5])}{more}, and photos like them.")

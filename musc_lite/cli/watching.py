@@ -44,8 +44,9 @@ def keep_watching(line: Path, folders: Sequence[Path], output: Path, device: str
                 print(f"{found.time[11:19]}  {found.image}  {told}{p_value}{out}{remark}", flush=True)
                 n_photos, n_outliers = n_photos + 1, n_outliers + found.outlier
     except KeyboardInterrupt:
+        photos = f"{n_photos} photo{'s' * (n_photos != 1)}"
         print(
-            f"\nStopped: {n_photos} photos, {n_outliers} stand out. The same command goes on; `musc-lite days {line} "
+            f"\nStopped: {photos}, {n_outliers} flagged as anomalous. The same command goes on; `musc-lite days {line} "
             f"{output}` draws them by day."
         )
         for sentence in unlike_reference(n_outliers, n_photos):

@@ -81,7 +81,13 @@ class Inspection:
         nothing = "Nothing is unusual: no duplicates; light, sharpness, color, camera, size and shape are alike."
         lines = [f"- {remark}" for remark in self.remarks] or [nothing]
         depth = scales_in_words(self.images.scales.found)
-        return "\n".join([f"{self.n_images} images, {_sizes_in_words(self)}", *filter(None, [depth]), *lines])
+        return "\n".join(
+            [
+                f"{self.n_images} image{'s' * (self.n_images != 1)}, {_sizes_in_words(self)}",
+                *filter(None, [depth]),
+                *lines,
+            ]
+        )
 
 
 def inspect_images(images: Images) -> Inspection:

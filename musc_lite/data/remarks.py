@@ -206,7 +206,7 @@ def remarks_on_sizes(sizes: np.ndarray, names: Sequence[str]) -> list[Remark]:
     --------
     >>> for remark in remarks_on_sizes(np.array([[60, 40]] * 9 + [[40, 60]]), list("abcdefghij")):
     ...     print(remark)
-    1 of 10 images upright, the others not: j; turn them if the product lies turned, or crop all to one shape
+    1 of 10 images is upright, the others not: j; turn them if the product lies turned, or crop all to one shape
     """
     width, height = np.asarray(sizes, dtype=float).T
     is_upright, is_lying = height > UPRIGHT * width, width > UPRIGHT * height
@@ -238,7 +238,8 @@ def _remark(kind: str, names: Sequence[str], marked: Iterable[bool], what: str, 
     if not chosen:
         return None
     shown = ", ".join(chosen[:SHOWN]) + _more(len(chosen))
-    return Remark(kind, chosen, f"{len(chosen)} of {len(names)} images {what}: {shown}; {advice}")
+    verb = "is" if len(chosen) == 1 else "are"
+    return Remark(kind, chosen, f"{len(chosen)} of {len(names)} images {verb} {what}: {shown}; {advice}")
 
 
 def _more(n: int) -> str:

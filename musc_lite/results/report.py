@@ -247,6 +247,8 @@ def _groups(groups: Groups | None, scores: Scores) -> dict | None:
 def parameters(scores: Scores) -> dict[str, str]:
     """Name everything that shaped the numbers."""
     lines = {"data": _data(scores.known_images), **scores.about}
+    if "threshold" in lines and scores.decision is not None:
+        lines["threshold"] = f"{scores.threshold:.6g} ({scores.decision.rule})"  # of these scores, not of the fit
     if scores.batch is not None and scores.batch.images is not None:
         lines["compared with"] = _data(scores.batch.images)
     return lines | {"versions": ", ".join(f"{name} {number}" for name, number in versions().items())}

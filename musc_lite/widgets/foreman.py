@@ -16,6 +16,7 @@ from musc_lite.backbones.load import EMBEDDED, load_backbone
 from musc_lite.closeness import how_closely, settle_view
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.loaders import load_folder
+from musc_lite.data.verdicts import sort_by_verdict
 from musc_lite.evidence import find_evidence
 from musc_lite.line import TRUSTED, apply_line, fit_line
 from musc_lite.musc import MuSc
@@ -207,12 +208,13 @@ class Foreman(ipywidgets.VBox):
         outside = 0 if detector.calibration_ is None else len(detector.calibration_)
         if before is not None:
             was = sum(out and name in stay for name, out in zip(before.names, before.is_outlier, strict=True))
-            told.append(f"{n - len(after) - outside} are bad by your verdicts. Of those that stay")
-            told[-1] += f" {int(after.is_outlier.sum())} stand out now, {was} before."
+            n_bad, now = sort_by_verdict(batch.images, verdicts or []).count("bad"), int(after.is_outlier.sum())
+            told.append(f"{n_bad} {'is' if n_bad == 1 else 'are'} bad by your verdicts. Of those that stay")
+            told[-1] += f" {now} {'is' if now == 1 else 'are'} flagged now, {was} before."
         else:
             told.append("Without verdicts what is defective among them stays in it, and its like passes for normal.")
         if detector.calibration_ is not None:
-            told.append(f"{outside} good ones are kept out of it, to draw the line.")
+            told.append(f"The threshold is set by {outside} good photos, which are no part of the reference.")
             told += promise_in_words(detector.calibration_, detector.threshold_)
         return " ".join([*told, "Choose today's folder, and score it against the reference."])
 

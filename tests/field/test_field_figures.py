@@ -1,5 +1,6 @@
 """Counts and sentences: a film of a still scene, and a day of photos by another camera."""
 
+import html
 import json
 from dataclasses import replace
 from io import BytesIO
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from musc_lite import MuSc, from_arrays, inspect_images
+from musc_lite import MuSc, from_arrays, inspect_images, planted_textures
 from musc_lite.line import apply_line
 from musc_lite.results.plots import color_range
+from musc_lite.results.report import Result, write_report
 from musc_lite.stages.thresholds import unlike_reference
 from musc_lite.support.files import read_tensors, write_tensors
 from musc_lite.widgets.gallery import Gallery, heat_layer
@@ -108,3 +110,34 @@ def test_maps_of_new_photos_have_the_colors_of_their_reference(line):
 
 def heat_of_its_own(scores, i):
     return heat_layer(scores.anomaly_maps[i], *color_range(scores.anomaly_maps))
+
+
+@pytest.mark.parametrize(("n_flagged", "said"), [(0, "No image is"), (1, "1 of 8 images is"), (8, "All 8 images are")])
+def test_all_outputs_flag_the_same_images(tmp_path, n_flagged, said):
+    """The sentence, the table, the report's cards and the app's gallery, for none, one and all images."""
+    images = planted_textures("gravel", 8, 2, image_size=112)
+    scores = MuSc(image_size=56).fit(images).scores_
+    ranked = np.sort(scores.image_scores)[::-1]
+    threshold = [ranked[0] + 1, *((ranked[:-1] + ranked[1:]) / 2), ranked[-1] - 1][n_flagged]
+    scores = replace(scores, threshold=float(threshold))
+    sentence = scores.in_words()[0]
+    assert sentence.startswith(f"{said} flagged as anomalous: ")
+    assert f"threshold {threshold:.3f}" in sentence
+    assert scores.to_frame()["outlier"].sum() == n_flagged
+    page = write_report(tmp_path / "report.html", [Result("gravel", scores)]).read_text(encoding="utf-8")
+    assert page.count('class="badge outlier"') == n_flagged
+    assert html.escape(sentence) in page
+    assert f'threshold</td><td class="wrap">{threshold:.6g}' in page
+    gallery = Gallery()
+    gallery.show(scores, [""] * 8)
+    assert sum(card["outlier"] for card in gallery.cards) == n_flagged
+
+
+def test_remarks_on_one_image_are_singular():
+    images = [Image.fromarray(part(i)) for i in range(12)]
+    images[3] = Image.fromarray(np.rot90(part(3)).copy())
+    said = str(inspect_images(from_arrays(images)))
+    assert "1 of 12 images is upright, the others not: " in said
+    images[7] = images[3].transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    assert "2 of 12 images are upright, the others not: " in str(inspect_images(from_arrays(images)))
+    assert str(inspect_images(from_arrays(images[:1]))).startswith("1 image, 128 x 96 pixels")
