@@ -207,3 +207,21 @@ def test_explorers_fit_the_page(lab, page, theme, width):  # noqa: F811
     edge = np.min(page.locator(".jp-OutputArea-output").evaluate_all(right))
     assert max(page.locator(".musc-tiles canvas, .musc-chart").evaluate_all(right)) <= edge + 1
     assert page.errors == []
+
+
+def test_still_picture_stands_in_for_a_widget_that_is_gone(lab, page):  # noqa: F811
+    """After save, restart and reopening there was "Error displaying widget: model not found" alone."""
+    run_all(page, lab, SHOW, "reopened")
+    page.locator(".musc-tiles canvas").nth(12).wait_for()
+    picture = page.locator(".jp-OutputArea-output img")
+    assert (picture.count(), picture.is_visible()) == (1, False)
+    page.keyboard.press("Control+s")
+    wait_for(lambda: "still picture" in (lab["folder"] / "reopened.ipynb").read_text(encoding="utf-8"), 20)
+    for kernel in json.load(urllib.request.urlopen(f"{lab['url']}/api/sessions")):
+        address = f"{lab['url']}/api/sessions/{kernel['id']}"
+        urllib.request.urlopen(urllib.request.Request(address, method="DELETE"), timeout=60).close()
+    page.goto("about:blank")
+    page.goto(f"{lab['url']}/lab/tree/reopened.ipynb?reset")
+    picture.wait_for(timeout=60_000)
+    assert picture.is_visible()
+    keep(page, "reopened")

@@ -385,3 +385,13 @@ def test_page_in_a_frame_fits_and_has_the_colors_around_it(browser, file, tmp_pa
     page.wait_for_timeout(200)
     assert inner.locator("body").evaluate(color) == "rgb(255, 255, 255)"
     page.close()
+
+
+@pytest.mark.parametrize("width", [700, 900, 1000])
+def test_height_stays(open_page, width):
+    """Pictures were as wide as their view, and the view a little wider than they: the page grew without end."""
+    page = open_page("counts", width=width)
+    page.wait_for_timeout(300)
+    before = page.evaluate("document.documentElement.scrollHeight")
+    page.wait_for_timeout(400)
+    assert page.evaluate("document.documentElement.scrollHeight") == before

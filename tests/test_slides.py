@@ -7,10 +7,13 @@ Screenshots are kept in out/screenshots.
 import importlib.util
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+nbformat = pytest.importorskip("nbformat", reason="comes with nbconvert, of the extra 'lab'")
 pytest.importorskip("mistune", reason="comes with nbconvert, of the extra 'lab'")
 
 TEACHING = Path(__file__).parents[1] / "notebooks/teaching"
@@ -49,6 +52,25 @@ def test_a_figure_that_is_gone_is_named():
         ValueError, match=r"asks for \.\./00_quickstart\.ipynb#five-rows, but .* figures under: five-lines"
     ):
         make_slides.picture("../00_quickstart.ipynb#five-rows")
+
+
+def test_a_notebook_that_was_run_in_part_is_named_with_the_command(tmp_path):
+    """`make book` died with a traceback after a student had run a notebook up to some cell."""
+    notebook = nbformat.read(TEACHING.parent / "03_mutual_scoring.ipynb", as_version=4)
+    for cell in notebook.cells[len(notebook.cells) // 4 :]:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    for name in ("teaching/slides.md", "teaching/slides.css", "teaching/slides.js", "teaching/make_slides.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(TEACHING.parent / name, tmp_path / name)
+    for path in (*TEACHING.parent.glob("*.ipynb"), *TEACHING.parent.glob("*.png"), *TEACHING.parent.glob("*.jpg")):
+        shutil.copy(path, tmp_path)
+    nbformat.write(notebook, tmp_path / "03_mutual_scoring.ipynb")
+    command = [sys.executable, tmp_path / "teaching/make_slides.py", tmp_path / "slides.html"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "python notebooks/execute.py 03_mutual_scoring.ipynb" in done.stderr
 
 
 @pytest.fixture(scope="module")

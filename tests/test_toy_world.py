@@ -16,6 +16,8 @@ from musc_lite.results.plots import plot_plane
 
 pytest.importorskip("anywidget", reason="needs the extra 'lab'")
 
+from test_widgets import outputs
+
 from musc_lite.widgets import ToyWorld
 
 DEFECTS, RARE = np.s_[:2, 4], np.s_[2:, 4]
@@ -150,8 +152,8 @@ class TestToyWorld:
 
     def test_static_picture_stands_in_where_no_kernel_runs(self):
         world = ToyWorld()
-        bundle = world._repr_mimebundle_()
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
-        assert data["text/plain"] == "ToyWorld(6 images of 5 patches)"
-        assert {"image/png", "application/vnd.jupyter.widget-view+json"} <= set(data)
+        live, still = outputs(world)
+        assert live["text/plain"] == "ToyWorld(6 images of 5 patches)"
+        assert set(live) == {"text/plain", "application/vnd.jupyter.widget-view+json"}
+        assert set(still) == {"text/plain", "image/png"}
         assert Image.open(io.BytesIO(world.static_png())).size == (640, 256)

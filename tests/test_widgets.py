@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import weakref
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ pytest.importorskip("anywidget", reason="needs the extra 'lab'")
 import ipywidgets
 
 from musc_lite.budget import Cost
+from musc_lite.live.bundle import read
 from musc_lite.views import Framing
 from musc_lite.widgets import (
     App,
@@ -63,6 +65,15 @@ each_explorer = pytest.mark.parametrize("kind", EXPLORERS, ids=lambda kind: kind
 def detector():
     images = musc_lite.planted_textures("brick", n_images=7, n_defective=2, image_size=112)
     return musc_lite.MuSc(layers=[5, 8], r=(1, 3), image_size=112).fit(images)
+
+
+def outputs(widget):
+    """Display a widget as a cell does, and collect the data of the outputs."""
+    with mock.patch("musc_lite.widgets.shown.display") as display:
+        widget._ipython_display_()
+    found = [call.args[0] for call in display.call_args_list]
+    json.dumps(found)
+    return found
 
 
 def browser_sends(tiles, tile, patch):
@@ -247,6 +258,15 @@ class TestIntervalExplorer:
         explorer.features, explorer.interval = (1, 3), interval
         expected = musc_lite.mutual_scores(detector.aggregated_tokens(1, 3), interval=interval)
         np.testing.assert_allclose(explorer.scores, expected, atol=1e-5)
+
+    def test_axes_stay_while_the_ends_are_dragged(self, detector):
+        explorer = IntervalExplorer(detector)
+        begun = [chart.data[0]["x"] for chart in (explorer._patches, explorer._images)]
+        for interval in [(0.0, 1.0), (0.9, 1.0), (0.0, 0.05)]:
+            explorer.interval = interval
+            for chart, edges in zip((explorer._patches, explorer._images), begun, strict=True):
+                assert chart.data[0]["x"] == edges
+                assert edges[0] - 1e-3 <= explorer.scores.min() <= explorer.scores.max() <= edges[-1] + 1e-3
 
     def test_auroc_stands_in_the_sentence(self, detector):
         explorer = IntervalExplorer(detector)
@@ -531,11 +551,9 @@ class TestRegionPicker:
         row = picture[int(0.6 * len(picture))]
         assert row[int(0.25 * len(row))] == pytest.approx(200, abs=6)
         assert row[int(0.75 * len(row))] == pytest.approx(80, abs=6)
-        bundle = picker._repr_mimebundle_()
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
-        assert data["text/plain"] == "RegionPicker(2 images)"
-        assert {"image/png", "application/vnd.jupyter.widget-view+json"} <= set(data)
-        json.dumps(data)
+        live, still = outputs(picker)
+        assert live["text/plain"] == "RegionPicker(2 images)"
+        assert "image/png" in still
 
 
 @each_explorer
@@ -571,11 +589,13 @@ def test_static_picture_stands_in_where_no_kernel_runs(kind, detector):
     picture = Image.open(io.BytesIO(explorer.static_png()))
     assert picture.width > 500
     assert len(set(picture.convert("L").tobytes())) > 50  # not blank
-    bundle = explorer._repr_mimebundle_()
-    data = bundle[0] if isinstance(bundle, tuple) else bundle
-    assert data["text/plain"] == f"{kind.__name__}(7 images)"
-    assert {"image/png", "application/vnd.jupyter.widget-view+json"} <= set(data)
-    json.dumps(data)
+    live, still = outputs(explorer)
+    assert live["text/plain"] == f"{kind.__name__}(7 images)"
+    assert set(live) == {"text/plain", "application/vnd.jupyter.widget-view+json"}
+    assert set(still) == {"text/plain", "image/png"}  # once, in an output of its own
+    assert "musc-shown" in explorer._dom_classes
+    for style in ("status_bar.css", "toy_world.css", "region.css"):
+        assert ":has(.musc-shown)" in read(f"widgets/{style}")  # which hides the picture where the widget lives
 
 
 @pytest.fixture(scope="module", params=[(4, 16), (16, 4)], ids=str)

@@ -36,8 +36,9 @@ function render(page, el) {
     const sorted = Float64Array.from(scores).sort();
     const [usual, highest] = [sorted[sorted.length >> 1], sorted.at(-1)];
     order = core.ranking(ofImages);
-    patches.model.set("data", host.histograms(scores, page.defective, host.evenEdges(scores, 30), page.colors));
-    images.model.set("data", host.histograms(ofImages, data.labels, host.evenEdges(ofImages, 15), page.colors));
+    const edges = host.evenEdges(page.nearest().filter(Number.isFinite), 30); // of every interval: axes stay
+    patches.model.set("data", host.histograms(scores, page.defective, edges, page.colors));
+    images.model.set("data", host.histograms(ofImages, data.labels, edges, page.colors));
     const layer = (i) => {
       const own = scores.subarray(i * batch.m, (i + 1) * batch.m);
       return host.coloredLayer(own, page.heat, usual, highest, (strength) => 0.7 * strength);

@@ -100,8 +100,10 @@ class IntervalExplorer(FeatureExplorer):
         n_others = self.sorted_distances().shape[-1]
         first, last = self.bounds(n_others)
         self._ends.value = first + 1, last
-        self._patches.data = self.histograms(scores, self.defective_patches)
-        self._images.data = self.histograms(scores.max(axis=1), labels, bins=15)
+        distances = self.sorted_distances()
+        ends = float(distances.min()), float(distances[distances.isfinite()].max())  # of every interval: axes stay
+        self._patches.data = self.histograms(scores, self.defective_patches, np.linspace(*ends, 31))
+        self._images.data = self.histograms(scores.max(axis=1), labels, np.linspace(*ends, 31))
         sentence = f"mean over the other images {first + 1} to {last} of {n_others}, nearest first"
         for name, value in self.metrics(scores).items():
             sentence += f"; {name} {value:.2f}"

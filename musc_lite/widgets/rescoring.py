@@ -88,7 +88,7 @@ class RescoringExplorer(Explorer):
         self._tiles.on_pick(lambda tile, _: self.set_trait("image", self._tiles.tiles[tile]["picture"]))
         self._chart = Chart(title="Image scores before and after", xlabel="re-scoring", ylabel="image score")
         self._chart.height, self._chart.xticks = 280, [(0.0, "before"), (1.0, "after")]
-        self.children = (row(images, windows, self._chart), self._text, self._tiles)
+        self.children = (row(images, windows), self._text, self._chart, self._tiles)
         self.windows, self.image = windows_at_first, int(scores.argmax())
         self._chart.on_pick(lambda entry, _: self.set_trait("image", entry))
         self.bind(windows=windows, image=images)

@@ -6,6 +6,7 @@ import io
 import ipywidgets
 import matplotlib.pyplot as plt
 import traitlets
+from IPython.display import display
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -44,11 +45,18 @@ class Shown(ipywidgets.DOMWidget):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.images)} images)"
 
-    def _repr_mimebundle_(self, **options):
-        bundle = super()._repr_mimebundle_(**options)
-        data, *metadata = bundle if isinstance(bundle, tuple) else (bundle,)
-        data = {**data, "text/plain": repr(self), "image/png": base64.b64encode(self.static_png()).decode()}
-        return (data, *metadata) if metadata else data
+    def _ipython_display_(self) -> None:
+        """Display the widget, and after it the still picture as an output of its own.
+
+        A saved notebook that is opened again has no widget: Jupyter writes "model not found" in place of the first
+        output, and shows no other form of it. Where the widget lives, its style sheet hides the output after it.
+        """
+        self.add_class("musc-shown")
+        bundle = super()._repr_mimebundle_()
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        display({**data, "text/plain": repr(self)}, metadata=metadata, raw=True)
+        picture = base64.b64encode(self.static_png()).decode()
+        display({"image/png": picture, "text/plain": f"{self!r}: still picture"}, raw=True)
 
     def static_png(self) -> bytes:
         """Draw the widget as a PNG of few colors."""

@@ -82,7 +82,10 @@ def picture(address: str) -> str:
         return found[heading][int(number or 1) - 1]
     except (KeyError, IndexError):
         there = ", ".join(f"{name} ({len(each)})" for name, each in found.items())
-        raise ValueError(f"slides.md asks for {address}, but {file.name} has figures under: {there}") from None
+        raise ValueError(
+            f"slides.md asks for {address}, but {file.name} has figures under: {there}. If the notebook was run in "
+            f"part or its outputs were cleared, run it whole: python notebooks/execute.py {file.name}"
+        ) from None
 
 
 def formula(tex: str) -> str:
@@ -117,4 +120,7 @@ def make_slides(out: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
-    make_slides(parser.parse_args().out)
+    try:
+        make_slides(parser.parse_args().out)
+    except ValueError as error:
+        raise SystemExit(f"No slides were written: {error}") from None
