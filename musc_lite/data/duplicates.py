@@ -180,7 +180,8 @@ def _tree(fine: np.ndarray) -> list[tuple[float, int, int]]:
         later = rows + start < columns
         rows, columns = rows[later], columns[later]
         values = np.maximum(distances[rows, columns], np.finfo(np.float32).eps)  # 0 would be no link
-        links = coo_array((values, (rows + start, columns)), shape=(n, n))
+        places = (rows + start).astype(np.int32), columns.astype(np.int32)  # SciPy 1.13 takes no other index
+        links = coo_array((values, places), shape=(n, n))
         tree = coo_array(minimum_spanning_tree((tree + links).tocsr()))
     order = np.argsort(tree.data, kind="stable")
     return list(zip(*(each[order].tolist() for each in (tree.data, *tree.coords)), strict=True))
