@@ -129,9 +129,9 @@ def remarks_on_reading(images: ImageSet) -> list[Remark]:
 def remarks_on_duplicates(found: Duplicates, names: Sequence[str]) -> list[Remark]:
     """Remark on images that are there twice."""
     copies = [(first, i) for i, first in enumerate(found.copy_of.tolist()) if first != i]
-    several = f"{len(copies)} images are copies of others"
-    count = several if len(copies) > 1 else "1 image is a copy of another"
-    twice = f"{count}, byte for byte: {pairs_in_words(copies, names)}; remove them, a defect would hide behind its copy"
+    twice = (
+        f"copies, byte for byte: {pairs_in_words(copies, names)}; remove them, a defect would hide behind its own copy"
+    )
     alike = (
         f"{groups_in_words(found.alike, names)}; keep one photo of each group, or a defect in several passes for normal"
     )
