@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["read_detector", "write_detector"]
 
 ARRAYS = ("patch_scores_", "anomaly_maps_", "map_scores_", "image_scores_")
+VERSION = 1  # of the file's format
 NOT_SAVED = ("backbone", "cache_dir", "device")
 
 
@@ -48,7 +49,7 @@ def write_detector(path: str | Path, detector: "Detector") -> None:
     parts = {kind: part_as_json(kind, parameters.pop(kind)) for kind in given}
     images = detector.__dict__.get("images_")  # a loaded detector may have none
     about = {
-        "version": 1,
+        "version": VERSION,
         "parameters": parameters,
         "parts": parts,
         "backbone": [detector.backbone_.name, detector.backbone_.pretrained, detector.backbone_.weights_sha256],
@@ -77,6 +78,11 @@ def write_detector(path: str | Path, detector: "Detector") -> None:
 def read_detector(cls: type["Detector"], path: str | Path, backbone: Backbone | None, device: str | None) -> "Detector":
     """Read what `write_detector` wrote, as the class that was saved: `MuSc` or `Detector`."""
     tensors, about = read_tensors(path, "saved detector")
+    if isinstance(about, dict) and about.get("version", VERSION) != VERSION:
+        raise DataNotFoundError(
+            f"{path} has the format version {about['version']}, and this musc_lite reads version {VERSION}: install "
+            "the musc_lite that wrote it, or fit and save again"
+        )
     try:
         name, pretrained, weights = map(str, about["backbone"])
         parts: dict[str, Any] = {kind: part_from_json(kind, part) for kind, part in about.get("parts", {}).items()}
@@ -123,7 +129,8 @@ def read_detector(cls: type["Detector"], path: str | Path, backbone: Backbone | 
             masks = None if masks is None else [_mask_from_json(mask, tensors) for mask in masks]
             images = ImageSet([Path(file) for file in files], detector.names_, labels, masks)
             detector.images_ = images.scaled_as(detector.scales_)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        _check_shapes(detector)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
         raise DataNotFoundError(f"{path} is not a complete saved detector ({error}); fit and save again") from error
     if backbone is None and Path(pretrained).is_file():
         raise ValueError(
@@ -138,6 +145,27 @@ def read_detector(cls: type["Detector"], path: str | Path, backbone: Backbone | 
             f"{detector.backbone_.weights_sha256[:12]}...: scores would not be comparable; give backbone="
         )
     return detector
+
+
+def _check_shapes(detector: "Detector") -> None:
+    """Raise ValueError where what a file holds does not belong together."""
+    features, n_images = detector.features_, len(detector.names_)
+    size, n_layers = features.framing.size, len(features.layers)
+    n_patches = features.grid[0] * features.grid[1]
+    found = {name: np.shape(getattr(detector, name)) for name in ARRAYS}
+    found |= {"patch tokens": tuple(features.patch_tokens.shape[:-1]), "copy_of": np.shape(detector.copy_of_)}
+    found |= {"class tokens": tuple(features.class_tokens.shape[:-1])}
+    expected: dict[str, tuple[int, ...]] = dict.fromkeys(found, (n_images,))
+    expected["patch_scores_"] = len(detector.r_), n_layers, n_images, n_patches
+    expected["anomaly_maps_"] = n_images, *size
+    expected["patch tokens"] = n_images, n_layers, n_patches
+    for name, shape in found.items():
+        if shape != expected[name]:
+            raise ValueError(f"its {name} are {shape}, not {expected[name]}")
+    copies = detector.copy_of_
+    if not ((copies >= 0) & (copies <= np.arange(n_images))).all() or (copies[copies] != copies).any():
+        raise ValueError("its copies are copies of no image before them")
+    detector.parts_.check()
 
 
 def _class_of(parameters: dict, asked: type["Detector"]) -> type["Detector"]:

@@ -125,6 +125,14 @@ class Framing:
     tiles: tuple[int, int] = (1, 1)
     overlap: tuple[int, int] = (0, 0)
 
+    def check(self) -> None:
+        """Raise ValueError where it is no division of photos into patches, as a damaged or crafted file may have it."""
+        (left, top, right, bottom), sides = self.region, (*self.tile_size, *self.tiles, self.patch_size)
+        fits = all(isinstance(side, int) and side >= 1 for side in sides) and len(sides) == 5
+        fits = fits and all(0 <= cells < side for cells, side in zip(self.overlap, self.tile_grid, strict=True))
+        if not (fits and 0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+            raise ValueError(f"{self} divides no photo into patches")
+
     @property
     def tile_grid(self) -> tuple[int, int]:
         """Rows and columns of patches of a tile."""

@@ -85,7 +85,12 @@ def test_bad_arguments():
         evaluate(labels=[0, 1], image_scores=[0.1])
     with pytest.raises(ValueError, match="must be 0"):
         evaluate(labels=[0, 2], image_scores=[0.1, 0.2])
-    with pytest.raises(ValueError, match="NaN"):
-        evaluate(labels=[0, 1], image_scores=[0.1, np.nan])
+    for bad in (np.nan, np.inf, -np.inf):  # in our own words: scikit-learn refuses them later, and not all of them
+        with pytest.raises(ValueError, match=r"^image_scores hold NaN or infinite values"):
+            evaluate(labels=[0, 1, 1], image_scores=[0.1, bad, 0.2])
+        with pytest.raises(ValueError, match=r"^image_scores hold NaN or infinite values"):
+            evaluate(labels=[1, 1], image_scores=[0.1, bad])  # of one kind: no metric is defined that could refuse
+        with pytest.raises(ValueError, match=r"^maps hold NaN or infinite values"):
+            evaluate(masks=np.zeros((1, 2, 2)), maps=np.full((1, 2, 2), bad))
     with pytest.raises(ValueError, match=r"\(N, H, W\)"):
         evaluate(masks=np.zeros((4, 4)), maps=np.zeros((4, 4)))

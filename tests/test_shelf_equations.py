@@ -181,6 +181,22 @@ class TestMemoryBank:
         assert chosen == plain_k_center((vectors @ random).numpy(), 20)
         assert k_center(vectors.half(), 20, n_dimensions=8)[0] == 0
 
+    @some
+    @given(SHAPES, SEEDS, st.floats(0.01, 0.9))
+    def test_scores_do_not_depend_on_the_order_of_the_images(self, shape, seed, share):
+        tokens, order = random_tokens(shape, seed), np.random.default_rng(seed).permutation(shape[0])
+        as_they_are, permuted = (MemoryBankScorer(share=share).fit_score(some) for some in (tokens, tokens[order]))
+        np.testing.assert_allclose(permuted, as_they_are[order], atol=1e-6)
+
+    @pytest.mark.parametrize("owner", range(4))
+    def test_a_bank_of_one_image_gets_a_patch_of_another(self, owner):
+        tokens = random_tokens((4, 9, 3), owner) / 100
+        tokens[owner, :2] += torch.tensor([[50.0, 0, 0], [-50.0, 0, 0]])  # the two that cover all others
+        scorer = MemoryBankScorer(share=2 / 36)
+        assert scorer.fit_score(tokens).isfinite().all()
+        first, second = scorer.state()["bank"].tolist()
+        assert first // 9 != second // 9
+
     def test_k_center_chooses_no_vector_twice(self):
         assert sorted(k_center(torch.ones(5, 3), 9).tolist()) == [0, 1, 2, 3, 4]
 

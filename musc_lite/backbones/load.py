@@ -62,6 +62,11 @@ def load_backbone(
         raise ValueError(f"{device!r} is no device that torch knows; 'cpu' and 'cuda' are") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"torch finds no CUDA device here: give device='cpu' or none instead of {str(device)!r}")
+    if device.type not in ("cpu", "cuda"):
+        try:
+            torch.empty(1, device=device)
+        except Exception as error:  # each backend of torch has its own
+            raise ValueError(f"torch finds no device {str(device)!r} here: give device='cpu' or none") from error
     precision = settle_precision(precision, device)
     if name == EMBEDDED and pretrained == "auto":  # without asking timm and open_clip, which take seconds to import
         return replace(load_embedded(device), precision=precision)

@@ -5,11 +5,11 @@ those of all other images of the batch.
 
     s(x) = min over bank patches b of |x - b|
 
-A bank of every patch is slow and repeats itself. Greedy k-center keeps a small part that covers it: begin with one
-patch, then again and again add the one that lies farthest from all that are kept, in a random projection to few
-dimensions for speed. Rare patches are kept first, so little is lost of what the bank knows. (SPADE: Cohen and Hoshen,
-2020, arXiv 2005.02357; PatchCore, with the coreset: Roth et al., CVPR 2022, arXiv 2106.08265; AnomalyDINO, on DINOv2:
-Damm et al., WACV 2025, arXiv 2405.14529.)
+A bank of every patch is slow and repeats itself. Greedy k-center keeps a small part that covers it: begin with the
+patch farthest from their mean, whatever the order of the images, then again and again add the one that lies farthest
+from all that are kept, in a random projection to few dimensions for speed. Rare patches are kept first, so little is
+lost of what the bank knows. (SPADE: Cohen and Hoshen, 2020, arXiv 2005.02357; PatchCore, with the coreset: Roth et al.,
+CVPR 2022, arXiv 2106.08265; AnomalyDINO, on DINOv2: Damm et al., WACV 2025, arXiv 2405.14529.)
 """
 
 from collections.abc import Mapping, Sequence
@@ -84,9 +84,13 @@ class MemoryBankScorer(PatchScorer):
         chosen = choose_references(len(batch), self.references)
         places = (chosen[:, None] * n_patches + torch.arange(n_patches)).flatten()
         if self.share < 1:
-            kept = k_center(batch[chosen].flatten(0, 1), max(2, round(self.share * len(places))))
-            if len(torch.unique(kept // n_patches)) == 1:  # an image would find none but its own patches
-                kept[-1] = n_patches  # all are of the first image: the first patch of the second
+            vectors = batch[chosen].flatten(0, 1)
+            kept = k_center(vectors, max(2, round(self.share * len(places))), first=None)
+            owners = kept // n_patches
+            if len(torch.unique(owners)) == 1:  # that image would find none but its own patches
+                far = (vectors - vectors[kept[0]]).to(precise(vectors)).norm(dim=1)
+                far[owners[0] * n_patches : (owners[0] + 1) * n_patches] = -1
+                kept[-1] = far.argmax()
             places = places[kept].sort().values
         self._bank = places
         return self._nearest(batch, batch, context, own=True)
@@ -156,7 +160,7 @@ class MemoryBankScorer(PatchScorer):
         return scores
 
 
-def k_center(vectors: Tensor, n_kept: int, n_dimensions: int = DIMENSIONS) -> Tensor:
+def k_center(vectors: Tensor, n_kept: int, n_dimensions: int = DIMENSIONS, first: int | None = 0) -> Tensor:
     """Choose vectors that cover all others: each next one is the farthest from those chosen before.
 
     Parameters
@@ -167,11 +171,14 @@ def k_center(vectors: Tensor, n_kept: int, n_dimensions: int = DIMENSIONS) -> Te
     n_dimensions : int
         Distances are measured after a random projection to so many dimensions, always the same one; with fewer channels
         they are measured as they are.
+    first : int, optional
+        The vector to begin with; None: the one farthest from their mean, so that the choice does not depend on the
+        order of the vectors.
 
     Returns
     -------
     Tensor (n_kept,)
-        Indices, in the order in which they were chosen; the first is 0.
+        Indices, in the order in which they were chosen.
 
     Examples
     --------
@@ -182,8 +189,10 @@ def k_center(vectors: Tensor, n_kept: int, n_dimensions: int = DIMENSIONS) -> Te
     if n_dimensions < vectors.shape[1]:
         random = torch.randn(vectors.shape[1], n_dimensions, generator=torch.Generator().manual_seed(0))
         vectors = vectors @ random.to(vectors)
+    if first is None:
+        first = int((vectors - vectors.mean(dim=0)).square().sum(dim=1).argmax())
     lengths = vectors.square().sum(dim=1)
-    nearest, chosen = torch.full_like(lengths, torch.inf), [0]
+    nearest, chosen = torch.full_like(lengths, torch.inf), [first]
     with one_thread():
         while True:
             last = chosen[-1]

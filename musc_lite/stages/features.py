@@ -282,7 +282,9 @@ def framing_from_json(about: Mapping) -> Framing:
     """Read a framing; what 0.1 wrote has a square and its grid."""
     if "framing" in about:
         known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in about["framing"].items()}
-        return Framing(**known)
+        framing = Framing(**known)
+        framing.check()
+        return framing
     size = about["image_size"]
     return Framing((size, size), size // about["grid"][0])
 

@@ -116,6 +116,8 @@ def read_tensors(path: str | Path, kind: str) -> "tuple[dict[str, Tensor], dict]
         if metadata.get("crc32") != _checksum(tensors, kind, metadata[kind]):
             raise ValueError("its checksum differs: it is damaged, or from an early version")
         return tensors, json.loads(metadata[kind])
+    except RecursionError as error:
+        raise DataNotFoundError(f"{path} is not a {kind} file: its JSON is nested too deep; make it again") from error
     except (OSError, SafetensorError, ValueError) as error:
         raise DataNotFoundError(
             f"{path} is not a complete {kind} file ({error}): give another, or make it again"

@@ -4,9 +4,11 @@ import base64
 import copy
 import html
 import io
+import json
 import pickle
 from dataclasses import replace
 from functools import partial
+from typing import ClassVar
 from unittest.mock import patch
 
 import joblib
@@ -29,6 +31,7 @@ from musc_lite import (
     SubspaceScorer,
     View,
     from_arrays,
+    load_backbone,
 )
 from musc_lite.budget import Plan
 from musc_lite.cli import app
@@ -39,7 +42,8 @@ from musc_lite.results.report import Result, write_report
 from musc_lite.stages.maps import Pooling
 from musc_lite.stages.rescoring import RsCIN
 from musc_lite.stages.thresholds import BY_HAND, NO_PROOF, NOT_AN_ALL_CLEAR, Contamination, Decision
-from musc_lite.support.files import read_tensors
+from musc_lite.support.errors import DataNotFoundError
+from musc_lite.support.files import read_tensors, write_tensors
 from musc_lite.widgets import NeighborhoodExplorer
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -390,3 +394,48 @@ def test_the_announced_time_counts_both_fits_of_a_reference_with_verdicts(musc, 
         said = capsys.readouterr().out
         assert f"{minutes} for mutual scoring" in said
         assert f"({once.n_pairs * n_fits} pairs" in said
+
+
+class TestCraftedFiles:
+    """A saved detector that somebody has changed is refused by name, before any long work."""
+
+    CHANGES: ClassVar = {
+        "a later version": {"version": 99},
+        "a tile of 21,000 pixels": {
+            "framing": {
+                "tile_size": [21_000, 21_000],
+                "patch_size": 14,
+                "region": [0, 0, 1, 1],
+                "tiles": [2, 2],
+                "overlap": [2998, 2998],
+            }
+        },
+        "no pixels": {"framing": {"tile_size": [0, 0], "patch_size": 14}},
+        "a patch of none": {"framing": {"tile_size": [28, 28], "patch_size": 0}},
+        "other names": {"names": ["one"]},
+        "copies in a circle": {"copy_of": [1, 0, 2, 3, 4]},
+        "copies of nobody": {"copy_of": [-9, 0, 0, 0, 0]},
+        "another r": {"r": [1, 3, 5]},
+        "layers that are none": {"layers": "five"},
+        "a list": None,
+    }
+
+    @pytest.mark.parametrize("change", CHANGES)
+    def test_is_refused(self, fitted, change, tmp_path):
+        fitted[0].save(tmp_path / "saved.musc")
+        tensors, about = read_tensors(tmp_path / "saved.musc", "saved detector")
+        changed = [] if self.CHANGES[change] is None else {**about, **self.CHANGES[change]}
+        write_tensors(tmp_path / "crafted.musc", tensors, "saved detector", json.dumps(changed))
+        with pytest.raises(DataNotFoundError, match=r"crafted\.musc"):
+            Detector.load(tmp_path / "crafted.musc", fitted[0].backbone_)
+
+    def test_deep_json_is_refused(self, tmp_path):
+        deep = "[" * 100_000 + "]" * 100_000
+        write_tensors(tmp_path / "crafted.musc", {"a": torch.zeros(1)}, "saved detector", deep)
+        with pytest.raises(DataNotFoundError, match=r"crafted\.musc"):
+            Detector.load(tmp_path / "crafted.musc")
+
+
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="torch finds no device 'mps' here"):
+        load_backbone("dinov2_vits14", device="mps")
