@@ -219,11 +219,17 @@ def test_an_endless_answer_is_cut_off(get, server, tmp_path):
 
 
 @pytest.mark.parametrize("says_length", [False, True])
-def test_a_file_of_unknown_size_has_a_limit(get, server, tmp_path, says_length):
+def test_a_file_of_unknown_size_has_a_limit(get, server, tmp_path, monkeypatch, says_length):
     server.says_length = says_length
     with pytest.raises(DownloadError, match="has more than 299,999 bytes, which is too large"):
         get(largest=299_999)
     assert not files(tmp_path)
+    with monkeypatch.context() as patched:  # a length that the server says is refused before a byte is read
+        patched.setattr(
+            downloads.tqdm, "update", lambda bar, n: pytest.fail("bytes were read") if says_length else None
+        )
+        with pytest.raises(DownloadError, match="too large"):
+            get(largest=10)
     assert get(largest=300_000).read_bytes() == CONTENT
     (tmp_path / "archive.zip").unlink()
     assert get(largest=1, size=300_000).read_bytes() == CONTENT
