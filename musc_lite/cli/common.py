@@ -94,6 +94,15 @@ def plain_errors() -> Iterator[None]:
     except (MuScError, ValueError, OSError) as error:
         print(f"musc-lite: error: {error}", file=sys.stderr)
         raise typer.Exit(1) from error
+    except (MemoryError, RuntimeError) as error:  # torch has an error of its own for a GPU, none for a CPU
+        if not (isinstance(error, MemoryError) or "out of memory" in str(error) or "allocate memory" in str(error)):
+            raise
+        print(
+            "musc-lite: error: the memory of this machine is not enough: give --max-memory, such as 4GB, fewer images "
+            "or a smaller --image-size",
+            file=sys.stderr,
+        )
+        raise typer.Exit(1) from error
     except KeyboardInterrupt:
         print(
             "\nmusc-lite: interrupted; the features extracted so far are kept: run the same command to go on",

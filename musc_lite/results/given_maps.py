@@ -1,5 +1,7 @@
 """Anomaly maps that another method made: read from files or arrays, and brought to one size."""
 
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -46,7 +48,11 @@ def read_maps(maps: Maps, names: Sequence[str]) -> np.ndarray:
     array([0., 1.], dtype=float32)
     """
     if isinstance(maps, str | Path):
-        maps = _of_file(Path(maps), names)
+        try:
+            maps = dict(_of_file(Path(maps), names))
+        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, SyntaxError, TypeError, MemoryError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise DataNotFoundError(f"{maps} holds no maps that can be read ({reason}): write them again") from error
     if isinstance(maps, Mapping):
         _refuse_missing([name for name in names if name not in maps], names, f"the maps have {sorted(maps)[:3]}, ...")
         maps = [maps[name] for name in names]

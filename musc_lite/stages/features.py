@@ -349,10 +349,13 @@ def _read_batch(files: Sequence[Path], damaged: list[str]) -> tuple[Tensor, Tens
             if about != _about(file):
                 raise DataNotFoundError(f"{file} holds something else: {about}")
             found.append(tensors)
-    except DataNotFoundError as error:
+        patch_tokens, class_tokens = (torch.stack([f[key] for f in found]) for key in ("patch_tokens", "class_token"))
+        if patch_tokens.ndim != 4 or class_tokens.ndim != 2:
+            raise DataNotFoundError(f"{files[0].parent} holds tokens of another shape")
+    except (DataNotFoundError, KeyError, RuntimeError) as error:
         damaged.append(str(error))
         return None
-    return torch.stack([f["patch_tokens"] for f in found]), torch.stack([f["class_token"] for f in found])
+    return patch_tokens, class_tokens
 
 
 def _about(file: Path) -> dict[str, str]:

@@ -15,6 +15,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+import typer
 from PIL import Image
 from sklearn.base import clone, is_outlier_detector
 from sklearn.model_selection import GridSearchCV, cross_val_predict
@@ -30,19 +31,21 @@ from musc_lite import (
     NearestScorer,
     SubspaceScorer,
     View,
+    extract_features,
     from_arrays,
     load_backbone,
 )
 from musc_lite.budget import Plan
 from musc_lite.cli import app
-from musc_lite.cli.common import say_cost
+from musc_lite.cli.common import plain_errors, say_cost
 from musc_lite.live.content import _picture
 from musc_lite.options import _pooling
+from musc_lite.results.given_maps import read_maps
 from musc_lite.results.report import Result, write_report
 from musc_lite.stages.maps import Pooling
 from musc_lite.stages.rescoring import RsCIN
 from musc_lite.stages.thresholds import BY_HAND, NO_PROOF, NOT_AN_ALL_CLEAR, Contamination, Decision
-from musc_lite.support.errors import DataNotFoundError
+from musc_lite.support.errors import DataNotFoundError, MuScError
 from musc_lite.support.files import read_tensors, write_tensors
 from musc_lite.widgets import NeighborhoodExplorer
 
@@ -439,3 +442,40 @@ class TestCraftedFiles:
 def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match="torch finds no device 'mps' here"):
         load_backbone("dinov2_vits14", device="mps")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", b"no archive", "pickled", "one name"])
+def test_crafted_maps_are_refused(content, tmp_path):
+    path = tmp_path / "maps.npz"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content == "pickled":
+        np.savez(path, maps=np.array([{}, {}], dtype=object), names=["a", "b"])
+    else:
+        np.savez(path, maps=np.zeros((2, 3, 3)), names=np.array("a"))
+    with pytest.raises((MuScError, ValueError)):
+        read_maps(path, ["a", "b"])
+
+
+@pytest.mark.parametrize("names", [("other",), ("patch_tokens", "class_token")])
+def test_crafted_cache_files_are_made_again(backbone, names, tmp_path):
+    expected = extract_features(FIRST, backbone, layers=[5], image_size=28, cache_dir=tmp_path)
+    file = next(tmp_path.rglob("*.safetensors"))
+    write_tensors(
+        file,
+        {name: torch.zeros(3) for name in names},
+        "cached features",
+        json.dumps({"file": f"{file.parent.name}/{file.name}"}),
+    )
+    with pytest.warns(UserWarning, match="of the cache were made again"):
+        again = extract_features(FIRST, backbone, layers=[5], image_size=28, cache_dir=tmp_path)
+    torch.testing.assert_close(again.patch_tokens, expected.patch_tokens)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_too_little_memory_is_one_sentence(error, capsys):
+    with pytest.raises(typer.Exit), plain_errors():
+        raise error
+    assert "give --max-memory" in capsys.readouterr().err
+    with pytest.raises(RuntimeError, match="another"), plain_errors():
+        raise RuntimeError("another")
