@@ -17,7 +17,7 @@ from torch import Tensor
 from musc_lite.analysis.groups import Groups
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.budget import plan_memory
-from musc_lite.data.appearance import Appearance, appearance_of
+from musc_lite.data.appearance import Appearance, appearance_of, chroma
 from musc_lite.data.coerce import Images, as_batch, as_image_set
 from musc_lite.data.depth import LEGACY, scales_in_words
 from musc_lite.data.duplicates import expand, find_duplicates, originals, warn_of_duplicates, without_copies
@@ -287,12 +287,13 @@ class Detector(PlanningAhead, OutlierAnswers, BaseEstimator):
         fit = copy(setup)
         fit._setup, parts = setup, setup.parts
         fit.images_, fit.names_ = images, list(images.names)
-        twice = find_duplicates(images)
+        chromas: dict[int, float] = {}
+        twice = find_duplicates(images, lambda i, image: chromas.update({i: chroma(image)}))
         warn_of_duplicates(twice, fit.names_)
         fit._digests, fit.copy_of_ = set(twice.digests), twice.copy_of
         fit.scales_ = dict(images.scales.found)
         _warn_of_reading(images)
-        fit.appearance_ = appearance_of(images)
+        fit.appearance_ = appearance_of(images, chromas)
         fit.backbone_ = fit.load_backbone()
         framing = fit._frame(images, features)
         extent = fit.extent(framing, features)

@@ -1,5 +1,6 @@
 """Size, shape and color of a batch, to tell whether new photos are taken as those of the reference."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -38,13 +39,18 @@ class Appearance:
     is_gray: bool
 
 
-def appearance_of(images: ImageSet) -> Appearance | None:
-    """Measure how images are taken, from at most `SAMPLE` of them; None where none of these can be read."""
+def appearance_of(images: ImageSet, chromas: Mapping[int, float] | None = None) -> Appearance | None:
+    """Measure how images are taken, from at most `SAMPLE` of them; None where none of these can be read.
+
+    `chromas` holds the `chroma` of each image where it is known; the pixels of the others are read.
+    """
+    known = chromas or {}
     sizes, gray = [], []
     for i in np.unique(np.linspace(0, len(images) - 1, min(len(images), SAMPLE)).astype(int)).tolist():
         with suppress(ImageReadError):
-            gray.append(chroma(images.digest_and_image(i, SIDE)[1]) <= CHROMA)
-            sizes.append(images.size(i))
+            size = images.size(i)
+            gray.append((known[i] if i in known else chroma(images.digest_and_image(i, SIDE)[1])) <= CHROMA)
+            sizes.append(size)
     if not sizes:
         return None
     width, height = np.array(sizes, dtype=float).T

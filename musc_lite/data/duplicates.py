@@ -5,7 +5,7 @@ for normal.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,8 +73,10 @@ class Duplicates:
     alike: list[tuple[int, ...]]
 
 
-def find_duplicates(images: ImageSet) -> Duplicates:
+def find_duplicates(images: ImageSet, note: Callable[[int, Image.Image], None] | None = None) -> Duplicates:
     """Find copies, byte for byte, and what is nearly the same; each file is opened once for all of it.
+
+    `note` is called with the index of each image and the image, read small.
 
     Examples
     --------
@@ -89,6 +91,8 @@ def find_duplicates(images: ImageSet) -> Duplicates:
         digest, image = images.digest_and_image(i, AT_LEAST)
         digests.append(digest)
         fine[i] = fine_structure(image)
+        if note is not None:
+            note(i, image)
     return duplicates_among(digests, fine)
 
 
