@@ -127,7 +127,8 @@ def read_detector(cls: type["Detector"], path: str | Path, backbone: Backbone | 
         files, labels, masks = (about[key] for key in ("files", "labels", "masks"))
         if files:
             masks = None if masks is None else [_mask_from_json(mask, tensors) for mask in masks]
-            images = ImageSet([Path(file) for file in files], detector.names_, labels, masks)
+            allowed = frozenset(detector._digests)
+            images = ImageSet([Path(file) for file in files], detector.names_, labels, masks, allowed=allowed)
             detector.images_ = images.scaled_as(detector.scales_)
         _check_shapes(detector)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -133,6 +134,24 @@ class TestWork:
         assert not work.busy
         assert "counting: 0 of 4" in seen
         assert any(words.startswith("counting: 2 of 4, about 00:0") for words in seen)
+
+    def test_collects_its_own_warnings_and_leaves_those_of_other_threads(self):
+        work, begun, go_on, collected = Work(), threading.Event(), threading.Event(), []
+
+        def warn_twice():
+            for _ in range(2):  # from one place: each counts
+                warnings.warn("of the work", stacklevel=1)
+            begun.set()
+            go_on.wait()
+
+        with warnings.catch_warnings(record=True) as own:
+            work.start(warn_twice, lambda _, texts: collected.extend(texts) or "done")
+            begun.wait()
+            warnings.warn("of a cell", stacklevel=1)
+            go_on.set()
+            work.wait()
+        assert collected == ["of the work"] * 2
+        assert [str(each.message) for each in own] == ["of a cell"]
 
     def test_stops_where_it_tells_its_progress(self):
         work, reached = Work(), []

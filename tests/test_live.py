@@ -249,6 +249,18 @@ def test_line_finds_its_photos_where_they_were_or_where_it_is_told(folder, tmp_p
         find_images(detector, moved)
 
 
+def test_a_loaded_detector_shows_the_photos_that_were_fitted_alone(folder, tmp_path):
+    """A crafted file could name any image of the disk, which a report would embed; a replaced photo is none either."""
+    MuSc(**FAST).fit(load_folder(folder)).save(tmp_path / "line.musc")
+    images = musc_lite.Detector.load(tmp_path / "line.musc").images_
+    assert images[3].size == (112, 112)
+    planted_textures("gravel", 4, 0, image_size=112)[0].save(images.sources[3])
+    for show in (lambda: images[3], lambda: images.subset([3]).digest_and_image(0)):
+        with pytest.raises(musc_lite.ImageReadError, match="is not the photo that was fitted"):
+            show()
+    assert images[2].size == (112, 112)
+
+
 def test_line_of_arrays_asks_for_its_images(detector, images, tmp_path):
     detector.save(tmp_path / "line.musc")
     loaded = musc_lite.Detector.load(tmp_path / "line.musc")

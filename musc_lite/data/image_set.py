@@ -52,6 +52,9 @@ class ImageSet:
         How values of more than 8 bits become gray levels; subsets have those of the whole set.
     notes : dict of str to dict
         Remarks on how files were read so far, each with the names of its images.
+    allowed : frozenset of str, optional
+        Digests that the images may have: a saved detector names files, and only the photos that were fitted may be
+        shown beside its scores. Others raise an `ImageReadError`.
 
     Examples
     --------
@@ -74,6 +77,7 @@ class ImageSet:
     digests: Digests = field(default_factory=Digests)
     scales: Scales = None  # type: ignore[assignment]  # made of the sources
     notes: dict[str, dict[str, None]] = field(default_factory=dict)
+    allowed: frozenset[str] | None = None
 
     def __post_init__(self):
         self.names = [writable(name) for name in self.names]
@@ -90,9 +94,9 @@ class ImageSet:
 
     def __getitem__(self, i: int) -> Image.Image:
         source = self.sources[operator.index(i)]
-        if isinstance(source, Path):
+        if isinstance(source, Path) and self.allowed is None:
             return read_image(source, scale_for=self.scales, note=self._note(i))
-        return self._in_memory(i)
+        return self.digest_and_image(i)[1]
 
     def _in_memory(self, i: int) -> Image.Image:
         """Return an image that has no file; a copy, so that drawing on the result leaves the set as it is."""
@@ -233,7 +237,12 @@ class ImageSet:
         def decode(file: BufferedReader) -> Image.Image:
             return decode_image(file, at_least, self.scales, self._note(i))
 
-        return open_file(source, lambda file: self.digests.of_same_bytes(source, file, decode))
+        digest, image = open_file(source, lambda file: self.digests.of_same_bytes(source, file, decode))
+        if self.allowed is not None and digest not in self.allowed:
+            raise ImageReadError(
+                f"{source} is not the photo that was fitted: it was replaced or edited since. Restore it, or fit again"
+            )
+        return digest, image
 
     def fingerprint(self) -> str:
         """SHA-256 of all names, labels, images and masks, in their order: tells one state of the data from another."""

@@ -5,7 +5,8 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import ipywidgets
@@ -84,10 +85,9 @@ class Work(ipywidgets.VBox):
 
     def _run(self, work: Callable[[], Any], done: Callable[[Any, list[str]], str]) -> None:
         try:
-            with warnings.catch_warnings(record=True) as caught, followed_by(self._follow):
-                warnings.simplefilter("always", UserWarning)
+            with collected_warnings() as texts, followed_by(self._follow):
                 result = work()
-                self.say(done(result, [str(each.message) for each in caught if each.category is UserWarning]))
+                self.say(done(result, list(texts)))
         except Stopped:
             self.say("Stopped. What was extracted is kept: start again, and it goes on where it was.")
         except TROUBLE as error:
@@ -115,6 +115,38 @@ class Work(ipywidgets.VBox):
 
     def _show_progress(self, shown: bool) -> None:
         self._progress.layout.display = None if shown else "none"
+
+
+_texts: dict[int, list[str]] = {}  # of each thread that collects its warnings
+_show_others = warnings.showwarning
+
+
+def _show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    texts = _texts.get(threading.get_ident())
+    if texts is not None and category is UserWarning:
+        texts.append(str(message))
+    else:
+        _show_others(message, category, *where, **more)
+
+
+@contextmanager
+def collected_warnings() -> Iterator[list[str]]:
+    """Collect the texts of the `UserWarning`s of this thread; those of other threads are shown as before.
+
+    `warnings.catch_warnings` would take the warnings of all threads, such as those of a cell that runs meanwhile.
+    """
+    global _show_others
+    if warnings.showwarning is not _show:
+        _show_others, warnings.showwarning = warnings.showwarning, _show
+    warnings.simplefilter("always", UserWarning)
+    always = warnings.filters[0]
+    try:
+        yield _texts.setdefault(threading.get_ident(), [])
+    finally:
+        del _texts[threading.get_ident()]
+        if not _texts:
+            with suppress(ValueError):
+                warnings.filters.remove(always)  # type: ignore[attr-defined]
 
 
 def in_words(known: Mapping[str, Any]) -> str:
