@@ -19,8 +19,10 @@ from inputs_photos import (
     wide_profile,
 )
 from PIL import Image, PngImagePlugin
+from typer.testing import CliRunner
 
 from musc_lite import Detector, NearestScorer, View, from_arrays, inspect_images, load_folder
+from musc_lite.cli import app
 from musc_lite.data.coerce import as_image_set
 from musc_lite.data.decode import read_image, read_mask, read_size
 from musc_lite.data.depth import Scale, range_of, scale_of
@@ -489,3 +491,16 @@ def test_features_are_not_cached_for_a_file_that_was_replaced(folder, backbone, 
     with pytest.raises(ImageReadError, match=r"0\.png was replaced while the batch was read: run it again"):
         extract_features(images, backbone, layers=[2], image_size=28, cache_dir=tmp_path / "c", progress=False)
     assert not list((tmp_path / "c").rglob("*.safetensors"))
+
+
+@pytest.mark.case(46)
+def test_photos_of_twenty_megapixels_say_what_a_patch_covers(tmp_path):
+    y, x = np.mgrid[:3648, :5472].astype(np.float32)
+    picture = Image.fromarray((128 + 40 * np.sin(x / 230) * np.cos(y / 190)).astype(np.uint8))
+    (tmp_path / "photos").mkdir()
+    for i in range(2):
+        picture.rotate(i).save(tmp_path / "photos" / f"{i}.jpg", quality=50)
+    command = ["score", str(tmp_path / "photos"), "-o", str(tmp_path / "out"), "--layers", "2", "--r", "1"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "A patch covers 342 x 228 pixels of your photos (5472 x 3648)" in done.output
