@@ -131,13 +131,17 @@ def test_large_photos_are_read_small(tmp_path):
     photo.save(tmp_path / "a.jpg", quality=90)
     photo.resize((1_000, 750)).save(tmp_path / "b.jpg")
     images = load_folder(tmp_path)
-    start = time.perf_counter()
-    whole = images[0]
-    seconds = time.perf_counter() - start
-    start = time.perf_counter()
     assert near_duplicates(images) == [(0, 1)]
-    assert time.perf_counter() - start < seconds
-    assert whole.size == (4_000, 3_000)
+    assert images[0].size == (4_000, 3_000)
+
+    def seconds(work):
+        start = time.perf_counter()
+        work()
+        return time.perf_counter() - start
+
+    # The best of three: a busy machine lets one of them wait.
+    whole, small = ([seconds(work) for _ in range(3)] for work in (lambda: images[0], lambda: near_duplicates(images)))
+    assert min(small) < min(whole)
 
 
 def same_print(n, seed, move=0.5, noise=3):

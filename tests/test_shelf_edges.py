@@ -15,7 +15,7 @@ def test_no_image_is_without_a_patch_of_another_one():
     tokens[0, 2] = 9.0
     scorer = MemoryBankScorer(share=0.2)
     assert scorer.fit_score(tokens).isfinite().all()
-    assert scorer.state()["bank"].tolist() == [0, 4]
+    assert scorer.state()["bank"].tolist() == [2, 4]
 
 
 def test_a_fusion_of_scores_without_spread():
