@@ -134,7 +134,7 @@ def read_weights(source: Path) -> dict[str, Tensor]:
     if not source.is_file():
         raise WeightsNotFoundError(f"there is no weights file {source}")
     try:
-        state = load_state_dict(str(source), weights_only=True)  # timm 1.0.22 and earlier default to False
+        state = load_state_dict(str(source), weights_only=True)  # the default of early versions of timm is False
         return {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
     except Exception as error:  # whatever safetensors, pickle and zip readers say of a file that is none
         raise WeightsNotFoundError(f"cannot load the weights file {source}: {shortened(error)}") from error
