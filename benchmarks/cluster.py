@@ -20,9 +20,9 @@ from distributed import Client, LocalCluster
 from mutual_scoring import seconds
 
 from musc_lite import Features, MutualScorer, aggregate
+from musc_lite.data.view import Framing
 from musc_lite.scorers.base import Context
 from musc_lite.scorers.cluster import mutual_scores_on_cluster
-from musc_lite.views import Framing
 
 SIZES = (128, 256, 512)
 OPTIONS = ({"references": 64}, {"window": 2}, {"n_components": 64})  # at the second size

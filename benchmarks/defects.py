@@ -15,7 +15,7 @@ import numpy as np
 from views import load
 
 import musc_lite
-from musc_lite.results.defects import pixel_threshold
+from musc_lite.results.segmentation import pixel_threshold
 from musc_lite.stages.maps import usual_high
 
 

@@ -17,7 +17,7 @@ from PIL import Image, ImageFilter
 
 from musc_lite import load_folder, planted_textures
 from musc_lite.data.duplicates import _alike, fine_structure
-from musc_lite.data.textures import PHOTOS
+from musc_lite.data.synthetic import PHOTOS
 
 LARGEST, N_COPIED = 140, 20  # photos
 

@@ -19,7 +19,7 @@ import time
 import numpy as np
 
 import musc_lite
-from musc_lite.stages.similar_patches import similar_patch_counts_in_steps
+from musc_lite.stages.similarity_counts import similar_patch_counts_in_steps
 from musc_lite.widgets import IntervalExplorer, PatchExplorer, SimilarityCounts
 
 

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 
 import musc_lite
-from musc_lite.live.agreement import measure_agreement
-from musc_lite.live.content import choose_features
-from musc_lite.live.quantized import quantize
+from musc_lite.static_page.accuracy import measure_agreement
+from musc_lite.static_page.payload import choose_features
+from musc_lite.static_page.quantization import quantize
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from musc_lite import mutual_scores
-from musc_lite.search.nearest import TILE_BYTES
+from musc_lite.neighbors.brute_force import TILE_BYTES
 
 SIZES = [(60, 256, 384), (30, 784, 384)]  # images N, patches M, channels C
 ROUNDS = 5

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import musc_lite
-from musc_lite.support.progress import timed
+from musc_lite.utils.progress import timed
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:

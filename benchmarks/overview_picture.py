@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import musc_lite
-from musc_lite.data.textures import PHOTOS
-from musc_lite.results.plots import color_range, plot_anomaly_map
+from musc_lite.data.synthetic import PHOTOS
+from musc_lite.reports.plots import color_range, plot_anomaly_map
 
 if __name__ == "__main__":
     figure = Figure(figsize=(10, 3.9), dpi=110, layout="constrained")

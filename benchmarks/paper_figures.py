@@ -23,8 +23,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
 import musc_lite
-from musc_lite.data.textures import PHOTOS
-from musc_lite.results.plots import LINE_COLORS, plot_histogram
+from musc_lite.data.synthetic import PHOTOS
+from musc_lite.reports.plots import LINE_COLORS, plot_histogram
 
 IMAGE_SIZE, LAYER, R, THRESHOLD = 224, 7, 3, 0.5
 ENDS = [0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9, 1.0]

@@ -24,7 +24,7 @@ from mutual_scoring import machine
 import musc_lite
 from musc_lite.scorers.base import Context
 from musc_lite.scorers.recurring import RecurringScorer
-from musc_lite.support.precision import settle_precision
+from musc_lite.utils.precision import settle_precision
 
 M, C = 256, 384
 SCORERS = {

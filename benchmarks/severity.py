@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 import musc_lite
-from musc_lite.data import textures
+from musc_lite.data import synthetic
 
 N_GOOD, N_RISING = 30, 20
 KINDS = ("hole", "foreign", "stain", "blur")  # those that are spots
@@ -22,11 +22,11 @@ KINDS = ("hole", "foreign", "stain", "blur")  # those that are spots
 
 def plant(clean: np.ndarray, kind: str, name: str, area: float, strength: float, seed: list[int]) -> tuple:
     """Plant a defect of some area and strength: (H, W, 3) uint8, and the share of the picture that it covers."""
-    with patch.object(textures, "AREA", (area, area)):
-        defect, coverage = textures._PLANT[kind](np.random.default_rng(seed), clean, name)
+    with patch.object(synthetic, "AREA", (area, area)):
+        defect, coverage = synthetic._PLANT[kind](np.random.default_rng(seed), clean, name)
     defect = np.clip(defect, clean.min(axis=(0, 1)), clean.max(axis=(0, 1)))
     planted = clean + strength * coverage[..., None] * (defect - clean)
-    return np.rint(255 * planted).astype(np.uint8), (coverage >= textures.MIN_COVERAGE).mean()
+    return np.rint(255 * planted).astype(np.uint8), (coverage >= synthetic.MIN_COVERAGE).mean()
 
 
 def rising(name: str, kind: str, what: str, seed: int) -> tuple[musc_lite.ImageSet, np.ndarray]:
@@ -61,7 +61,7 @@ def main() -> None:
         print(f"\nrising {what}, mean over seeds {', '.join(map(str, seeds))}\n")
         print("| texture | kind | image score | of the map | severity | area | depth |\n|---|---|---|---|---|---|---|")
         rows = []
-        for name in textures.PHOTOS:
+        for name in synthetic.PHOTOS:
             for kind in KINDS:
                 found = [measure(*rising(name, kind, what, seed), backbone) for seed in seeds]
                 rows.append(np.mean(found, axis=0))

@@ -20,7 +20,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 import musc_lite
-from musc_lite.data.catalog import look_up
+from musc_lite.data.datasets import look_up
 
 LARGEST = 100  # images of a set
 MIDDLE, EVEN, DEEP = (4, 5, 6, 7, 8, 9), (2, 5, 8, 11), (4, 6, 8)

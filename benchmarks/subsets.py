@@ -14,7 +14,7 @@ import time
 import numpy as np
 
 import musc_lite
-from musc_lite.evaluation.subsets import divide, score_subsets
+from musc_lite.benchmark import divide, score_subsets
 
 
 def measure(images, detector, n_subsets, seed):

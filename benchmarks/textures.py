@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 import musc_lite
-from musc_lite.data.textures import PHOTOS
+from musc_lite.data.synthetic import PHOTOS
 
 IMAGE_SIZE, PATCH = 224, 14
 SETTINGS = {"even, r = 1, 3, 5": ("even", (1, 3, 5)), "middle, r = 1, 3": ("middle", (1, 3))}

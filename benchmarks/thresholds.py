@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 import musc_lite
-from musc_lite.data.textures import PHOTOS
-from musc_lite.search.nearest import nearest_of_pairs
+from musc_lite.data.synthetic import PHOTOS
+from musc_lite.neighbors.brute_force import nearest_of_pairs
 from musc_lite.stages.mutual_scoring import interval_bounds
 from musc_lite.stages.thresholds import _count_upper_group, _lower_half_limit, count_outliers
 

@@ -38,7 +38,7 @@ def load(name: str, folder: str):
     import numpy as np
 
     import musc_lite
-    from musc_lite.data.catalog import look_up
+    from musc_lite.data.datasets import look_up
 
     if name == "tiles":
         images = musc_lite.load_magnetic_tile(folder)

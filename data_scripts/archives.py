@@ -19,7 +19,7 @@ from typing import IO, Any, BinaryIO, Self
 from tqdm import tqdm
 
 from musc_lite.backbones.downloads import describe
-from musc_lite.support.errors import ArchiveError
+from musc_lite.utils.errors import ArchiveError
 
 __all__ = ["atomic_folder", "find_folder", "unpack"]
 

@@ -17,8 +17,8 @@ import numpy as np
 from archives import find_folder, unpack
 
 from musc_lite.backbones.downloads import fetch
-from musc_lite.data.catalog import look_up
-from musc_lite.support.errors import ArchiveError, MuScError
+from musc_lite.data.datasets import look_up
+from musc_lite.utils.errors import ArchiveError, MuScError
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from musc_lite.data.textures import PHOTOS, planted_textures
+from musc_lite.data.synthetic import PHOTOS, planted_textures
 
 
 def write_mvtec_layout(out: Path, name: str, **options: int) -> int:

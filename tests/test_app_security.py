@@ -13,8 +13,8 @@ import requests
 import test_browser as browser
 from test_browser import app_served, kernels, wait_for
 
-from musc_lite.cli.serve import PAGE
-from musc_lite.cli.server import MOST_PAGES, OneTimeLinks, Server
+from musc_lite.cli.serve_app import PAGE
+from musc_lite.monitoring.server import MOST_PAGES, OneTimeLinks, Server
 
 page = browser.page
 with_browser = pytest.mark.skipif(browser.CHROMIUM is None, reason="needs Chromium: apt-get install chromium")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from archives import atomic_folder, find_folder, unpack
 
-from musc_lite.support.errors import ArchiveError
+from musc_lite.utils.errors import ArchiveError
 
 ROOM = 10_000_000
 FILES = {

@@ -11,11 +11,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import musc_lite
+from musc_lite import benchmark
+from musc_lite.benchmark import CategoryResult, find_categories, run_benchmark, table
 from musc_lite.cli import app
-from musc_lite.data.catalog import CATALOG, METRICS, DataSet
-from musc_lite.data.textures import PHOTOS
-from musc_lite.evaluation import benchmark
-from musc_lite.evaluation.benchmark import CategoryResult, find_categories, run_benchmark, table
+from musc_lite.data.datasets import CATALOG, METRICS, DataSet
+from musc_lite.data.synthetic import PHOTOS
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +195,7 @@ def test_every_data_set_has_a_script_and_a_loader():
 def test_the_catalog_is_read_in_no_time():
     """The command line lists the data sets before anything is loaded."""
     heavy = "{'torch', 'numpy', 'PIL', 'musc_lite.data.loaders'} & set(sys.modules)"
-    code = f"import sys, musc_lite.data.catalog; print({heavy})"
+    code = f"import sys, musc_lite.data.datasets; print({heavy})"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
 
 

@@ -26,7 +26,7 @@ from jupyter_client import BlockingKernelClient
 from PIL import Image
 
 from musc_lite import MuSc, find_evidence, planted_textures
-from musc_lite.results.report import Result, write_report
+from musc_lite.reports.report import Result, write_report
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -510,7 +510,7 @@ def test_closed_page_ends_its_kernel_also_while_it_loads_or_runs(app, page, tmp_
 
 
 def test_busy_kernel_of_a_lost_browser_is_ended_and_one_with_an_open_page_is_not(page, tmp_path):
-    folder = shutil.copytree(ROOT / "musc_lite" / "app", tmp_path / "app")
+    folder = shutil.copytree(ROOT / "musc_lite" / "monitoring" / "page", tmp_path / "app")
     settings = json.loads((folder / "voila.json").read_text())
     assert 60 <= settings["MappingKernelManager"]["cull_idle_timeout"] <= 120  # time enough to load the app, no more
     settings["MappingKernelManager"] |= {"cull_idle_timeout": 6, "cull_interval": 1}

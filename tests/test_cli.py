@@ -12,9 +12,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from musc_lite import MemoryBankScorer, MuSc, MutualScorer, planted_textures
-from musc_lite.budget import Cost
 from musc_lite.cli import app
-from musc_lite.options import Method, parse_assignments, scorers_by_name
+from musc_lite.cli.method_options import Method, parse_assignments, scorers_by_name
+from musc_lite.detector.memory import Cost
 
 FAST = ["--image-size", "112", "--r", "1", "--layers", "5,8", "--precision", "float32"]  # the same numbers everywhere
 
@@ -62,7 +62,7 @@ def test_nothing_that_is_not_needed_is_imported_before_the_first_bar(folder, tmp
     code = f"""
 import sys
 from musc_lite.cli import app
-from musc_lite.detector import Detector
+from musc_lite.detector.detector import Detector
 Detector.fit = lambda *_: sys.exit(f"loaded: {{sorted({heavy!r} & set(sys.modules))}}")
 app(["score", {str(folder)!r}, "-o", {str(tmp_path / "out")!r}])
 """
@@ -85,7 +85,7 @@ def test_a_page_to_explore_is_written_and_linked(folder, tmp_path, monkeypatch):
     assert "8 images of 8 x 8 patches" in done.output
     assert 'id="batch"' in (tmp_path / "out" / "explore.html").read_text()
     assert '<a href="explore.html">' in (tmp_path / "out" / "report.html").read_text()
-    monkeypatch.setattr(sys.modules["musc_lite.live.publish"], "WORDS", 10**9)  # nothing fits
+    monkeypatch.setattr(sys.modules["musc_lite.static_page.publish"], "WORDS", 10**9)  # nothing fits
     done = run("score", folder, "-o", tmp_path / "large", *FAST, "--explore")
     assert done.exit_code == 0, done.output
     assert "no explore.html was written: a page of 4 images takes" in done.output
@@ -114,7 +114,7 @@ def test_the_view_is_told_to_the_detector(folder, tmp_path):
 
 
 def test_as_close_as_a_time_allows_is_said_in_numbers(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("musc_lite.planning.estimate_cost", lambda *_: Cost(10.0, 10.0, 0, 0))
+    monkeypatch.setattr("musc_lite.detector.planning.estimate_cost", lambda *_: Cost(10.0, 10.0, 0, 0))
     done = run("score", folder, "-o", tmp_path / "out", "--image-size", "auto:19", *FAST[2:])
     assert "more than the 19 s given" in done.output
     assert "19 s allow --tiles 1x1, by an estimate" in done.output

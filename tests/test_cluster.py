@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from musc_lite import DataNotFoundError, Features, MutualScorer, SubspaceScorer, aggregate, mutual_scores
+from musc_lite.data.view import Framing
 from musc_lite.scorers.base import Context
-from musc_lite.views import Framing
 
 distributed = pytest.importorskip("distributed", reason="needs Dask, of the extra 'cluster'")
 

@@ -28,7 +28,7 @@ from musc_lite import (
     write_comparison,
 )
 from musc_lite.cli import app
-from musc_lite.results import comparison_report
+from musc_lite.reports import comparison_report
 
 
 def scores_of(values, threshold=np.inf, **more):
@@ -152,7 +152,7 @@ def test_each_method_scores_as_it_does_alone(images, detector, comparison):
 def test_features_are_extracted_once(images, detector, backbone, monkeypatch):
     calls = []
     monkeypatch.setattr(
-        "musc_lite.comparison.extract_features", lambda *a, **k: calls.append(k) or extract_features(*a, **k)
+        "musc_lite.detector.compare.extract_features", lambda *a, **k: calls.append(k) or extract_features(*a, **k)
     )
     monkeypatch.setattr(Detector, "_extract", lambda *a: pytest.fail("a method extracted features of its own"))
     own = {"mine": SubspaceScorer(n_components=3), "both": Fusion()}
@@ -168,7 +168,7 @@ def test_features_are_extracted_once(images, detector, backbone, monkeypatch):
 def test_memory_is_that_of_the_thriftiest_plan(images, detector, monkeypatch):
     calls = []
     monkeypatch.setattr(
-        "musc_lite.comparison.extract_features", lambda *a, **k: calls.append(k) or extract_features(*a, **k)
+        "musc_lite.detector.compare.extract_features", lambda *a, **k: calls.append(k) or extract_features(*a, **k)
     )
     methods = {"subspace": SubspaceScorer(), "memory": MemoryBankScorer(share=0.5)}
     needed = compare(images, methods, detector=detector).n_bytes
@@ -206,7 +206,7 @@ class Refused(PatchScorer):
     ids=["one", "twice", "unknown", "no scorer", "a wrong parameter", "refused by itself", "one of my own"],
 )
 def test_methods_are_checked_before_the_work(images, detector, methods, message, monkeypatch):
-    monkeypatch.setattr("musc_lite.comparison.extract_features", lambda *a, **k: pytest.fail("it began to work"))
+    monkeypatch.setattr("musc_lite.detector.compare.extract_features", lambda *a, **k: pytest.fail("it began to work"))
     with pytest.raises(ValueError, match=message):
         compare(images, methods, detector=detector)
     with pytest.raises(ValueError, match="give at least 3, got 2"):

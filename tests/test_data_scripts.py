@@ -20,9 +20,9 @@ from PIL import Image
 from serving import serve
 
 from musc_lite.backbones.downloads import fetch, pip_download
+from musc_lite.benchmark import find_categories
 from musc_lite.data.loaders import load_btad, load_magnetic_tile, load_mvtec, load_visa
-from musc_lite.evaluation.benchmark import find_categories
-from musc_lite.support.errors import DownloadError
+from musc_lite.utils.errors import DownloadError
 
 SCRIPTS = Path(__file__).parents[1] / "data_scripts"
 SHARED = Path(__file__).parents[2] / "shared" / "data"

@@ -16,10 +16,10 @@ from PIL import Image
 
 from musc_lite.data import decode as images_module
 from musc_lite.data.arrays import from_arrays
-from musc_lite.data.catalog import CATALOG
-from musc_lite.data.folders import natural_key
+from musc_lite.data.datasets import CATALOG
+from musc_lite.data.discovery import natural_key
 from musc_lite.data.loaders import left_out, load_btad, load_folder, load_magnetic_tile, load_mvtec, load_visa
-from musc_lite.support.errors import DataNotFoundError, ImageReadError
+from musc_lite.utils.errors import DataNotFoundError, ImageReadError
 
 # Data sets made small here hold fewer images than published.
 pytestmark = pytest.mark.filterwarnings("ignore:.*published:UserWarning")

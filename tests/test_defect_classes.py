@@ -21,13 +21,13 @@ from musc_lite import (
     region_vectors,
     severity,
 )
-from musc_lite.analysis.classes import APART
+from musc_lite.analysis.defect_classes import APART
 from musc_lite.analysis.regions import CORE
 from musc_lite.cli import app
-from musc_lite.results.class_plots import plot_class_gallery
-from musc_lite.results.report import Result, write_report
+from musc_lite.data.view import Framing
+from musc_lite.reports.class_plots import plot_class_gallery
+from musc_lite.reports.report import Result, write_report
 from musc_lite.stages.aggregation import aggregate
-from musc_lite.views import Framing
 
 GRID = (4, 5)
 maps = arrays(float, (3, 20), elements=st.integers(0, 9).map(float))

@@ -13,8 +13,8 @@ from sklearn.exceptions import NotFittedError
 
 import musc_lite
 from musc_lite import MuSc, MutualScorer, evaluate, from_arrays, planted_textures
-from musc_lite.budget import Extent, plan_memory
-from musc_lite.views import Framing
+from musc_lite.data.view import Framing
+from musc_lite.detector.memory import Extent, plan_memory
 
 
 @pytest.fixture(scope="module")

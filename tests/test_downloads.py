@@ -12,7 +12,7 @@ from serving import serve
 
 from musc_lite.backbones import downloads
 from musc_lite.backbones.downloads import fetch, pip_download
-from musc_lite.support.errors import DownloadError
+from musc_lite.utils.errors import DownloadError
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -15,7 +15,7 @@ from musc_lite import from_arrays, load_folder, planted_textures
 from musc_lite.data import duplicates
 from musc_lite.data.duplicates import find_duplicates, fine_structure, near_duplicates
 from musc_lite.data.image_set import ImageSet
-from musc_lite.support.errors import ImageReadError
+from musc_lite.utils.errors import ImageReadError
 
 
 @pytest.fixture(scope="module")

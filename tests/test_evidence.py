@@ -5,8 +5,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from musc_lite import Detector, MuSc, NearestScorer, find_evidence, from_arrays, planted_textures
-from musc_lite.results.evidence import SHOWN, Evidence, draw_evidence, draw_place
-from musc_lite.views import Framing, View
+from musc_lite.data.view import Framing, View
+from musc_lite.reports.evidence_pictures import SHOWN, draw_evidence, draw_place
+from musc_lite.results.evidence import Evidence
 
 SPOT = (200, 60, 230, 90)  # left, top, right, bottom on photos of 320 x 160
 

@@ -29,12 +29,12 @@ from musc_lite import (
     write_results,
 )
 from musc_lite.cli import app
-from musc_lite.results.annotations import outline, run_lengths
-from musc_lite.results.defects import label_defects
-from musc_lite.results.handing_on import ENDINGS
+from musc_lite.data.view import Framing
+from musc_lite.reports.export_coco import outline, run_lengths
+from musc_lite.reports.export_results import ENDINGS
+from musc_lite.results.segmentation import label_defects
 from musc_lite.stages.features import Features
-from musc_lite.support.parameters import FORMATS
-from musc_lite.views import Framing
+from musc_lite.utils.validation import FORMATS
 
 REGION = (0.25, 0.0, 1.0, 0.8)
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in pycocotools

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from musc_lite import DataNotFoundError, Features, ImageReadError, extract_features, from_arrays, load_folder
-from musc_lite.views import Framing
+from musc_lite.data.view import Framing
 
 
 def pictures(n, seed=0, size=40):

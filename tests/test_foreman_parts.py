@@ -22,16 +22,16 @@ from typer.testing import CliRunner
 import musc_lite
 from musc_lite import ImageSet, MuSc, Verdict, load_folder, planted_textures, read_verdicts, write_verdicts
 from musc_lite.cli import app
-from musc_lite.places import Places
-from musc_lite.results.plots import color_range, overlay
-from musc_lite.support.progress import followed_by, progress_bar
-from musc_lite.widgets.app import App
-from musc_lite.widgets.folder_chooser import FolderChooser, count_images
-from musc_lite.widgets.foreman import Foreman
-from musc_lite.widgets.gallery import Gallery, heat_layer
-from musc_lite.widgets.page import Page
-from musc_lite.widgets.verdict_book import VerdictBook
-from musc_lite.widgets.work import Stopped, Work
+from musc_lite.monitoring.app_paths import Places
+from musc_lite.monitoring.explorer_app import App
+from musc_lite.monitoring.folder_chooser import FolderChooser, count_images
+from musc_lite.monitoring.gallery import Gallery, heat_layer
+from musc_lite.monitoring.main import Page
+from musc_lite.monitoring.review_app import Foreman
+from musc_lite.monitoring.verdict_table import VerdictBook
+from musc_lite.reports.plots import color_range, overlay
+from musc_lite.utils.progress import followed_by, progress_bar
+from musc_lite.widgets.background_task import Stopped, Work
 
 
 def write_photos(folder, n_images=6, n_defective=2, seed=0):
@@ -70,7 +70,7 @@ class TestProgress:
     def test_a_follower_is_told_where_bars_are_hidden_too(self):
         """Under TQDM_DISABLE, which tqdm reads as it is imported, a page showed no progress and Stop did nothing."""
         code = "with followed_by(lambda bar: print(bar.n)): list(progress_bar(range(2), desc='looking', unit='image'))"
-        command = [sys.executable, "-c", f"from musc_lite.support.progress import followed_by, progress_bar\n{code}"]
+        command = [sys.executable, "-c", f"from musc_lite.utils.progress import followed_by, progress_bar\n{code}"]
         environment = os.environ | {"TQDM_DISABLE": "1"}
         assert subprocess.run(command, env=environment, capture_output=True, text=True).stdout.split() == [
             "0",
@@ -498,14 +498,14 @@ class TestCommand:
         monkeypatch.chdir(tmp_path)
         (tmp_path / "root").mkdir()
         (tmp_path / "file").touch()
-        monkeypatch.setattr("musc_lite.cli.serve._serve", lambda *_: pytest.fail("it was started"))
+        monkeypatch.setattr("musc_lite.cli.serve_app._serve", lambda *_: pytest.fail("it was started"))
         done = CliRunner().invoke(app, ["app", *arguments])
         assert done.exit_code == 1
         assert words in done.output
 
     def test_what_is_missing_is_named_with_what_to_do(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr("musc_lite.cli.serve.find_spec", lambda name: None if name == "voila" else True)
+        monkeypatch.setattr("musc_lite.cli.serve_app.find_spec", lambda name: None if name == "voila" else True)
         done = CliRunner().invoke(app, ["app"])
         assert done.exit_code == 1
         assert "the page needs voila: pip install 'musc-lite[lab]'" in done.output

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from musc_lite import DataNotFoundError, MuSc, Scores, planted_textures, read_maps, rescore
-from musc_lite.results.exports import write_maps
-from musc_lite.results.report import Result, write_report
+from musc_lite.reports.export_maps import write_maps
+from musc_lite.reports.report import Result, write_report
 
 NAMES = ["good/1.jpg", "bad/2.png", "bad/3.png"]
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import musc_lite
-from musc_lite.search.nearest import is_fused, nearest_of_pairs, nearest_to_references
+from musc_lite.neighbors.brute_force import is_fused, nearest_of_pairs, nearest_to_references
 
 triton = pytest.importorskip("triton", reason="Triton is not installed")
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
@@ -30,7 +30,7 @@ def assert_close(found, expected, length=1.0):
 
 def compare_all(device):
     """Compare both ways of `gpu` with those of a CPU; run in a process of its own for the interpreter."""
-    from musc_lite.search import gpu
+    from musc_lite.neighbors import gpu
 
     for n_images, grid, n_channels in SHAPES:
         for length in (1.0, 1e5):
@@ -59,7 +59,7 @@ def test_the_kernel_compiles_to_tensor_core_instructions(capability, instruction
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource, compile
 
-    from musc_lite.search import gpu
+    from musc_lite.neighbors import gpu
 
     if "nvidia" not in triton.backends.backends:
         pytest.skip("this Triton has no compiler for NVIDIA GPUs")
@@ -99,7 +99,7 @@ def test_scores_on_a_gpu_are_those_of_the_cpu(options, dtype):
 @on_cuda
 def test_an_older_gpu_takes_the_plain_way(monkeypatch):
     tokens = random_tokens(5, (8, 8), 32)
-    monkeypatch.setattr("musc_lite.search.nearest.is_fused", lambda device: False)
+    monkeypatch.setattr("musc_lite.neighbors.brute_force.is_fused", lambda device: False)
     assert_close(musc_lite.mutual_scores(tokens.cuda()), musc_lite.mutual_scores(tokens))
 
 
@@ -115,6 +115,6 @@ def test_a_detector_scores_on_its_gpu():
 @on_cuda
 def test_tokens_that_do_not_fit_are_scored_on_the_cpu(monkeypatch):
     images = musc_lite.planted_textures("gravel", n_images=4, n_defective=1, image_size=112)
-    monkeypatch.setattr("musc_lite.budget.free_memory", lambda device: 10**6)
+    monkeypatch.setattr("musc_lite.detector.memory.free_memory", lambda device: 10**6)
     with pytest.warns(UserWarning, match="too little free memory"):
         musc_lite.MuSc(image_size=112, device="cuda").fit(images)

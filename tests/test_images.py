@@ -20,8 +20,8 @@ from musc_lite.data import decode as images_module
 from musc_lite.data.arrays import from_arrays
 from musc_lite.data.decode import count_pages, read_image, read_mask, read_size
 from musc_lite.data.image_set import ImageSet
-from musc_lite.detector import as_image_set
-from musc_lite.support.errors import ImageReadError
+from musc_lite.detector.detector import as_image_set
+from musc_lite.utils.errors import ImageReadError
 
 RNG = np.random.default_rng(0)
 GRAY = RNG.integers(0, 256, (5, 7), dtype=np.uint8)

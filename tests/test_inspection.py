@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from musc_lite import ImageReadError, contact_sheet, from_arrays, inspect_images, load_folder, planted_textures
 from musc_lite.cli import app
-from musc_lite.data.remarks import remarks_on_sizes
+from musc_lite.data.quality_checks import remarks_on_sizes
 
 TEXTURES = ("brick", "grass", "gravel")
 

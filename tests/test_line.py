@@ -32,9 +32,9 @@ from musc_lite import (
 )
 from musc_lite.cli import app
 from musc_lite.data.verdicts import sort_by_verdict
-from musc_lite.line import score_by_trusted
-from musc_lite.results.days import Day, plot_days
-from musc_lite.results.watched import Watched
+from musc_lite.monitoring.drift import Day, plot_days
+from musc_lite.monitoring.reference import score_by_trusted
+from musc_lite.monitoring.watch_log import Watched
 
 FAST = ["--image-size", "112", "--r", "1", "--layers", "5,8", "--precision", "float32"]
 SMALL = {"image_size": 112, "layers": (5, 8), "r": (1,)}

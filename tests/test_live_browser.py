@@ -14,10 +14,10 @@ from sklearn.metrics import roc_auc_score
 
 import musc_lite
 from musc_lite import MuSc, MutualScorer, planted_textures, publish
-from musc_lite.live.bundle import script
-from musc_lite.live.content import collect
 from musc_lite.stages.mutual_scoring import nearest_distances_of_image
 from musc_lite.stages.rescoring import neighborhood_scores
+from musc_lite.static_page.bundle import script
+from musc_lite.static_page.payload import collect
 
 SHOTS = Path(__file__).parents[1] / "out" / "screenshots"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

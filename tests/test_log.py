@@ -5,8 +5,8 @@ import logging
 import pytest
 
 from musc_lite.backbones import downloads, weights
-from musc_lite.support.errors import DownloadError, WeightsNotFoundError
-from musc_lite.support.log import tell
+from musc_lite.utils.errors import DownloadError, WeightsNotFoundError
+from musc_lite.utils.log import tell
 
 LIBRARY = logging.getLogger("musc_lite")
 

@@ -17,10 +17,10 @@ from musc_lite import (
     similar_patch_counts,
     similarity_counts,
 )
+from musc_lite.neighbors import brute_force
 from musc_lite.scorers.base import Context
 from musc_lite.scorers.mutual import MutualScorer
-from musc_lite.search import nearest
-from musc_lite.stages.similar_patches import similar_patch_counts_in_steps
+from musc_lite.stages.similarity_counts import similar_patch_counts_in_steps
 
 METHODS = ("loop", "fast")
 
@@ -64,11 +64,11 @@ def test_mean_over_layers_and_degrees_agrees_with_the_published_code(golden):
 @given(shape=token_shapes, seed=st.integers(0, 2**16), unit=st.booleans(), tile=st.sampled_from([1, 300, 2**21]))
 def test_fast_equals_loop(shape, seed, unit, tile):
     tokens = random_tokens(*shape, seed, unit).double()  # double, so that rounding hides no mistake
-    before, nearest.TILE_BYTES = nearest.TILE_BYTES, tile  # tiles of one image, of some, of all
+    before, brute_force.TILE_BYTES = brute_force.TILE_BYTES, tile  # tiles of one image, of some, of all
     try:
         fast = nearest_distances(tokens)
     finally:
-        nearest.TILE_BYTES = before
+        brute_force.TILE_BYTES = before
     torch.testing.assert_close(fast, nearest_distances(tokens, method="loop"), atol=1e-6, rtol=0)
 
 
@@ -167,11 +167,11 @@ def test_nearest_patches_are_those_of_the_distances(shape, seed, data):
 def test_patch_counts_are_the_plain_counts(shape, seed, tile):
     tokens = random_tokens(*shape, seed).double()
     thresholds = [1.3, 0.4]
-    before, nearest.TILE_BYTES = nearest.TILE_BYTES, tile
+    before, brute_force.TILE_BYTES = brute_force.TILE_BYTES, tile
     try:
         counts = similar_patch_counts(tokens, thresholds)
     finally:
-        nearest.TILE_BYTES = before
+        brute_force.TILE_BYTES = before
     every = torch.cdist(tokens[:, None], tokens[None])  # (N, N, M, M)
     for t, threshold in enumerate(thresholds):
         within = (every <= threshold).sum(dim=-1)  # (N, N, M)
@@ -226,11 +226,11 @@ def test_fast_equals_loop_with_references_and_windows(data, seed, tile):
     n, grid = data.draw(st.integers(2, 7)), data.draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
     tokens = random_tokens(n, grid[0] * grid[1], data.draw(st.integers(1, 5)), seed, data.draw(st.booleans())).double()
     chosen = options(data.draw, n, grid)
-    before, nearest.TILE_BYTES = nearest.TILE_BYTES, tile
+    before, brute_force.TILE_BYTES = brute_force.TILE_BYTES, tile
     try:
         fast = mutual_scores(tokens, **chosen)
     finally:
-        nearest.TILE_BYTES = before
+        brute_force.TILE_BYTES = before
     torch.testing.assert_close(fast, mutual_scores(tokens, method="loop", **chosen), atol=1e-6, rtol=0)
 
 
@@ -348,7 +348,7 @@ def test_new_images_are_searched_the_same_way():
     all_as_references = mutual_scores(tokens, interval=(0, 1), references=range(1, 6), window=1, grid=(3, 4))[0]
     new = MutualScorer((0, 1), window=1).score(tokens[:1], tokens[1:], grid)[0]
     torch.testing.assert_close(new, all_as_references)
-    axes = nearest.principal_axes(tokens[1:], 4)
+    axes = brute_force.principal_axes(tokens[1:], 4)
     close = MutualScorer(n_components=4).score(tokens[:1], tokens[1:])
     torch.testing.assert_close(close, MutualScorer().score(tokens[:1] @ axes, tokens[1:] @ axes))
 

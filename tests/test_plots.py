@@ -4,8 +4,8 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from musc_lite.results import plots
-from musc_lite.results.plots import COLORS, color_range, overlay, plot_anomaly_map, plot_gallery, plot_ranking
+from musc_lite.reports import plots
+from musc_lite.reports.plots import COLORS, color_range, overlay, plot_anomaly_map, plot_gallery, plot_ranking
 
 
 @pytest.fixture

@@ -12,15 +12,15 @@ from typer.testing import CliRunner
 
 import musc_lite
 from musc_lite import aggregate, mutual_scores
-from musc_lite.budget import Extent, plan_memory
 from musc_lite.cli import app
+from musc_lite.data.view import Framing
+from musc_lite.detector.memory import Extent, plan_memory
+from musc_lite.neighbors import brute_force, cpu_bfloat16
 from musc_lite.scorers.base import Context
 from musc_lite.scorers.mutual import MutualScorer
 from musc_lite.scorers.recurring import RecurringScorer
-from musc_lite.search import bfloat16, nearest
-from musc_lite.support import precision
-from musc_lite.support.precision import settle_precision
-from musc_lite.views import Framing
+from musc_lite.utils import precision
+from musc_lite.utils.precision import settle_precision
 
 CPU = torch.device("cpu")
 SHORT = Context(grid=(4, 4), precision="bfloat16")
@@ -41,8 +41,8 @@ def assert_close(found, expected, scale=1.0):
 @given(shapes, st.integers(0, 99), st.sampled_from([1e-3, 1.0, 30.0]))
 def test_the_product_is_half_the_squared_distance_of_the_rounded_vectors(shape, seed, scale):
     tokens = tokens_of(shape, seed, scale)
-    longer = bfloat16.lengthened(tokens)
-    bits = bfloat16.half_squares(bfloat16.opposed(longer[0], shape[-1]), longer)
+    longer = cpu_bfloat16.lengthened(tokens)
+    bits = cpu_bfloat16.half_squares(cpu_bfloat16.opposed(longer[0], shape[-1]), longer)
     rounded = tokens.bfloat16().double()
     expected = (rounded[:, :, None] - rounded[0]).square().sum(dim=-1) / 2  # (J, M, Q)
     found = bits.view(torch.bfloat16).double()
@@ -52,13 +52,13 @@ def test_the_product_is_half_the_squared_distance_of_the_rounded_vectors(shape, 
 @settings(max_examples=60)
 @given(shapes, st.integers(0, 99), st.sampled_from([1e-3, 1.0, 30.0]), st.integers(1, 3))
 def test_distances_are_close_to_those_of_float32(shape, seed, scale, n_tiles):
-    tokens, whole = tokens_of(shape, seed, scale), bfloat16.TILE_BYTES
+    tokens, whole = tokens_of(shape, seed, scale), cpu_bfloat16.TILE_BYTES
     try:
-        bfloat16.TILE_BYTES = n_tiles * 2 * shape[1] ** 2  # some products of a few images each
-        found = nearest.nearest_of_pairs(tokens, precision="bfloat16")
+        cpu_bfloat16.TILE_BYTES = n_tiles * 2 * shape[1] ** 2  # some products of a few images each
+        found = brute_force.nearest_of_pairs(tokens, precision="bfloat16")
     finally:
-        bfloat16.TILE_BYTES = whole
-    assert_close(found, nearest.nearest_of_pairs(tokens), scale)
+        cpu_bfloat16.TILE_BYTES = whole
+    assert_close(found, brute_force.nearest_of_pairs(tokens), scale)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ class TestDetector:
     def test_a_budget_holds_the_copy_too(self):
         extent = Extent((5,), (1,), Framing((224, 224), 14), 384)
         exact, short = (plan_memory(MutualScorer(), 100, extent, precision=each) for each in ("float32", "bfloat16"))
-        assert short.n_bytes - exact.n_bytes == bfloat16.lengthened(torch.zeros(100, 256, 384)).nbytes
+        assert short.n_bytes - exact.n_bytes == cpu_bfloat16.lengthened(torch.zeros(100, 256, 384)).nbytes
 
 
 def test_the_command_line_says_it_in_its_report(tmp_path):

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from musc_lite.support import progress
-from musc_lite.support.progress import progress_bar
+from musc_lite.utils import progress
+from musc_lite.utils.progress import progress_bar
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from musc_lite import MuSc, load_folder
-from musc_lite.data.digests import Digests
-from musc_lite.support.errors import ImageReadError
+from musc_lite.data.file_hashes import Digests
+from musc_lite.utils.errors import ImageReadError
 
 YEAR_2020 = 1_577_836_800 * 10**9  # ns
 

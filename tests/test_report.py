@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from musc_lite import ImageSet, MuSc, Scores, SubspaceScorer, Verdict, find_evidence, from_arrays, planted_textures
-from musc_lite.parts import PARTS, part_class
-from musc_lite.results.exports import write_maps
-from musc_lite.results.report import Result, write_report
-from musc_lite.views import Framing
+from musc_lite.data.view import Framing
+from musc_lite.detector.components import PARTS, part_class
+from musc_lite.reports.export_maps import write_maps
+from musc_lite.reports.report import Result, write_report
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_a_large_batch_is_cut_and_says_so(result, tmp_path):
 
 
 def test_a_very_large_batch_is_left_out_in_part_and_says_so(result, tmp_path, monkeypatch):
-    monkeypatch.setattr("musc_lite.results.cards.MOST_SMALL", 2)
+    monkeypatch.setattr("musc_lite.reports.gallery.MOST_SMALL", 2)
     page = write_report(tmp_path / "report.html", [result], max_images=4).read_text()
     assert page.count("<figure") == 6
     assert "2 images with ranks in between are shown small" in page
@@ -139,7 +139,7 @@ def test_the_script_gets_names_and_digests_in_the_order_of_the_cards(result, tmp
 
 
 def test_the_highest_ranks_are_large_and_photos_are_not_enlarged(tmp_path, monkeypatch):
-    monkeypatch.setattr("musc_lite.results.cards.N_LARGE", 2)
+    monkeypatch.setattr("musc_lite.reports.gallery.N_LARGE", 2)
     images = from_arrays([*np.random.default_rng(0).random((3, 600, 1200)), np.zeros((30, 60))])
     scores = Scores.from_maps(images, np.arange(4.0)[::-1, None, None] * np.ones((4, 8, 8)))
     page = write_report(tmp_path / "report.html", [Result("sizes", scores)], maps="a folder/maps").read_text()

@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 from musc_lite import Verdict, load_folder, planted_textures, read_verdicts, write_verdicts
 from musc_lite.cli import app
 from musc_lite.data.verdicts import sort_by_verdict
-from musc_lite.results.exports import write_maps
-from musc_lite.results.report import Result, write_report
+from musc_lite.data.view import Framing
+from musc_lite.reports.export_maps import write_maps
+from musc_lite.reports.report import Result, write_report
 from musc_lite.results.scores import Scores
-from musc_lite.views import Framing
 
 SHOTS = Path(__file__).parents[1] / "out" / "screenshots"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

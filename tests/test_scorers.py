@@ -13,16 +13,15 @@ from typer.testing import CliRunner
 
 import musc_lite
 from musc_lite import Detector, MuSc, MutualScorer, NearestScorer, PatchScorer
+from musc_lite.benchmark import run_benchmark, score_subsets
 from musc_lite.cli import app
-from musc_lite.data.catalog import CATALOG
-from musc_lite.evaluation.benchmark import run_benchmark
-from musc_lite.evaluation.subsets import score_subsets
-from musc_lite.parts import PARTS, part_as_json, part_class
-from musc_lite.results.report import Result, write_report
+from musc_lite.data.datasets import CATALOG
+from musc_lite.data.view import View
+from musc_lite.detector.components import PARTS, part_as_json, part_class
+from musc_lite.monitoring.explorer_app import EXPLORERS
+from musc_lite.reports.report import Result, write_report
 from musc_lite.scorers.base import PLAIN, Context
 from musc_lite.stages.aggregation import LNAMD
-from musc_lite.views import View
-from musc_lite.widgets.app import EXPLORERS
 
 SMALL = {"view": View(56), "layers": [5, 8], "aggregation": LNAMD((1, 3))}
 

@@ -10,15 +10,15 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from musc_lite import MutualScorer, NearestScorer, rescore
+from musc_lite.neighbors.covariance import mean_and_covariance
 from musc_lite.scorers.base import Context
 from musc_lite.scorers.fusion import Fusion
 from musc_lite.scorers.gaussian import GaussianScorer
 from musc_lite.scorers.memory_bank import MemoryBankScorer, k_center
 from musc_lite.scorers.subspace import SubspaceScorer
-from musc_lite.search.moments import mean_and_covariance
 from musc_lite.stages.aggregation import normalize_tokens
 from musc_lite.stages.rescoring import RsCIN, RsCon
-from musc_lite.stages.similarity_aggregation import SNAMD, similarity_mean
+from musc_lite.stages.snamd import SNAMD, similarity_mean
 
 SHAPES = st.tuples(st.integers(2, 7), st.integers(1, 9), st.integers(1, 7))
 SEEDS = st.integers(0, 2**16)

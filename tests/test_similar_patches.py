@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import musc_lite
-from musc_lite.stages.similar_patches import default_features, default_threshold
+from musc_lite.stages.similarity_counts import default_features, default_threshold
 
 pytest.importorskip("anywidget", reason="needs the extra 'lab'")
 

@@ -17,7 +17,7 @@ from musc_lite import Features, MuSc, MuScError, extract_features, from_arrays, 
 from musc_lite.backbones.weights import embedded_weights, fetch_embedded_weights
 from musc_lite.cli import app
 from musc_lite.data.decode import read_image, read_mask
-from musc_lite.support.files import read_tensors, write_tensors
+from musc_lite.utils.files import read_tensors, write_tensors
 
 PACKAGE = Path(musc_lite.__file__).parent
 SOURCES = [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "data_scripts").glob("*.py")]

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import musc_lite
-from musc_lite.data.catalog import CATALOG, METRICS, presets
-from musc_lite.evaluation.subsets import divide, score_subsets
+from musc_lite.benchmark import divide, score_subsets
+from musc_lite.data.datasets import CATALOG, METRICS, presets
 
 
 @given(

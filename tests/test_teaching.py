@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musc_lite.data.catalog import CATALOG
+from musc_lite.data.datasets import CATALOG
 
 ROOT = Path(__file__).parents[1]
 TEACHING = ROOT / "notebooks/teaching"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from musc_lite.data import textures
-from musc_lite.data.textures import KINDS, PHOTOS, places_in_photo, planted_textures
+from musc_lite.data import synthetic
+from musc_lite.data.synthetic import KINDS, PHOTOS, places_in_photo, planted_textures
 
 SCRIPT = Path(__file__).parents[1] / "data_scripts" / "make_textures.py"
 
@@ -54,8 +54,8 @@ def test_names_are_in_order(default_set):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("name", "image_size"), [("brick", 224), ("grass", 300), ("gravel", 112)])
 def test_only_the_mask_differs_from_the_defect_free_rendering(name, kind, image_size):
-    picture, mask = textures._render(name, 3, kind, image_size, seed=1)
-    clean, no_mask = textures._render(name, 3, None, image_size, seed=1)
+    picture, mask = synthetic._render(name, 3, kind, image_size, seed=1)
+    clean, no_mask = synthetic._render(name, 3, None, image_size, seed=1)
     assert not no_mask.any()
     assert picture.dtype == clean.dtype == np.uint8
     np.testing.assert_array_equal(picture[~mask], clean[~mask])
@@ -68,15 +68,15 @@ def test_only_the_mask_differs_from_the_defect_free_rendering(name, kind, image_
 @pytest.mark.parametrize("kind", KINDS)
 def test_areas_are_within_bounds(kind):
     for i in range(6):
-        mask = textures._render(PHOTOS[i % 3], i, kind, 224, seed=5)[1]
+        mask = synthetic._render(PHOTOS[i % 3], i, kind, 224, seed=5)[1]
         assert 0.004 < mask.mean() < 0.1
 
 
 @pytest.mark.parametrize("name", PHOTOS)
 def test_defects_stay_within_the_tones_of_the_picture(name):
     for i, kind in enumerate(KINDS * 3):
-        picture, mask = textures._render(name, i, kind, 224, seed=2)
-        clean, _ = textures._render(name, i, None, 224, seed=2)
+        picture, mask = synthetic._render(name, i, kind, 224, seed=2)
+        clean, _ = synthetic._render(name, i, None, 224, seed=2)
         inside = picture[mask].mean(-1)
         assert inside.min() >= clean.mean(-1).min() - 8
         assert inside.max() <= clean.mean(-1).max() + 8
@@ -172,5 +172,5 @@ def test_places_lead_to_what_the_pictures_show(name):
     assert places.shape == (3, 224, 224, 2)
     for picture, place in zip(planted_textures(name, 3, 0, seed=4), places, strict=True):
         rows, columns = place.round().astype(int).transpose(2, 0, 1)
-        there = textures._photo(name)[rows, columns]
+        there = synthetic._photo(name)[rows, columns]
         assert np.corrcoef(there.ravel(), np.asarray(picture.convert("L")).ravel())[0, 1] > 0.9

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from musc_lite import MuSc, from_arrays
-from musc_lite.support.threads import on_all_cores, one_thread
+from musc_lite.utils.threads import on_all_cores, one_thread
 
 CPU = torch.device("cpu")
 ONE_CORE = """

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from musc_lite import nearest_distances
-from musc_lite.course import toy_world
-from musc_lite.results.plots import plot_plane
+from musc_lite.exercises import toy_world
+from musc_lite.reports.plots import plot_plane
 
 pytest.importorskip("anywidget", reason="needs the extra 'lab'")
 

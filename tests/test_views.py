@@ -9,14 +9,14 @@ from PIL import Image
 
 import musc_lite
 from musc_lite import MuSc, View, extract_features, from_arrays
-from musc_lite.budget import Cost
-from musc_lite.closeness import how_closely
-from musc_lite.data.region import WHOLE, crop, lay_map, pixel_box
-from musc_lite.results.exports import draw_region
+from musc_lite.data.roi import WHOLE, crop, lay_map, pixel_box
+from musc_lite.data.view import Framing
+from musc_lite.detector.memory import Cost
+from musc_lite.detector.resolution import how_closely
+from musc_lite.reports.export_maps import draw_region
+from musc_lite.reports.report import unseen_in_words
 from musc_lite.results.metrics import evaluate_scores
-from musc_lite.results.report import unseen_in_words
 from musc_lite.scorers.base import Context
-from musc_lite.views import Framing
 
 SMALL = {"layers": (5, 8), "r": (1, 3), "windows": ()}
 
@@ -321,7 +321,7 @@ class TestClosestLook:
     @pytest.fixture(autouse=True)
     def known_cost(self, monkeypatch):
         """Ten seconds for features and ten for scoring, as on some machine."""
-        monkeypatch.setattr("musc_lite.planning.estimate_cost", lambda *_: Cost(10.0, 10.0, 0, 0))
+        monkeypatch.setattr("musc_lite.detector.planning.estimate_cost", lambda *_: Cost(10.0, 10.0, 0, 0))
 
     def tiles(self, backbone, seconds, **settings):
         return MuSc(backbone, image_size=f"auto {seconds}", **settings).framing(self.PHOTOS).tiles

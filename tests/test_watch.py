@@ -12,10 +12,10 @@ import time
 import numpy as np
 import pytest
 
-import musc_lite.watch
+import musc_lite.monitoring.watch
 from musc_lite import DataNotFoundError, Detector, MuSc, planted_textures
-from musc_lite.results.watched import read_watched
-from musc_lite.watch import watch_folder
+from musc_lite.monitoring.watch import watch_folder
+from musc_lite.monitoring.watch_log import read_watched
 
 SMALL = {"image_size": 56, "layers": (5,), "r": (1,)}
 
@@ -103,7 +103,7 @@ def test_half_a_file_is_waited_for(line, detector, photos, arriving, tmp_path):
 def test_what_never_becomes_a_photo_is_told_once_and_read_again_when_it_changes(
     line, detector, photos, arriving, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(musc_lite.watch, "PATIENCE", 0.05)
+    monkeypatch.setattr(musc_lite.monitoring.watch, "PATIENCE", 0.05)
     (arriving / "broken.png").write_bytes(photos[0].read_bytes()[:200])
     (row,) = watch(line, detector, arriving, tmp_path / "out", looks=8)
     assert row.score is None
@@ -137,7 +137,7 @@ def test_a_photo_of_the_reference_is_told(line, detector, arriving, tmp_path):
     loaded = MuSc(**SMALL).fit(tmp_path / "batch")
     shutil.copy(next((tmp_path / "batch").iterdir()), arriving)
     (row,) = watch(line, loaded, arriving, tmp_path / "out")
-    assert row.remark == musc_lite.watch.IN_REFERENCE
+    assert row.remark == musc_lite.monitoring.watch.IN_REFERENCE
 
 
 class TestRefused:

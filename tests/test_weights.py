@@ -18,7 +18,7 @@ from musc_lite.backbones import weights as module
 from musc_lite.backbones.load import find_weights, keep_weights
 from musc_lite.backbones.weights import embedded_weights, fetch_embedded_weights, state_digest
 from musc_lite.cli import app
-from musc_lite.support.files import atomic_path
+from musc_lite.utils.files import atomic_path
 
 
 @pytest.fixture

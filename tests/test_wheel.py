@@ -94,7 +94,7 @@ def test_the_demo_runs_from_the_wheel(wheel, tmp_path):
     command = shutil.which("musc-lite", path=scripts)
     assert "--root" in run(command, "app", "--help", cwd=elsewhere)
     for name in ("app.ipynb", "voila.json", "voila/templates/offline/index.html.j2"):
-        assert (packages / "musc_lite" / "app" / name).is_file()
+        assert (packages / "musc_lite" / "monitoring" / "page" / name).is_file()
     assert page_title(command, elsewhere) == "MuSc"
 
     printed = run(command, "demo", "--n-images", "4", "-o", "demo", cwd=elsewhere)

@@ -23,17 +23,18 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import precision_recall_curve
 
 import musc_lite
-from musc_lite import closeness
+from musc_lite.detector import resolution
 
 pytest.importorskip("anywidget", reason="needs the extra 'lab'")
 
 import ipywidgets
 
-from musc_lite.budget import Cost
-from musc_lite.live.bundle import read
-from musc_lite.views import Framing
+from musc_lite.data.view import Framing
+from musc_lite.detector.memory import Cost
+from musc_lite.monitoring.explorer_app import App
+from musc_lite.results.pr_curve import precision_recall_stairs
+from musc_lite.static_page.bundle import read
 from musc_lite.widgets import (
-    App,
     DefectKinds,
     IntervalExplorer,
     NeighborhoodExplorer,
@@ -43,10 +44,9 @@ from musc_lite.widgets import (
     SimilarityCounts,
     ThresholdExplorer,
 )
+from musc_lite.widgets.cache import Kept
 from musc_lite.widgets.chart import Chart, histogram
-from musc_lite.widgets.kept import Kept
 from musc_lite.widgets.similarity_counts import N_BARS, count_edges
-from musc_lite.widgets.stairs import precision_recall_stairs
 from musc_lite.widgets.tiles import Tiles
 
 EXPLORERS = [
@@ -69,7 +69,7 @@ def detector():
 
 def outputs(widget):
     """Display a widget as a cell does, and collect the data of the outputs."""
-    with mock.patch("musc_lite.widgets.shown.display") as display:
+    with mock.patch("musc_lite.widgets.base.display") as display:
         widget._ipython_display_()
     found = [call.args[0] for call in display.call_args_list]
     json.dumps(found)
@@ -721,7 +721,7 @@ class TestApp:
         assert not app.run.disabled
 
     def test_looks_as_closely_as_a_time_allows(self, app, objects, monkeypatch):
-        monkeypatch.setattr("musc_lite.planning.estimate_cost", lambda *_: Cost(10.0, 10.0, 0, 0))
+        monkeypatch.setattr("musc_lite.detector.planning.estimate_cost", lambda *_: Cost(10.0, 10.0, 0, 0))
         self.choose(app, objects, size="auto", tiles=3)
         assert app.choices.tiles.disabled
         app.check.click()  # of 300 s 210 for 2 x 2 tiles
@@ -748,7 +748,7 @@ class TestApp:
         assert "This did not work" in told.value
 
     def test_shows_kinds_of_image_and_scores_by_the_largest(self, app, tmp_path, monkeypatch):
-        monkeypatch.setattr("musc_lite.normal_group.ENOUGH", 14)
+        monkeypatch.setattr("musc_lite.analysis.reference_group.ENOUGH", 14)
         for name, n_images in (("brick", 9), ("gravel", 5)):
             for i, image in enumerate(musc_lite.planted_textures(name, n_images, n_defective=0, image_size=112)):
                 image.save(tmp_path / f"{name}_{i}.png")
@@ -797,9 +797,9 @@ class TestApp:
         assert "Run takes about" in said
 
     def test_finds_the_objects_once_and_looks_at_them_in_tiles(self, app, objects, monkeypatch):
-        looked, find = [], closeness.region_of_objects
+        looked, find = [], resolution.region_of_objects
         look = lambda *given, **options: looked.append(1) or find(*given, **options)  # noqa: E731
-        monkeypatch.setattr(closeness, "region_of_objects", look)
+        monkeypatch.setattr(resolution, "region_of_objects", look)
         self.choose(app, objects, part="auto", tiles=2)
         app.check.click()
         said = app.message.value

@@ -31,8 +31,8 @@ from musc_lite.widgets import (
     ThresholdExplorer,
     similarity_counts,
 )
-from musc_lite.widgets.interval import share_of
-from musc_lite.widgets.kept import Kept, kept_of
+from musc_lite.widgets.cache import Kept, kept_of
+from musc_lite.widgets.interval_explorer import share_of
 
 
 @pytest.fixture(scope="module")
@@ -266,7 +266,7 @@ class TestStateAndSelection:
     def test_undo_goes_back_step_by_step(self, detector, monkeypatch):
         explorer = PatchExplorer(detector, selected=(3, 20))
         assert not explorer._text.can_undo
-        monkeypatch.setattr("musc_lite.widgets.history.SECONDS_OF_A_DRAG", 0.0)
+        monkeypatch.setattr("musc_lite.widgets.undo.SECONDS_OF_A_DRAG", 0.0)
         sentences = [explorer.sentence]
         for patch in (21, 45):
             explorer.selected = (3, patch)

@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musc_lite.search.nearest import for_each_pair
+from musc_lite.neighbors.brute_force import for_each_pair
 from musc_lite.stages.aggregation import aggregate
 from musc_lite.stages.features import Features
 from musc_lite.stages.mutual_scoring import interval_average
-from musc_lite.support.parameters import MAX_GROUPS
+from musc_lite.utils.validation import MAX_GROUPS
 
 if TYPE_CHECKING:
     import pandas

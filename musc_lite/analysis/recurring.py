@@ -12,7 +12,7 @@ import torch
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from musc_lite.search.nearest import nearest_of_pairs
+from musc_lite.neighbors.brute_force import nearest_of_pairs
 from musc_lite.stages.aggregation import as_tokens
 from musc_lite.stages.mutual_scoring import at_least_two_images
 from musc_lite.stages.recurring import find_recurring, jumps

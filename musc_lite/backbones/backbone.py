@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from musc_lite.support.errors import WeightsNotFoundError
-from musc_lite.support.precision import asked_again, settle_precision
-from musc_lite.support.threads import on_all_cores
-from musc_lite.views import patch_grid
+from musc_lite.data.view import patch_grid
+from musc_lite.utils.errors import WeightsNotFoundError
+from musc_lite.utils.precision import asked_again, settle_precision
+from musc_lite.utils.threads import on_all_cores
 
 __all__ = ["Backbone", "NamedTokens", "Tokens", "published_size"]
 

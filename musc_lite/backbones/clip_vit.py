@@ -12,7 +12,7 @@ from torch import Tensor
 from musc_lite.backbones.backbone import Backbone, NamedTokens, Tokens, published_size
 from musc_lite.backbones.hub import ask_hub
 from musc_lite.backbones.weights import seeded, state_digest, weights_explained, weights_file
-from musc_lite.support.errors import WeightsNotFoundError
+from musc_lite.utils.errors import WeightsNotFoundError
 
 __all__ = ["PLAIN_GELU", "ClipTokens", "clip_hub_file", "clip_vits", "load_clip"]
 

@@ -19,9 +19,9 @@ import requests
 import urllib3
 from tqdm import tqdm
 
-from musc_lite.data.folders import from_here, user_path
-from musc_lite.support.errors import DownloadError
-from musc_lite.support.log import tell
+from musc_lite.data.discovery import from_here, user_path
+from musc_lite.utils.errors import DownloadError
+from musc_lite.utils.log import tell
 
 __all__ = ["describe", "fetch", "pip_download"]
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from musc_lite.backbones.weights import EMBEDDED, shortened
-from musc_lite.support.errors import WeightsNotFoundError
+from musc_lite.utils.errors import WeightsNotFoundError
 
 __all__ = ["ask_hub", "cached_file"]
 

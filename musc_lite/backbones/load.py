@@ -17,7 +17,7 @@ from musc_lite.backbones.embedded import load_embedded
 from musc_lite.backbones.hub import cached_file
 from musc_lite.backbones.timm_vit import TIMM_NAMES, load_timm, timm_hub_file, timm_vits
 from musc_lite.backbones.weights import EMBEDDED, fetch_embedded_weights, kept_path, read_weights, write_weights
-from musc_lite.support.precision import settle_precision
+from musc_lite.utils.precision import settle_precision
 
 __all__ = ["EMBEDDED", "Backbone", "find_weights", "keep_weights", "load_backbone"]
 

@@ -17,7 +17,7 @@ from musc_lite.backbones.weights import (
     weights_explained,
     weights_file,
 )
-from musc_lite.support.errors import WeightsNotFoundError
+from musc_lite.utils.errors import WeightsNotFoundError
 
 __all__ = ["TIMM_NAMES", "TimmTokens", "load_timm", "timm_hub_file", "timm_vits"]
 

@@ -21,9 +21,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from musc_lite.support.errors import DownloadError, WeightsNotFoundError
-from musc_lite.support.files import atomic_path, make_folder
-from musc_lite.support.log import tell
+from musc_lite.utils.errors import DownloadError, WeightsNotFoundError
+from musc_lite.utils.files import atomic_path, make_folder
+from musc_lite.utils.log import tell
 
 __all__ = [
     "EMBEDDED",

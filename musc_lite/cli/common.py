@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from musc_lite.support.errors import MuScError
-from musc_lite.support.names import writable
+from musc_lite.utils.errors import MuScError
+from musc_lite.utils.names import writable
 
 if TYPE_CHECKING:  # the command line answers before it needs torch
     from musc_lite.data.image_set import ImageSet
-    from musc_lite.detector import Detector
-    from musc_lite.results.report import Result
+    from musc_lite.data.view import Framing
+    from musc_lite.detector.detector import Detector
+    from musc_lite.reports.report import Result
     from musc_lite.results.scores import Scores
-    from musc_lite.views import Framing
 
 __all__ = [
     "LONG",
@@ -125,7 +125,7 @@ def load_photos(photos: list[Path], labels: str, on_error: str) -> "ImageSet":
     """Read a batch, and say how it was understood."""
     import numpy as np
 
-    from musc_lite.data.remarks import remarks_on_sizes
+    from musc_lite.data.quality_checks import remarks_on_sizes
 
     images = open_photos(photos, labels, on_error)
     print(f"{len(images)} images; {images.labeling}", flush=True)
@@ -163,13 +163,13 @@ def named(photos: Sequence[Path]) -> str:
 
 def settle_view(detector: "Detector", images: "ImageSet", output: Path) -> "Framing":
     """Find where the objects are and how closely to look, where that is asked for, and show it before the long work."""
-    from musc_lite.closeness import settle_view
-    from musc_lite.data.region import WHOLE
+    from musc_lite.data.roi import WHOLE
+    from musc_lite.detector.resolution import settle_view
 
     seconds, framing = detector.parts.view.seconds, settle_view(detector, images)
     region = framing.region
     if region != WHOLE:
-        from musc_lite.results.exports import write_region  # pictures: seconds before the first bar
+        from musc_lite.reports.export_maps import write_region  # pictures: seconds before the first bar
 
         write_region(output / "region.jpg", images, region)
         shares = ", ".join(f"{share:.2f}" for share in region)
@@ -182,7 +182,7 @@ def settle_view(detector: "Detector", images: "ImageSet", output: Path) -> "Fram
 
 def say_cost(detector: "Detector", images: "ImageSet", n_fits: int = 1) -> None:
     """Say how closely the photos are looked at, and before long work how long it takes."""
-    from musc_lite.closeness import how_closely
+    from musc_lite.detector.resolution import how_closely
 
     cost = detector.cost(len(images), images)
     cost = replace(cost, scoring_seconds=n_fits * cost.scoring_seconds, n_pairs=n_fits * cost.n_pairs)

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from musc_lite.data.image_set import ImageSet
-from musc_lite.data.remarks import CHROMA, SHAPE, SIZE
-from musc_lite.support.errors import ImageReadError
+from musc_lite.data.quality_checks import CHROMA, SHAPE, SIZE
+from musc_lite.utils.errors import ImageReadError
 
 __all__ = ["Appearance", "appearance_of", "chroma", "differences"]
 

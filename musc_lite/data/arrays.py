@@ -13,7 +13,7 @@ from musc_lite.data.decode import check_shape, decode_pixels, deep_pixels, reaso
 from musc_lite.data.depth import Scale
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.labels import BY_MASKS, labeling
-from musc_lite.support.errors import ImageReadError
+from musc_lite.utils.errors import ImageReadError
 
 __all__ = ["from_arrays"]
 

@@ -33,11 +33,11 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from musc_lite.data.color_profiles import to_srgb
 from musc_lite.data.content import HEAD, what_it_is
 from musc_lite.data.depth import Scale, ValueRange, kind_of, range_of, scale_of
-from musc_lite.data.profiles import to_srgb
 from musc_lite.data.repair import with_jpeg_end, without_long_texts
-from musc_lite.support.errors import ImageReadError
+from musc_lite.utils.errors import ImageReadError
 
 __all__ = [
     "SKIP_HINT",

@@ -15,7 +15,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import minimum_spanning_tree
 
 from musc_lite.data.image_set import ImageSet
-from musc_lite.support.progress import progress_bar
+from musc_lite.utils.progress import progress_bar
 
 __all__ = [
     "AT_LEAST",

@@ -13,11 +13,11 @@ from PIL import Image
 
 from musc_lite.data.decode import Note, decode_image, open_file, read_image, read_mask, read_size, to_rgb
 from musc_lite.data.depth import Scale
-from musc_lite.data.digests import Digests
-from musc_lite.data.region import WHOLE, Region, crop, crop_array
+from musc_lite.data.file_hashes import Digests
+from musc_lite.data.roi import WHOLE, Region, crop, crop_array
 from musc_lite.data.scales import Scales
-from musc_lite.support.errors import ImageReadError
-from musc_lite.support.names import writable
+from musc_lite.utils.errors import ImageReadError
+from musc_lite.utils.names import writable
 
 __all__ = ["ImageSet", "MaskPart", "MaskSource"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from musc_lite.support.errors import DataNotFoundError
+from musc_lite.utils.errors import DataNotFoundError
 
 __all__ = ["BY_MASKS", "LABELS", "NORMAL_FOLDERS", "folder_labels", "folder_word", "labeling"]
 

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from musc_lite.data.catalog import look_up
-from musc_lite.data.folders import BESIDE_TEST, HEIGHTS, Skipped, entries, find_images, subfolders
+from musc_lite.data.datasets import look_up
+from musc_lite.data.discovery import BESIDE_TEST, HEIGHTS, Skipped, entries, find_images, subfolders
 from musc_lite.data.labels import BY_MASKS, NORMAL_FOLDERS, folder_labels, folder_word
 from musc_lite.data.masks import MaskFiles, MaskFolder, below, mask_folders, masks_beside, match_masks
-from musc_lite.support.errors import DataNotFoundError
+from musc_lite.utils.errors import DataNotFoundError
 
 __all__ = ["MAGNETIC_TILE_FOLDERS", "Found", "is_jpeg", "names_below", "one_folder", "tiles"]
 

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from musc_lite.data.catalog import look_up
+from musc_lite.data.datasets import look_up
 from musc_lite.data.decode import SKIP_HINT, count_pages
-from musc_lite.data.folders import (
+from musc_lite.data.discovery import (
     BESIDE_TEST,
     NO_MASK,
     PAGED,
@@ -43,8 +43,8 @@ from musc_lite.data.image_set import ImageSet
 from musc_lite.data.labels import LABELS, NORMAL_FOLDERS, folder_labels, labeling
 from musc_lite.data.layouts import MAGNETIC_TILE_FOLDERS, Found, is_jpeg, names_below, one_folder, tiles
 from musc_lite.data.masks import masks_among
-from musc_lite.support.errors import DataNotFoundError, ImageReadError
-from musc_lite.support.progress import progress_bar
+from musc_lite.utils.errors import DataNotFoundError, ImageReadError
+from musc_lite.utils.progress import progress_bar
 
 __all__ = ["left_out", "load_btad", "load_folder", "load_magnetic_tile", "load_mvtec", "load_visa"]
 

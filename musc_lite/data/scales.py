@@ -11,9 +11,9 @@ import numpy as np
 
 from musc_lite.data.decode import measure_values
 from musc_lite.data.depth import LEGACY, Scale, ValueRange, kind_of, range_of, scale_of
-from musc_lite.data.digests import Digests
-from musc_lite.support.errors import ImageReadError
-from musc_lite.support.progress import progress_bar
+from musc_lite.data.file_hashes import Digests
+from musc_lite.utils.errors import ImageReadError
+from musc_lite.utils.progress import progress_bar
 
 __all__ = ["Scales"]
 

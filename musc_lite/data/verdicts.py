@@ -11,10 +11,10 @@ from itertools import islice
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
-from musc_lite.data.names import NameIndex
-from musc_lite.support.errors import DataNotFoundError
-from musc_lite.support.files import atomic_path
-from musc_lite.support.tables import from_cell, to_cells
+from musc_lite.data.file_names import NameIndex
+from musc_lite.utils.errors import DataNotFoundError
+from musc_lite.utils.files import atomic_path
+from musc_lite.utils.tables import from_cell, to_cells
 
 if TYPE_CHECKING:
     from musc_lite.data.image_set import ImageSet

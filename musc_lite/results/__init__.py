@@ -1,6 +1,6 @@
-"""What comes out: scores, metrics, figures, the report."""
+"""What comes out: scores, decisions, metrics."""
 
 import lazy_loader
 
-MODULES = ["contact_sheet", "exports", "metrics", "plots", "report", "scores"]
+MODULES = ["metrics", "scores"]
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submodules=MODULES)

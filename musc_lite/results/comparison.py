@@ -11,7 +11,7 @@ from scipy.stats import kendalltau, rankdata, spearmanr
 
 from musc_lite.results.metrics import evaluate_scores
 from musc_lite.results.scores import Scores
-from musc_lite.support.parameters import check_compared
+from musc_lite.utils.validation import check_compared
 
 if TYPE_CHECKING:
     import pandas

@@ -10,13 +10,13 @@ from numpy.typing import ArrayLike
 
 from musc_lite.data.appearance import Appearance, appearance_of, differences
 from musc_lite.data.image_set import ImageSet
-from musc_lite.data.region import WHOLE, Region, lay_map
-from musc_lite.results.given_maps import Maps, read_maps
+from musc_lite.data.roi import WHOLE, Region, lay_map
+from musc_lite.data.view import Framing
+from musc_lite.results.external_maps import Maps, read_maps
 from musc_lite.stages.conformal import find_drift, p_values, promise_in_words
 from musc_lite.stages.maps import image_scores_from_maps, usual_high
 from musc_lite.stages.rescoring import rescore
 from musc_lite.stages.thresholds import Contamination, Decision, in_words, unlike_reference
-from musc_lite.views import Framing
 
 if TYPE_CHECKING:
     import pandas

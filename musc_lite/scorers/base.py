@@ -1,6 +1,6 @@
 """The contract of a scorer: patch vectors of a batch in, one anomaly score for each patch out.
 
-A new scorer is a file beside this one, a line in `musc_lite.parts` and a test.
+A new scorer is a file beside this one, a line in `musc_lite.detector.components` and a test.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from typing import Any
 from sklearn.base import clone
 from torch import Tensor
 
-from musc_lite.support.part import Part
+from musc_lite.utils.component import Part
 
 __all__ = ["PLAIN", "Context", "Explanation", "PatchScorer", "Work"]
 

@@ -19,9 +19,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from musc_lite.scorers.mutual import MutualScorer
-from musc_lite.scorers.references import choose_references
-from musc_lite.search.nearest import (
+from musc_lite.data.view import Framing, cells_of_grid
+from musc_lite.neighbors.brute_force import (
     axes_of_moment,
     empty_tile,
     images_at_once,
@@ -31,11 +30,12 @@ from musc_lite.search.nearest import (
     second_moment,
     squared_distances,
 )
+from musc_lite.scorers.mutual import MutualScorer
+from musc_lite.scorers.reference_images import choose_references
 from musc_lite.stages.aggregation import aggregate
 from musc_lite.stages.features import framing_from_json
 from musc_lite.stages.mutual_scoring import at_least_two_images, interval_average
-from musc_lite.support.errors import DataNotFoundError
-from musc_lite.views import Framing, cells_of_grid
+from musc_lite.utils.errors import DataNotFoundError
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -19,13 +19,13 @@ import torch
 from sklearn.base import clone
 from torch import Tensor
 
+from musc_lite.neighbors.brute_force import precise
+from musc_lite.neighbors.covariance import mean_and_covariance
 from musc_lite.scorers.base import PLAIN, Context, PatchScorer, Work
-from musc_lite.scorers.references import References, name_references, of_references, places_of
-from musc_lite.search.moments import mean_and_covariance
-from musc_lite.search.nearest import precise
+from musc_lite.scorers.reference_images import References, name_references, of_references, places_of
 from musc_lite.stages.aggregation import as_tokens
 from musc_lite.stages.mutual_scoring import at_least_two_images
-from musc_lite.support.threads import on_all_cores, one_thread
+from musc_lite.utils.threads import on_all_cores, one_thread
 
 __all__ = ["GaussianScorer", "oas_shrinkage"]
 

@@ -19,12 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from musc_lite.neighbors.brute_force import TILE_BYTES, precise, squared_distances
 from musc_lite.scorers.base import PLAIN, Context, Explanation, PatchScorer, Work
-from musc_lite.scorers.references import choose_references, count_references, name_references, places_of
-from musc_lite.search.nearest import TILE_BYTES, precise, squared_distances
+from musc_lite.scorers.reference_images import choose_references, count_references, name_references, places_of
 from musc_lite.stages.aggregation import as_tokens
 from musc_lite.stages.mutual_scoring import at_least_two_images
-from musc_lite.support.threads import on_all_cores, one_thread
+from musc_lite.utils.threads import on_all_cores, one_thread
 
 __all__ = ["MemoryBankScorer", "k_center"]
 

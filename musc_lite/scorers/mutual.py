@@ -14,9 +14,8 @@ import torch
 from sklearn.base import clone
 from torch import Tensor
 
-from musc_lite.scorers.base import PLAIN, Context, Explanation, PatchScorer, Work
-from musc_lite.scorers.references import References, choose_references, count_references, places_of
-from musc_lite.search.nearest import (
+from musc_lite.data.view import cells_of_grid
+from musc_lite.neighbors.brute_force import (
     TILE_BYTES,
     far_apart,
     free_memory,
@@ -27,6 +26,8 @@ from musc_lite.search.nearest import (
     project,
     squared_distances,
 )
+from musc_lite.scorers.base import PLAIN, Context, Explanation, PatchScorer, Work
+from musc_lite.scorers.reference_images import References, choose_references, count_references, places_of
 from musc_lite.stages.aggregation import as_tokens
 from musc_lite.stages.mutual_scoring import (
     at_least_two_images,
@@ -34,10 +35,9 @@ from musc_lite.stages.mutual_scoring import (
     interval_average,
     nearest_distances_of_image,
 )
-from musc_lite.support.parameters import check_interval, parse_bytes
-from musc_lite.support.precision import settle_precision
-from musc_lite.support.threads import on_all_cores
-from musc_lite.views import cells_of_grid
+from musc_lite.utils.precision import settle_precision
+from musc_lite.utils.threads import on_all_cores
+from musc_lite.utils.validation import check_interval, parse_bytes
 
 __all__ = ["MutualScorer", "mutual_scores"]
 

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from musc_lite.neighbors.brute_force import TILE_BYTES, nearest_of_pairs, nearest_to_references, precise
 from musc_lite.scorers.base import PLAIN, Context, PatchScorer, Work
-from musc_lite.search.nearest import TILE_BYTES, nearest_of_pairs, nearest_to_references, precise
 from musc_lite.stages.aggregation import as_tokens
 from musc_lite.stages.mutual_scoring import at_least_two_images
 from musc_lite.stages.recurring import AGREE, average_of_the_rest, find_recurring, jumps
-from musc_lite.support.parameters import check_interval, parse_bytes
+from musc_lite.utils.validation import check_interval, parse_bytes
 
 __all__ = ["RecurringScorer"]
 

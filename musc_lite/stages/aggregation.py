@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from musc_lite.support.parameters import check_degrees
-from musc_lite.support.part import Part
-from musc_lite.support.threads import on_all_cores
+from musc_lite.utils.component import Part
+from musc_lite.utils.threads import on_all_cores
+from musc_lite.utils.validation import check_degrees
 
 __all__ = ["LNAMD", "aggregate", "aggregate_each", "neighborhood_mean", "normalize_tokens", "on_each_image"]
 

@@ -16,7 +16,7 @@ from math import ceil, floor
 import numpy as np
 from numpy.typing import ArrayLike
 
-from musc_lite.support.part import Part
+from musc_lite.utils.component import Part
 
 __all__ = [
     "Drift",

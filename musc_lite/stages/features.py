@@ -24,13 +24,13 @@ from torch import Tensor
 
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.data.image_set import ImageSet
-from musc_lite.data.region import WHOLE, Region
-from musc_lite.stages.region import find_region
-from musc_lite.support.errors import DataNotFoundError, ImageReadError
-from musc_lite.support.files import atomic_path, make_folder, not_written, read_tensors, remove_leftovers, write_tensors
-from musc_lite.support.progress import progress_bar
-from musc_lite.support.threads import on_all_cores
-from musc_lite.views import Framing, View
+from musc_lite.data.roi import WHOLE, Region
+from musc_lite.data.view import Framing, View
+from musc_lite.stages.roi_detection import find_region
+from musc_lite.utils.errors import DataNotFoundError, ImageReadError
+from musc_lite.utils.files import atomic_path, make_folder, not_written, read_tensors, remove_leftovers, write_tensors
+from musc_lite.utils.progress import progress_bar
+from musc_lite.utils.threads import on_all_cores
 
 __all__ = ["Features", "extract_features", "frame", "framing_from_json", "region_of_objects", "storage_of"]
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from musc_lite.support.part import Part
+from musc_lite.utils.component import Part
 
 __all__ = ["Pooling", "defective_patches", "image_scores_from_maps", "patch_shares", "upsample_maps", "usual_high"]
 

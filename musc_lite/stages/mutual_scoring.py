@@ -19,9 +19,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musc_lite.search.nearest import far_apart, for_each_pair, grid_of_window, nearest_of_pairs, squared_distances
+from musc_lite.neighbors.brute_force import (
+    far_apart,
+    for_each_pair,
+    grid_of_window,
+    nearest_of_pairs,
+    squared_distances,
+)
 from musc_lite.stages.aggregation import as_tokens
-from musc_lite.support.parameters import check_interval
+from musc_lite.utils.validation import check_interval
 
 __all__ = [
     "interval_average",

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musc_lite.support.parameters import check_windows
-from musc_lite.support.part import Part
+from musc_lite.utils.component import Part
+from musc_lite.utils.validation import check_windows
 
 __all__ = ["RsCIN", "RsCon", "image_similarity", "keep_top_k", "rescore"]
 

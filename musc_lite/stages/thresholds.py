@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from musc_lite.support.parameters import check_contamination
-from musc_lite.support.part import Part
+from musc_lite.utils.component import Part
+from musc_lite.utils.validation import check_contamination
 
 __all__ = [
     "Calls",

@@ -12,19 +12,18 @@ except ImportError as error:
         f"the explorers need ipywidgets and anywidget ({error}); install them: pip install 'musc-lite[lab]'"
     ) from error
 
-from musc_lite.widgets.app import App
-from musc_lite.widgets.defect_kinds import DefectKinds
-from musc_lite.widgets.interval import IntervalExplorer
-from musc_lite.widgets.neighborhood import NeighborhoodExplorer
+
+from musc_lite.widgets.defect_classes import DefectKinds
+from musc_lite.widgets.interval_explorer import IntervalExplorer
+from musc_lite.widgets.neighborhood_explorer import NeighborhoodExplorer
 from musc_lite.widgets.patch_explorer import PatchExplorer
-from musc_lite.widgets.region import RegionPicker
-from musc_lite.widgets.rescoring import RescoringExplorer
+from musc_lite.widgets.rescoring_explorer import RescoringExplorer
+from musc_lite.widgets.roi_picker import RegionPicker
 from musc_lite.widgets.similarity_counts import SimilarityCounts
-from musc_lite.widgets.threshold import ThresholdExplorer
+from musc_lite.widgets.threshold_explorer import ThresholdExplorer
 from musc_lite.widgets.toy_world import ToyWorld
 
 __all__ = [
-    "App",
     "DefectKinds",
     "IntervalExplorer",
     "NeighborhoodExplorer",

@@ -17,20 +17,20 @@ from torch import Tensor
 
 from musc_lite.data.duplicates import originals
 from musc_lite.data.image_set import ImageSet
-from musc_lite.data.region import crop, pixel_box
-from musc_lite.detector import Detector
-from musc_lite.results.plots import COLORS, KINDS, outlined
+from musc_lite.data.roi import crop, pixel_box
+from musc_lite.detector.detector import Detector
+from musc_lite.reports.plots import COLORS, KINDS, outlined
 from musc_lite.results.scores import Scores
 from musc_lite.scorers.base import Context
 from musc_lite.stages.maps import defective_patches
-from musc_lite.support.tables import to_cells
+from musc_lite.utils.tables import to_cells
+from musc_lite.widgets.base import Shown
+from musc_lite.widgets.cache import LARGEST_CACHE, Kept, kept_of
 from musc_lite.widgets.chart import histogram
-from musc_lite.widgets.history import History
-from musc_lite.widgets.kept import LARGEST_CACHE, Kept, kept_of
-from musc_lite.widgets.selection import Place, selection_of
-from musc_lite.widgets.shown import Shown
+from musc_lite.widgets.linked_selection import Place, selection_of
 from musc_lite.widgets.status_bar import StatusBar
 from musc_lite.widgets.tiles import fitted, webp
+from musc_lite.widgets.undo import History
 
 __all__ = ["Explorer", "row"]
 

@@ -10,11 +10,11 @@ import numpy as np
 import traitlets
 from torch import Tensor
 
-from musc_lite.detector import Detector
-from musc_lite.stages.similar_patches import default_features
-from musc_lite.support.progress import progress_bar
+from musc_lite.detector.detector import Detector
+from musc_lite.stages.similarity_counts import default_features
+from musc_lite.utils.progress import progress_bar
+from musc_lite.widgets.background_task import Work
 from musc_lite.widgets.explorer import Explorer
-from musc_lite.widgets.work import Work
 
 __all__ = ["FeatureExplorer"]
 

@@ -10,12 +10,12 @@ import traitlets
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from musc_lite.detector import Detector
-from musc_lite.results.plots import COLORS, plot_distances, plot_image
-from musc_lite.stages.similar_patches import default_threshold
-from musc_lite.widgets.answer import Answer, answer
+from musc_lite.detector.detector import Detector
+from musc_lite.reports.plots import COLORS, plot_distances, plot_image
+from musc_lite.stages.similarity_counts import default_threshold
 from musc_lite.widgets.chart import Chart, series
 from musc_lite.widgets.explorer import PICTURE, THUMBNAIL, row
+from musc_lite.widgets.patch_query import Answer, answer
 from musc_lite.widgets.patch_views import asking_tile, distance_dots, nearness_tile, other_tiles
 from musc_lite.widgets.similarity import Similarity
 from musc_lite.widgets.tiles import Tiles

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from musc_lite.results.plots import COLORS, KINDS, VIRIDIS
-from musc_lite.widgets.answer import Answer
+from musc_lite.reports.plots import COLORS, KINDS, VIRIDIS
 from musc_lite.widgets.chart import series
+from musc_lite.widgets.patch_query import Answer
 from musc_lite.widgets.tiles import color_bar, colored_layer, values_of
 
 __all__ = ["asking_tile", "distance_dots", "nearness_tile", "other_tiles"]

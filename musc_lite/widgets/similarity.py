@@ -2,7 +2,7 @@
 
 import traitlets
 
-from musc_lite.stages.similar_patches import default_threshold
+from musc_lite.stages.similarity_counts import default_threshold
 from musc_lite.widgets.feature_explorer import FeatureExplorer
 
 __all__ = ["PER_UNIT", "Similarity"]

@@ -10,10 +10,10 @@ import traitlets
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from musc_lite.detector import Detector
-from musc_lite.results.plots import COLORS, VIRIDIS, plot_histogram, plot_image, plot_patch_map
+from musc_lite.detector.detector import Detector
+from musc_lite.reports.plots import COLORS, VIRIDIS, plot_histogram, plot_image, plot_patch_map
 from musc_lite.stages.mutual_scoring import similarity_counts
-from musc_lite.stages.similar_patches import similar_patch_counts_in_steps
+from musc_lite.stages.similarity_counts import similar_patch_counts_in_steps
 from musc_lite.widgets.chart import Chart
 from musc_lite.widgets.explorer import PICTURE, THUMBNAIL, row
 from musc_lite.widgets.similarity import PER_UNIT, Similarity

@@ -10,10 +10,10 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from musc_lite.course import toy_world
-from musc_lite.results.plots import COLORS, HEAT, plot_plane
+from musc_lite.exercises import toy_world
+from musc_lite.reports.plots import COLORS, HEAT, plot_plane
 from musc_lite.stages.mutual_scoring import interval_average, nearest_distances, nearest_patches
-from musc_lite.widgets.shown import Shown
+from musc_lite.widgets.base import Shown
 
 __all__ = ["ToyWorld"]
 
@@ -30,7 +30,7 @@ class ToyWorld(Shown, anywidget.AnyWidget):
     Parameters
     ----------
     points : (N, M, 2), optional
-        Tokens of M patches of N images, at least 2 images; by default `musc_lite.course.toy_world`.
+        Tokens of M patches of N images, at least 2 images; by default `musc_lite.exercises.toy_world`.
 
     Attributes
     ----------

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from musc_lite import MuSc, planted_textures
 from musc_lite.cli import app
-from musc_lite.line import line_digest
-from musc_lite.results.days import Day, plot_days
-from musc_lite.results.watched import TABLE
+from musc_lite.monitoring.drift import Day, plot_days
+from musc_lite.monitoring.reference import line_digest
+from musc_lite.monitoring.watch_log import TABLE
 
 N_DAYS, DRIFTING = 700, range(300, 310)
 COLUMNS = ["time", "image", "sha256", "score", "p_value", "outlier", "remark", "reference", "size", "modified_ns"]

@@ -9,7 +9,7 @@ import musc_lite
 
 pytest.importorskip("anywidget", reason="needs the extra 'lab'")
 
-from musc_lite.live.content import choose_features, collect
+from musc_lite.static_page.payload import choose_features, collect
 from musc_lite.widgets import (
     DefectKinds,
     IntervalExplorer,

@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 from musc_lite import MuSc, from_arrays, inspect_images, planted_textures
-from musc_lite.line import apply_line
-from musc_lite.results.plots import color_range
-from musc_lite.results.report import Result, write_report
+from musc_lite.monitoring.gallery import Gallery, heat_layer
+from musc_lite.monitoring.reference import apply_line
+from musc_lite.reports.plots import color_range
+from musc_lite.reports.report import Result, write_report
 from musc_lite.stages.thresholds import unlike_reference
-from musc_lite.support.files import read_tensors, write_tensors
-from musc_lite.widgets.gallery import Gallery, heat_layer
+from musc_lite.utils.files import read_tensors, write_tensors
 
 
 def still_film(folder, n):

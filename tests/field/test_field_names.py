@@ -17,16 +17,16 @@ from matplotlib.ft2font import FT2Font
 from PIL import Image
 from typer.testing import CliRunner
 
-import musc_lite.support.names
-import musc_lite.watch
+import musc_lite.monitoring.watch
+import musc_lite.utils.names
 from musc_lite import Detector, FileWriteError, ImageSet, MuSc, Scores, Verdict, read_verdicts, write_verdicts
 from musc_lite.cli import app
-from musc_lite.results.contact_sheet import _legible
-from musc_lite.results.exports import write_scores
-from musc_lite.results.watched import Watched, add_rows, mend_table, read_watched
-from musc_lite.support.names import check_file_names, file_names, writable
-from musc_lite.support.tables import from_cell
-from musc_lite.watch import watch_folder
+from musc_lite.monitoring.watch import watch_folder
+from musc_lite.monitoring.watch_log import Watched, add_rows, mend_table, read_watched
+from musc_lite.reports.contact_sheet import _legible
+from musc_lite.reports.export_maps import write_scores
+from musc_lite.utils.names import check_file_names, file_names, writable
+from musc_lite.utils.tables import from_cell
 
 FAST = ["--image-size", "56", "--r", "1", "--layers", "5"]
 FORMULAS = ["=1+1.png", "@SUM(A1).png", "-5.png", "+6.png", "'=quoted.png", "'90s.png", "a,b;c.png", "Gehäuse_検査.png"]
@@ -162,13 +162,13 @@ class TestNames:
 
     def test_names_that_the_disk_does_not_take_are_refused_before_the_work(self, tmp_path, monkeypatch):
         photos = write_photos(tmp_path / "photos", ["what?.png", "a.png", "b.png"])
-        monkeypatch.setattr(musc_lite.support.names, "_can_be", lambda _, name: "?" not in name)
+        monkeypatch.setattr(musc_lite.utils.names, "_can_be", lambda _, name: "?" not in name)
         done = run("score", photos, "-o", tmp_path / "out", *FAST)
         assert done.exit_code == 1
         assert "results of 1 images, such as 'what?.png', cannot be written" in done.stderr
         assert not list(tmp_path.rglob("*.safetensors"))
         check_file_names(tmp_path, ["a.png", "A.png"])
-        monkeypatch.setattr(musc_lite.support.names, "_ignores_case", lambda _: True)
+        monkeypatch.setattr(musc_lite.utils.names, "_ignores_case", lambda _: True)
         with pytest.raises(ValueError, match=r"such as 'a\.png'"):
             check_file_names(tmp_path, ["a.png", "A.png"])
 
@@ -321,7 +321,7 @@ class TestWatch:
                 raise FileWriteError(f"{output} cannot be written: No space left on device")
             add_rows(output, rows)
 
-        monkeypatch.setattr(musc_lite.watch, "add_rows", full)
+        monkeypatch.setattr(musc_lite.monitoring.watch, "add_rows", full)
         watching.looks = 12
         assert sorted(row.image for row in watching.rows()) == ["0.png", "1.png"]
         assert tries == [2] * 4
@@ -384,7 +384,7 @@ class TestStreams:
 KILLED = """
 import os, signal
 from musc_lite.cli import app
-from musc_lite.results import exports
+from musc_lite.reports import export_maps as exports
 write, done = exports.write_map, []
 
 def write_map(*arguments):

@@ -22,7 +22,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.pipeline import Pipeline
 from typer.testing import CliRunner
 
-import musc_lite.detector
+import musc_lite.detector.detector
 from musc_lite import (
     Detector,
     GaussianScorer,
@@ -35,18 +35,18 @@ from musc_lite import (
     from_arrays,
     load_backbone,
 )
-from musc_lite.budget import Plan
 from musc_lite.cli import app
 from musc_lite.cli.common import plain_errors, say_cost
-from musc_lite.live.content import _picture
-from musc_lite.options import _pooling
-from musc_lite.results.given_maps import read_maps
-from musc_lite.results.report import Result, write_report
+from musc_lite.cli.method_options import _pooling
+from musc_lite.detector.memory import Plan
+from musc_lite.reports.report import Result, write_report
+from musc_lite.results.external_maps import read_maps
 from musc_lite.stages.maps import Pooling
 from musc_lite.stages.rescoring import RsCIN
 from musc_lite.stages.thresholds import BY_HAND, NO_PROOF, NOT_AN_ALL_CLEAR, Contamination, Decision
-from musc_lite.support.errors import DataNotFoundError, MuScError
-from musc_lite.support.files import read_tensors, write_tensors
+from musc_lite.static_page.payload import _picture
+from musc_lite.utils.errors import DataNotFoundError, MuScError
+from musc_lite.utils.files import read_tensors, write_tensors
 from musc_lite.widgets import NeighborhoodExplorer
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -114,7 +114,7 @@ def test_a_second_fit_that_ends_early_leaves_the_first_one_whole(fitted, stage, 
     owner, _, method = stage.rpartition(".")
     parts = {"RsCIN": RsCIN, "Contamination": Contamination, "Pooling": Pooling}
     with monkeypatch.context() as patched:
-        patched.setattr(parts[owner] if owner else musc_lite.detector, method, end)
+        patched.setattr(parts[owner] if owner else musc_lite.detector.detector, method, end)
         with pytest.raises(KeyboardInterrupt):
             detector.set_params(groups="largest", pooling="mean").fit(SECOND, trusted=TRUSTED)
     assert all_that_it_says(detector, tmp_path) == before
@@ -326,7 +326,7 @@ class TestProvenance:
         [("float32", None), ("float16", "patch tokens in float16:"), ("disk", "patch tokens in float16, on disk:")],
     )
     def test_storage(self, musc, storage, words, monkeypatch, tmp_path):
-        monkeypatch.setattr(musc_lite.detector, "plan_memory", lambda *_: Plan(storage, 0, None))
+        monkeypatch.setattr(musc_lite.detector.detector, "plan_memory", lambda *_: Plan(storage, 0, None))
         detector = musc.fit(FIRST)
         before, after = self.both(detector, tmp_path)
         assert before == after

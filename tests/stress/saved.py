@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from musc_lite import DataNotFoundError, Features
-from musc_lite.views import Framing
+from musc_lite.data.view import Framing
 from stress.extraction import Figures
 from stress.mutants import WAYS
 

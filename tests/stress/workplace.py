@@ -106,7 +106,7 @@ def save_detector(path: str) -> str:
 def check(folder: str) -> tuple[int, int, int]:
     """Read all files of a cache: how many there are, how many are damaged, and how many half ones lie beside."""
     from musc_lite import DataNotFoundError
-    from musc_lite.support.files import read_tensors
+    from musc_lite.utils.files import read_tensors
 
     files, damaged = list(Path(folder).rglob("*.safetensors")), 0
     for file in files:

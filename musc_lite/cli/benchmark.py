@@ -1,0 +1,91 @@
+"""Commands for the paper's tables: benchmark, and the weights that it needs."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from musc_lite.cli.common import Output, make_folder, plain_errors
+from musc_lite.cli.main import app
+from musc_lite.cli.method_options import Method, listed, takes_method
+from musc_lite.data.datasets import CATALOG, look_up, presets
+
+__all__ = ["benchmark", "weights"]
+
+
+@app.command(
+    epilog="Examples: "
+    "`musc-lite benchmark textures -o out/textures`; "
+    "`musc-lite benchmark mvtec --root data/mvtec --preset mvtec -o out/mvtec`; "
+    "`musc-lite benchmark magnetic-tile --root data/mtd --subsets 3 -o out/mtd-3`"
+)
+@takes_method
+def benchmark(
+    dataset: Annotated[str, typer.Argument(help=f"{listed(CATALOG)}.")],
+    output: Output,
+    method: Method,
+    root: Annotated[Path | None, typer.Option(help="Folder of the data set; textures need none.")] = None,
+    category: Annotated[list[str] | None, typer.Option(help="Only this category (may be repeated).")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help=f"The paper's settings for {listed(presets())}; other options override them.")
+    ] = None,
+    subsets: Annotated[int, typer.Option(help="Divide each category into so many parts, scored apart.", min=1)] = 1,
+    seed: Annotated[int, typer.Option(help="Another seed divides otherwise.")] = 0,
+) -> None:
+    """Repeat the paper's tables: score every category of a data set and print them beside the published figures.
+
+    Writes results.csv, results.md, results.png, results/ and scores/ to the output folder. Categories that are done
+    are not done again: interrupted and started again, it goes on where it was. By default --precision is float32 here.
+    """
+    with plain_errors():
+        from musc_lite.benchmark import find_categories, run_benchmark, table
+
+        if preset is not None and preset not in presets():
+            raise ValueError(f"--preset must be one of {', '.join(presets())}, got {preset!r}")
+        published = look_up(dataset).preset
+        categories = category or find_categories(dataset, root)
+        if preset is None and published:
+            print(f"The published figures were made with --preset {dataset}: {_words(published)}.")
+        method.check()
+        chosen = {} if preset is None else presets()[preset]
+        method = replace(method, precision=method.precision or "float32")  # the same tables on every machine
+        print(f"Settings: {_words({**chosen, **method.told}) or 'the defaults of dinov2_vits14'}.")
+        make_folder(output)
+        detector = method.detector(preset=chosen)
+        results = []
+        for result in run_benchmark(
+            dataset, root, output, detector, categories=categories, n_subsets=subsets, seed=seed
+        ):
+            results.append(result)
+            auroc = f"image AUROC {100 * result.metrics['image_auroc']:.1f}"
+            print(
+                f"{result.category}: {auroc}, {result.seconds:.0f} s ({len(results)} of {len(categories)})", flush=True
+            )
+        print(f"\n{table(dataset, results)}\n\nThe table and a picture of it are in {output}")
+
+
+def _words(settings: Mapping[str, object]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items())
+
+
+@app.command()
+def weights(
+    names: Annotated[list[str] | None, typer.Argument(help="Backbones; by default the embedded dinov2_vits14.")] = None,
+    from_file: Annotated[Path | None, typer.Option(help="Take the weights of one backbone from this file.")] = None,
+) -> None:
+    """Fetch the weights of backbones before they are needed, for example before a class or a flight."""
+    with plain_errors():
+        from musc_lite.backbones.load import EMBEDDED, find_weights, keep_weights, load_backbone
+
+        names = names or [EMBEDDED]
+        if from_file is not None:
+            if len(names) > 1:
+                raise ValueError(f"--from-file takes the weights of one backbone, got {', '.join(names)}")
+            keep_weights(names[0], from_file)
+        for name in names:
+            backbone = load_backbone(name)
+            print(f"{backbone} is ready: {find_weights(name)}\nSHA-256 over its weights: {backbone.weights_sha256}")
+        if from_file is not None and names != [EMBEDDED]:
+            print("Every tensor fits; that they are the published ones is not checked: compare the SHA-256.")

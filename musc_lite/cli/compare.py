@@ -1,0 +1,126 @@
+"""The command that compares methods on one batch."""
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from musc_lite.cli.common import (
+    LONG,
+    METRICS,
+    START,
+    Contamination,
+    Labels,
+    OnError,
+    Output,
+    Photos,
+    check_apart,
+    load_photos,
+    make_folder,
+    named,
+    plain_errors,
+    settle_view,
+)
+from musc_lite.cli.main import app
+from musc_lite.cli.method_options import Method, listed, parse_contamination, takes_method
+from musc_lite.detector.components import PARTS, check_methods
+from musc_lite.utils.validation import check_compared, check_contamination
+
+if TYPE_CHECKING:
+    from musc_lite.detector.memory import Cost
+    from musc_lite.results.comparison import Comparison
+
+__all__ = ["compare"]
+
+
+@app.command(
+    epilog="Examples: "
+    "`musc-lite compare photos/ --methods musc,subspace,memory,gaussian -o out/compare`; "
+    "`musc-lite compare photos/ --methods memory,gaussian --set references=20 -o out/trusted`"
+)
+@takes_method
+def compare(
+    photos: Photos,
+    output: Output,
+    method: Method,
+    methods: Annotated[
+        str, typer.Option(help=f"Two or more of {listed(PARTS['scorer'])}; musc is another name of mutual.")
+    ] = "musc,subspace,memory,gaussian",
+    contamination: Contamination = "auto",
+    labels: Labels = "auto",
+    on_error: OnError = "raise",
+) -> None:
+    """Score the images of a folder by several methods, and show where these disagree.
+
+    Features are extracted once. Writes table.csv (metrics where there are labels, rank correlations, seconds, planned
+    memory) and report.html (methods side by side on the images on which they disagree most) to the output folder.
+    --set reaches each method that has such a parameter, all other options each method that they concern.
+    """
+    with plain_errors():
+        from musc_lite.data.loaders import left_out
+
+        share, names = parse_contamination(contamination), methods.replace(",", " ").split()
+        check_contamination(share)
+        check_methods(names)
+        method.check(names)
+        check_apart(output, photos)
+        images = load_photos(photos, labels, on_error)
+        check_compared(len(images))
+        make_folder(output)
+
+        from musc_lite.data.view import what_a_patch_covers
+        from musc_lite.detector.compare import compare
+
+        detector, scorers = method.musc(share, cache_dir=output / "features"), method.scorers(names)
+        framing = settle_view(detector, images, output)
+        print(what_a_patch_covers(framing, images), flush=True)
+        _say_costs([detector.with_scorer(scorer).cost_of(len(images), framing) for scorer in scorers.values()])
+        comparison = compare(images, scorers, detector=detector)
+
+        from musc_lite.reports.comparison_report import write_comparison
+        from musc_lite.reports.report import unseen_in_words
+
+        report = write_comparison(output, comparison, title=f"Methods compared on {named(photos)}")
+        _print_comparison(comparison)
+        if unseen := unseen_in_words(next(iter(comparison.scores.values()))):
+            print(f"musc-lite: warning: {unseen}", file=sys.stderr)
+        print(f"{time.perf_counter() - START:.0f} s in all. Look at {report}")
+        if images.skipped:
+            print(f"Not seen: {left_out(images)}")
+
+
+def _say_costs(costs: "Sequence[Cost]") -> None:
+    """Say before long work by several methods how long it takes."""
+    from musc_lite.detector.memory import duration
+
+    extraction, scoring = costs[0].extraction_seconds, sum(cost.scoring_seconds for cost in costs)
+    if extraction + scoring > LONG:
+        print(
+            f"This takes about {duration(extraction)} for features and {duration(scoring)} for scoring by "
+            f"{len(costs)} methods. Features that are kept from an earlier run take no time.",
+            flush=True,
+        )
+
+
+def _print_comparison(comparison: "Comparison") -> None:
+    """Print a line for each method, and how they differ in words."""
+    from rich.console import Console
+    from rich.table import Table
+
+    frame = comparison.to_frame()
+    known = [name for name in METRICS if name in frame]
+    columns = {"method": "method"} | {name: METRICS[name] for name in known}
+    columns |= {
+        "outliers": "stand out",
+        "own_outliers": "by it alone",
+        "seconds": "seconds",
+        "planned_gb": "GB, planned",
+    }
+    table = Table(*columns.values(), box=None, header_style="bold")
+    for row in frame[list(columns)].to_dict("records"):
+        table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()))
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    for sentence in comparison.in_words():
+        print(sentence)

@@ -1,0 +1,260 @@
+"""Commands for a batch that is scored by itself: demo, inspect, score."""
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from musc_lite.cli.common import (
+    START,
+    Contamination,
+    Labels,
+    OnError,
+    Output,
+    Photos,
+    PixelThreshold,
+    Write,
+    check_apart,
+    load_photos,
+    make_folder,
+    named,
+    open_photos,
+    plain_errors,
+    print_table,
+    say_cost,
+    say_depth,
+    say_no_defects,
+    settle_view,
+)
+from musc_lite.cli.main import app
+from musc_lite.cli.method_options import (
+    Method,
+    parse_classes,
+    parse_contamination,
+    parse_formats,
+    parse_groups,
+    takes_method,
+)
+from musc_lite.detector.components import scorer_name
+from musc_lite.utils.files import atomic_path
+from musc_lite.utils.names import check_file_names, writable
+from musc_lite.utils.tables import write_frame
+from musc_lite.utils.validation import check_contamination, check_pixel_threshold
+
+if TYPE_CHECKING:
+    from musc_lite.analysis.defect_classes import DefectClasses
+    from musc_lite.analysis.groups import Groups
+    from musc_lite.detector.detector import Detector
+
+__all__ = ["demo", "inspect", "score"]
+
+GROUPS = "groups.jpg"
+EXPLORE = "explore.html"
+
+
+@app.command()
+def demo(
+    output: Output = Path("out/demo"),
+    n_images: Annotated[int, typer.Option(help="Images of each texture.", min=4)] = 40,
+    seed: Annotated[int, typer.Option(help="Another seed makes other images.", min=0)] = 0,
+) -> None:
+    """Find planted defects in three textures, print how well it went and write a report.
+
+    The images are made from photographs inside scikit-image; the backbone is the real DINOv2 ViT-S/14.
+    """
+    with plain_errors():
+        from musc_lite.backbones.load import EMBEDDED, load_backbone
+        from musc_lite.data.synthetic import PHOTOS, planted_textures
+        from musc_lite.detector.musc import MuSc
+        from musc_lite.reports.report import Result, write_report
+
+        backbone = load_backbone(EMBEDDED)
+        results = []
+        for name in PHOTOS:
+            images = planted_textures(name, n_images=n_images, n_defective=round(0.3 * n_images), seed=seed)
+            detector = MuSc(backbone, cache_dir=output / "features").fit(images)
+            results.append(Result(name, detector.scores_))
+        report = write_report(output / "report.html", results, title="MuSc on planted-defect textures", max_images=24)
+        print_table(results, [result.scores.seconds for result in results])
+        print(f"{time.perf_counter() - START:.0f} s in all. Look at {report}")
+
+
+@app.command(epilog="Examples: `musc-lite inspect photos/`; `musc-lite inspect monday/ tuesday/ -o out/photos`")
+def inspect(
+    photos: Photos,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for contact_sheet.jpg; made where it is missing.")
+    ] = None,
+) -> None:
+    """Look at the images of a folder before they are scored; takes seconds.
+
+    Says which are there twice, dark, bright, blurred, gray, of another camera, shape or size, unreadable or left out,
+    and what to do. With -o it also writes contact_sheet.jpg: thumbnails with names, those with remarks framed.
+    """
+    with plain_errors():
+        from musc_lite.data.quality import inspect_images
+
+        if output is not None:
+            check_apart(output, photos)
+            make_folder(output)
+        # Neither labels nor masks matter here, so none of their errors does.
+        found = inspect_images(open_photos(photos, "none"))
+        print(found)
+        for path, reason in found.images.skipped:
+            print(f"musc-lite: left out {writable(str(path))}: {reason}", file=sys.stderr)
+        if output is not None:
+            from musc_lite.reports.contact_sheet import contact_sheet
+
+            with atomic_path(output / "contact_sheet.jpg") as partial:
+                contact_sheet(found).save(partial, "JPEG", quality=88)
+            print(f"Look at {output / 'contact_sheet.jpg'}")
+
+
+@app.command(
+    epilog="Examples: "
+    "`musc-lite score photos/ -o out/photos`; "
+    "`musc-lite score photos/ -o out/photos --image-size 448 --on-error skip`; "
+    "`musc-lite score bottle/ -o out/bottle --backbone ViT-L-14-336 --image-size 518`"
+)
+@takes_method
+def score(
+    photos: Photos,
+    output: Output,
+    method: Method,
+    contamination: Contamination = "auto",
+    labels: Labels = "auto",
+    on_error: OnError = "raise",
+    groups: Annotated[
+        str | None, typer.Option(help="Of several kinds of image, score all by one: largest, or a group's number.")
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Sort what stands out into so many kinds of defect, or auto: find how many.")
+    ] = None,
+    write: Write = "",
+    pixel_threshold: PixelThreshold = None,
+    explore: Annotated[
+        bool, typer.Option("--explore", help="Write explore.html too, linked from the report: click patch by patch.")
+    ] = False,
+) -> None:
+    """Score the images of a folder by each other.
+
+    Writes scores.csv, results.json (with the defects of each image), report.html, maps/ (each image with its map) and
+    maps.npz to the output folder; groups.jpg where the images are of several kinds, kinds.csv with --classes. Several
+    folders and files are one batch. Features are kept in OUTPUT/features: interrupted and started again, it goes on
+    where it was.
+    """
+    with plain_errors():
+        from musc_lite.data.loaders import left_out
+        from musc_lite.data.roi import WHOLE
+
+        # What needs no torch comes first: its import takes seconds, a slip of the pen is known at once.
+        share, normal = parse_contamination(contamination), parse_groups(groups)
+        n_classes = parse_classes(classes)
+        check_contamination(share)
+        formats = parse_formats(write)
+        check_pixel_threshold(pixel_threshold)
+        method.check()
+        check_apart(output, photos)
+        images = load_photos(photos, labels, on_error)
+        if n_classes is not None and n_classes > len(images):
+            raise ValueError(f"{len(images)} images hold at most as many kinds of defect, got --classes {n_classes}")
+        make_folder(output)
+        check_file_names(output, images.names)
+
+        detector = method.detector(share, cache_dir=output / "features").set_params(groups=normal)
+        if explore:
+            from musc_lite.static_page.payload import check_shows
+
+            check_shows(detector.parts.scorer)
+        if settle_view(detector, images, output).region == WHOLE:
+            (output / "region.jpg").unlink(missing_ok=True)  # of an earlier run
+        say_cost(detector, images)
+        seconds = {"start": time.perf_counter() - START}
+        scores = detector.fit(images).scores_
+        written = time.perf_counter()
+
+        from musc_lite.detector.explain import find_evidence
+        from musc_lite.reports.export_maps import write_maps, write_scores
+        from musc_lite.reports.export_results import remove_results, write_results
+        from musc_lite.reports.group_report import group_sentences
+        from musc_lite.reports.report import Result, unseen_in_words, write_report
+
+        remove_results(output)
+        lots = _write_groups(detector, output)
+        kinds = None if classes is None else _write_kinds(output / "kinds.csv", detector, n_classes)
+        result = Result(
+            named(photos),
+            scores,
+            evidence=find_evidence(detector),
+            groups=lots,
+            classes=kinds,
+            pixel_threshold=pixel_threshold,
+        )
+        write_scores(output / "scores.csv", scores)
+        write_results(output, scores, formats, threshold=pixel_threshold, kinds=kinds, maps=True)
+        say_no_defects(scores, formats)
+        write_maps(output, scores)
+        page = _write_page(detector, output) if explore else None
+        report = write_report(
+            output / "report.html",
+            [result],
+            title=f"{_title(method)} on {result.name}",
+            maps="maps",
+            explore=page,
+        )
+        seconds |= {**scores.seconds, "writing": time.perf_counter() - written}
+        print_table([result], [seconds])
+        say_depth(scores)
+        if unseen := unseen_in_words(scores):
+            print(f"musc-lite: warning: {unseen}", file=sys.stderr)
+        for sentence in scores.in_words():
+            print(sentence)
+        if lots is not None:
+            print(*group_sentences(lots, scores), f"See {output / GROUPS}")
+        if kinds is not None:
+            print(" ".join(kinds.in_words()))
+        print(f"{time.perf_counter() - START:.0f} s in all. Look at {report}")
+        if images.skipped:
+            print(f"Not seen: {left_out(images)}")
+
+
+def _title(method: Method) -> str:
+    name = scorer_name(method.method)
+    return "MuSc" if name == "mutual" else f"The method {name}"
+
+
+def _write_kinds(path: Path, detector: "Detector", n_classes: int | None) -> "DefectClasses":
+    """Sort what stands out by the kind of its defect, and write a table of the regions, the most severe first."""
+    from musc_lite.analysis.defect_classes import defect_classes
+    from musc_lite.analysis.severity import severity
+
+    scores, patch_scores = detector.scores_, detector.patch_scores_
+    kinds = defect_classes(detector.features_, patch_scores, scores.is_outlier, n_classes)
+    table = kinds.to_frame(scores.names, severity(kinds.regions, patch_scores, scores.is_outlier))
+    write_frame(path, table)
+    return kinds
+
+
+def _write_page(detector: "Detector", output: Path) -> str | None:
+    """Write the page to explore and say what it is; what does not fit on a page costs no one the report."""
+    from musc_lite.static_page.publish import publish
+
+    try:
+        print("\n".join(publish(detector, output / EXPLORE).words))
+    except ValueError as error:
+        print(f"musc-lite: warning: no {EXPLORE} was written: {error}", file=sys.stderr)
+        return None
+    return EXPLORE
+
+
+def _write_groups(detector: "Detector", output: Path) -> "Groups | None":
+    """Draw which kinds of image there are, where that was asked for or there are several."""
+    from musc_lite.analysis.reference_group import groups_to_show
+    from musc_lite.reports.group_report import write_groups
+
+    groups = groups_to_show(detector)
+    if groups is not None:
+        write_groups(output / GROUPS, groups, detector.scores_)
+    return groups

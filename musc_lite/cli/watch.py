@@ -1,0 +1,53 @@
+"""`musc-lite apply --watch`: a line for each photo as it arrives, until Ctrl+C."""
+
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+__all__ = ["keep_watching"]
+
+
+def _say(text: str) -> None:
+    print(f"musc-lite: warning: {datetime.now():%H:%M:%S} {text}", file=sys.stderr, flush=True)
+
+
+def keep_watching(line: Path, folders: Sequence[Path], output: Path, device: str | None) -> None:
+    """Score what arrives in a folder until it is stopped, and say at the end how to look at it."""
+    from musc_lite.data.discovery import existing_folder
+
+    for folder in folders:
+        existing_folder(folder)
+    if len(folders) != 1:
+        raise ValueError(f"--watch takes one folder in which photos arrive, got {', '.join(map(str, folders))}")
+
+    from musc_lite.detector.detector import Detector
+    from musc_lite.monitoring.reference import about_line, line_digest
+    from musc_lite.monitoring.watch import check_reference, watch_folder
+    from musc_lite.stages.thresholds import unlike_reference
+    from musc_lite.utils.progress import followed_by
+
+    detector = Detector.load(line, device=device)
+    print(f"Reference {about_line(line, detector)['reference']}")
+    earlier = check_reference(output, line_digest(line))
+    if earlier:
+        print(f"{len(earlier)} photos were scored before, up to {earlier[-1].time}.")
+    print(f"Watching {folders[0]}; Ctrl+C ends it. Results: {output / 'watched.csv'} and {output / 'maps'}", flush=True)
+    n_photos = n_outliers = 0
+    try:
+        with followed_by(lambda _: None):  # a line a photo is enough: no bars
+            for found in watch_folder(line, detector, folders[0], output, say=_say):
+                told = found.remark if found.score is None else f"{found.score:.3f}"
+                p_value = "" if found.p_value is None else f"  p {found.p_value:.3f}"
+                remark = f"  {found.remark}" if found.score is not None and found.remark else ""
+                out = "  STANDS OUT" if found.outlier else ""
+                print(f"{found.time[11:19]}  {found.image}  {told}{p_value}{out}{remark}", flush=True)
+                n_photos, n_outliers = n_photos + 1, n_outliers + found.outlier
+    except KeyboardInterrupt:
+        photos = f"{n_photos} photo{'s' * (n_photos != 1)}"
+        print(
+            f"\nStopped: {photos}, {n_outliers} flagged as anomalous. The same command goes on; `musc-lite days {line} "
+            f"{output}` draws them by day."
+        )
+        for sentence in unlike_reference(n_outliers, n_photos):
+            print(sentence)

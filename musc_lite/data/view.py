@@ -1,0 +1,446 @@
+"""How a photo becomes what the backbone sees, and how what it sees becomes whole again.
+
+A photo from a line is larger than what a backbone takes, and rarely a square. A `View` says what to look at, and how
+closely: a region of the photo, its shape, tiles that go through the backbone one by one. For a batch it is settled
+once, as a `Framing`, so that all images have the same grid of patches.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from musc_lite.data.image_set import ImageSet
+from musc_lite.data.roi import WHOLE, Region
+from musc_lite.utils.component import Part
+
+__all__ = ["Framing", "View", "cells_of_grid", "middle_size", "patch_grid", "some_photos", "what_a_patch_covers"]
+
+SECONDS = 300  # that the size "auto" may take, where nothing else is said
+SAMPLE = 30  # photos whose sizes are read to know the usual one
+
+Size = int | tuple[int, int]  # pixels: the side of a square, or (height, width)
+
+
+def patch_grid(image_size: Size, patch_size: int, name: str = "the backbone") -> tuple[int, int]:
+    """Give the patch grid (h, w) of an image size, or say which sizes would do.
+
+    Examples
+    --------
+    >>> patch_grid(224, 14), patch_grid((28, 42), 14)
+    ((16, 16), (2, 3))
+    """
+    sides = image_size if isinstance(image_size, tuple | list) else (image_size,)
+    if len(sides) > 2 or not sides or not all(isinstance(side, Integral) for side in sides):
+        raise ValueError(f"image_size is the side of a square in whole pixels, or (height, width), got {image_size!r}")
+    for side in sides:
+        if side < patch_size or side % patch_size:
+            below = max(side // patch_size, 1) * patch_size
+            raise ValueError(
+                f"image_size must be a multiple of the patch size {patch_size} of {name}: "
+                f"{below} or {below + patch_size}, not {side}"
+            )
+    return int(sides[0]) // patch_size, int(sides[-1]) // patch_size
+
+
+def middle_size(images: ImageSet) -> tuple[int, int]:
+    """Give the usual (width, height) of some photos, the median of each, from at most 30 of them."""
+    some = np.linspace(0, len(images) - 1, min(SAMPLE, len(images))).astype(int).tolist()
+    width, height = np.median([images.size(i) for i in some], axis=0)
+    return round(width), round(height)
+
+
+def what_a_patch_covers(framing: "Framing", images: ImageSet) -> str:
+    """Say in the photos' own pixels how closely they are looked at."""
+    photo = middle_size(images)
+    across, down = framing.patch_extent(photo)
+    return (
+        f"A patch covers {_by((round(across), round(down)))} pixels of your photos ({_by(photo)}); defects much "
+        "smaller than that are easily missed."
+    )
+
+
+def cells_of_grid(grid: tuple[int, int], tiles: tuple[int, int]) -> list[tuple[slice | Tensor, tuple[int, int]]]:
+    """Divide a grid of patches as its tiles lie, into cells that are compared apart: also of tiles that overlap.
+
+    Parameters
+    ----------
+    grid : (h, w)
+        Rows and columns of patches.
+    tiles : (int, int)
+        Rows and columns of tiles.
+
+    Returns
+    -------
+    list of (slice or Tensor (m,), (int, int))
+        For each cell, row by row: which patches are in it, a slice of all of them where there is one tile, and their
+        rows and columns. Each patch is in one cell.
+
+    Examples
+    --------
+    >>> cells_of_grid((3, 2), (2, 1))
+    [(tensor([0, 1, 2, 3]), (2, 2)), (tensor([4, 5]), (1, 2))]
+    """
+    if tiles == (1, 1):
+        return [(slice(None), grid)]
+    places = torch.arange(grid[0] * grid[1]).view(grid)
+    cells = [cell for band in places.tensor_split(tiles[0]) for cell in band.tensor_split(tiles[1], 1)]
+    return [(cell.flatten(), (cell.shape[0], cell.shape[1])) for cell in cells]
+
+
+@dataclass(frozen=True)
+class Framing:
+    """What the backbone sees of each photo of a batch: a view, settled for all of them.
+
+    Attributes
+    ----------
+    tile_size : (int, int)
+        Height and width of what goes through the backbone at once, in pixels.
+    patch_size : int
+        Pixels along the side of a patch.
+    region : (left, top, right, bottom)
+        Which part of the photo, in shares of its width and height.
+    tiles : (int, int)
+        Rows and columns of tiles that the region is divided into.
+    overlap : (int, int)
+        Rows and columns of patches that a tile shares with the next one.
+
+    Examples
+    --------
+    >>> framing = Framing((28, 42), 14, tiles=(2, 1), overlap=(1, 0))
+    >>> framing.grid, framing.image_size, [tile.size for tile in framing.cut(Image.new("RGB", (300, 300)))]
+    ((3, 3), 42, [(42, 28), (42, 28), (42, 28)])
+    """
+
+    tile_size: tuple[int, int]
+    patch_size: int
+    region: Region = WHOLE
+    tiles: tuple[int, int] = (1, 1)
+    overlap: tuple[int, int] = (0, 0)
+
+    def check(self) -> None:
+        """Raise ValueError where it is no division of photos into patches, as a damaged or crafted file may have it."""
+        (left, top, right, bottom), sides = self.region, (*self.tile_size, *self.tiles, self.patch_size)
+        fits = all(isinstance(side, int) and side >= 1 for side in sides) and len(sides) == 5
+        fits = fits and all(0 <= cells < side for cells, side in zip(self.overlap, self.tile_grid, strict=True))
+        if not (fits and 0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+            raise ValueError(f"{self} divides no photo into patches")
+
+    @property
+    def tile_grid(self) -> tuple[int, int]:
+        """Rows and columns of patches of a tile."""
+        return self.tile_size[0] // self.patch_size, self.tile_size[1] // self.patch_size
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns (h, w) of patches of the whole view."""
+        (h, w), (rows, columns), (down, across) = self.tile_grid, self.tiles, self.overlap
+        return rows * h - (rows - 1) * down, columns * w - (columns - 1) * across
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Pixels (H, W) of the whole view, which maps have too."""
+        return self.grid[0] * self.patch_size, self.grid[1] * self.patch_size
+
+    @property
+    def image_size(self) -> Size:
+        """The same, as one number where it is a square."""
+        return self.size[0] if self.size[0] == self.size[1] else self.size
+
+    @property
+    def n_passes(self) -> int:
+        """How often the backbone runs for each photo: for each tile, and for the region where it is divided."""
+        n_tiles = self.tiles[0] * self.tiles[1]
+        return n_tiles + (n_tiles > 1)
+
+    def cut(self, image: Image.Image) -> list[Image.Image]:
+        """Make what goes through the backbone of a photo: its tiles, row by row, and last the region at their size.
+
+        Where there is one tile it is the region, and not there twice.
+        """
+        left, top, right, bottom = (s * side for s, side in zip(self.region, (*image.size, *image.size), strict=True))
+        box = None if self.region == WHOLE else (left, top, right, bottom)
+        whole = image.resize(self.size[::-1], Image.Resampling.BICUBIC, box)
+        if self.n_passes == 1:
+            return [whole]
+        height, width = self.tile_size
+        corners = [(x * self.patch_size, y * self.patch_size) for y, x in self._corners()]
+        tiles = [whole.crop((x, y, x + width, y + height)) for x, y in corners]
+        return [*tiles, image.resize((width, height), Image.Resampling.BICUBIC, box)]
+
+    def stitch(self, tokens: Tensor) -> Tensor:
+        """Put the patch tokens of the tiles together, (T, S, m, C) -> (S, M, C); where tiles overlap: the mean."""
+        if self.n_passes == 1:
+            return tokens[0]
+        (h, w), (height, width) = self.tile_grid, self.grid
+        _, n_layers, _, n_channels = tokens.shape
+        whole = tokens.new_zeros(n_layers, height, width, n_channels)
+        times = tokens.new_zeros(height, width, 1)
+        for tile, (y, x) in zip(tokens, self._corners(), strict=False):  # the region's own tokens come last
+            whole[:, y : y + h, x : x + w] += tile.unflatten(1, (h, w))
+            times[y : y + h, x : x + w] += 1
+        return (whole / times).flatten(1, 2)
+
+    def patch_extent(self, photo: tuple[int, int]) -> tuple[float, float]:
+        """Say what a patch covers of a photo of this (width, height): (width, height), in the photo's pixels."""
+        left, top, right, bottom = self.region
+        return photo[0] * (right - left) / self.grid[1], photo[1] * (bottom - top) / self.grid[0]
+
+    def patch_box(self, m: int, photo: tuple[int, int]) -> tuple[float, float, float, float]:
+        """Say where patch m lies on a photo of this (width, height): left, top, right, bottom in the photo's pixels.
+
+        Examples
+        --------
+        >>> Framing((28, 28), 14, region=(0.5, 0.0, 1.0, 1.0)).patch_box(3, (80, 40))
+        (60.0, 20.0, 80.0, 40.0)
+        """
+        width, height = self.patch_extent(photo)
+        row, column = divmod(m, self.grid[1])
+        left, top = self.region[0] * photo[0] + column * width, self.region[1] * photo[1] + row * height
+        return left, top, left + width, top + height
+
+    def describe(self) -> dict[str, str]:
+        """Name what is looked at."""
+        lines = {"image size": _by(self.size) + f" pixels, {_by(self.grid)} patches"}
+        if self.region != WHOLE:
+            shares = ", ".join(f"{share:.3f}" for share in self.region)
+            lines["region"] = f"{shares} (left, top, right, bottom in shares of the photo)"
+        if self.n_passes > 1:
+            lines["tiles"] = f"{_by(self.tiles)} of {_by(self.tile_size)} pixels"
+            lines["tiles"] += f", overlapping by {_by(self.overlap)} patches" if any(self.overlap) else ""
+        return lines
+
+    def _corners(self) -> list[tuple[int, int]]:
+        """Give the first row and column of each tile, in patches."""
+        (h, w), (down, across) = self.tile_grid, self.overlap
+        return [(i * (h - down), j * (w - across)) for i in range(self.tiles[0]) for j in range(self.tiles[1])]
+
+
+def _by(pair: tuple[int, int]) -> str:
+    return f"{pair[0]} x {pair[1]}"
+
+
+class View(Part):
+    """What to look at in a photo, and how closely; by default the whole photo, resized to a square.
+
+    Parameters
+    ----------
+    size : int, (int, int) or str, optional
+        What goes through the backbone at once: pixels along the side of a square, or (height, width), multiples of
+        the patch size. "aspect" keeps the shape of the photos, at about as many patches as the backbone's default
+        square; "aspect 448": as a square of 448 pixels. Photos of different shapes take the middle one. "auto": as
+        many tiles as the photos have pixels for and 300 seconds allow, by an estimate on this machine; "auto 60":
+        another time. None: the backbone's default square.
+    region : (left, top, right, bottom) or "auto", optional
+        The part of the photo to look at, in shares of its width and height, or in pixels where all photos have one
+        size. "auto": where the objects are, see `find_region`. None: the whole photo.
+    tiles : int or (int, int), optional
+        Rows and columns of tiles that go through the backbone one by one; a number: along the longer side.
+    overlap : float
+        Share of a tile that the next one shows again, 0 to 0.5.
+
+    Examples
+    --------
+    >>> from musc_lite import from_arrays
+    >>> photos = from_arrays(list(np.zeros((2, 80, 120))))
+    >>> View("aspect", tiles=2).settle(photos, patch_size=14, default_size=224)
+    Framing(tile_size=(252, 196), patch_size=14, region=(0.0, 0.0, 1.0, 1.0), tiles=(1, 2), overlap=(0, 0))
+    """
+
+    def __init__(
+        self,
+        size: Size | str | None = None,
+        *,
+        region: Sequence[float] | str | None = None,
+        tiles: int | tuple[int, int] | None = None,
+        overlap: float = 0.0,
+    ):
+        self.size = size
+        self.region = region
+        self.tiles = tiles
+        self.overlap = overlap
+
+    @property
+    def seconds(self) -> int | None:
+        """How long the work may take at the size "auto"; None at any other size."""
+        if not isinstance(self.size, str) or not self.size.startswith("auto"):
+            return None
+        return int(self.size.removeprefix("auto") or SECONDS)
+
+    def describe(self) -> dict[str, str]:
+        """Name what chose the tiles; what is seen is named by the framing."""
+        return {} if self.seconds is None else {"closeness": f"what {self.seconds} s allowed"}
+
+    def check(self) -> None:
+        """Refuse what is no view of any photo."""
+        if isinstance(self.size, str) and not re.fullmatch(r"(aspect|auto)( \d+)?", self.size):
+            raise ValueError(
+                "the size of a view is a number of pixels, (height, width), 'aspect', such as 'aspect 448', 'auto', or "
+                f"such as 'auto 60' (seconds); got {self.size!r}"
+            )
+        if self.seconds is not None and self.tiles is not None:
+            raise ValueError(f"size={self.size!r} chooses the tiles itself: give it or tiles={self.tiles!r}, not both")
+        self._check_region()
+        counts = self.tiles if isinstance(self.tiles, tuple | list) else (self.tiles, self.tiles)
+        fits = len(counts) == 2 and all(isinstance(count, Integral) and count >= 1 for count in counts)
+        if self.tiles is not None and not fits:
+            raise ValueError(
+                f"tiles is how many along the longer side, or (rows, columns), at least 1; got {self.tiles!r}"
+            )
+        if not isinstance(self.overlap, Real) or not 0 <= self.overlap <= 0.5:
+            raise ValueError(
+                f"overlap is the share of a tile that the next one shows again, 0 to 0.5; got {self.overlap!r}"
+            )
+
+    def settle(
+        self,
+        images: ImageSet | None,
+        patch_size: int,
+        default_size: int,
+        name: str = "the backbone",
+        found: Region = WHOLE,
+    ) -> Framing:
+        """Settle the view for a batch.
+
+        Parameters
+        ----------
+        images : ImageSet or None
+            Whose sizes are read where the view depends on them.
+        patch_size, default_size : int
+            Of the backbone.
+        name : str
+            What to call it in errors.
+        found : Region
+            What ``region="auto"`` stands for.
+
+        Raises
+        ------
+        ValueError
+            If the view does not fit the photos or the backbone; the message says what would.
+        """
+        self.check()
+        if self.seconds is not None:
+            raise ValueError(f"size={self.size!r} depends on what scoring costs: give the view to a detector")
+        sizes = _SizesOf(images, self)
+        region = self._in_shares(sizes) if self.region != "auto" else found
+        tiles = self._count_tiles(sizes, region)
+        size = self._tile_size(sizes, region, tiles, patch_size, default_size)
+        h, w = patch_grid(size, patch_size, name)
+        shared = (min(round(self.overlap * n), n - 1) for n in (h, w))
+        overlap = [n if count > 1 else 0 for n, count in zip(shared, tiles, strict=True)]
+        framing = Framing((h * patch_size, w * patch_size), patch_size, region, tiles, (overlap[0], overlap[1]))
+        if tiles != (1, 1) or region != WHOLE:
+            sizes.check_room(framing)
+        return framing
+
+    def _check_region(self) -> None:
+        if self.region is None or (isinstance(self.region, str) and self.region == "auto"):
+            return
+        edges: list[Any] = list(self.region) if isinstance(self.region, Sequence | np.ndarray) else []
+        if len(edges) != 4 or not all(isinstance(edge, Real) and math.isfinite(edge) for edge in edges):
+            raise ValueError(
+                "a region is (left, top, right, bottom) in shares of the photo such as (0.3, 0.2, 0.7, 0.8), or 'auto' "
+                f"for where the objects are; got {self.region!r}"
+            )
+        left, top, right, bottom = edges
+        if not (0 <= left < right and 0 <= top < bottom):
+            raise ValueError(
+                f"the region {self.region!r} lies outside of the photo or is empty: left < right and top < bottom are "
+                "counted from its upper left corner, 0 or more"
+            )
+
+    def _in_shares(self, sizes: "_SizesOf") -> Region:
+        """Give the region in shares; what is above 1 is in pixels."""
+        if self.region is None:
+            return WHOLE
+        left, top, right, bottom = (float(edge) for edge in self.region)
+        if max(right, bottom) > 1:
+            width, height = sizes.the_one(self.region)
+            left, top, right, bottom = left / width, top / height, right / width, bottom / height
+            if max(right, bottom) > 1:
+                raise ValueError(
+                    f"the region {self.region!r} lies outside of the photos, which have {width} x {height} pixels"
+                )
+        return left, top, right, bottom
+
+    def _count_tiles(self, sizes: "_SizesOf", region: Region) -> tuple[int, int]:
+        if self.tiles is None:
+            return 1, 1
+        if isinstance(self.tiles, tuple | list):
+            return int(self.tiles[0]), int(self.tiles[1])
+        aspect = sizes.aspect(region)
+        rows = max(1, round(self.tiles / max(aspect, 1)))
+        return rows, max(1, round(self.tiles * min(aspect, 1)))
+
+    def _tile_size(
+        self, sizes: "_SizesOf", region: Region, tiles: tuple[int, int], patch_size: int, default_size: int
+    ) -> Size:
+        if self.size is None:
+            return default_size
+        if not isinstance(self.size, str):
+            return tuple(self.size) if isinstance(self.size, list) else self.size
+        side = int(self.size.removeprefix("aspect") or default_size)
+        stretch = math.sqrt(sizes.aspect(region) * tiles[0] / tiles[1])  # of a tile
+        n_rows, n_columns = side / patch_size / stretch, side / patch_size * stretch
+        return max(1, round(n_rows)) * patch_size, max(1, round(n_columns)) * patch_size
+
+
+def some_photos(images: ImageSet | None, view: View) -> ImageSet:
+    """Give the images, or say that a view cannot do without."""
+    if images is None or not len(images):
+        raise ValueError(f"{view} depends on the photos: give some of them")
+    return images
+
+
+class _SizesOf:
+    """The photos' sizes, read when they are first asked for."""
+
+    def __init__(self, images: ImageSet | None, view: View):
+        self._images, self._view = images, view
+        self._sizes: list[tuple[int, int]] = []
+
+    def all(self) -> list[tuple[int, int]]:
+        if not self._sizes:
+            images = some_photos(self._images, self._view)
+            self._sizes = [images.size(i) for i in range(len(images))]
+        return self._sizes
+
+    def aspect(self, region: Region) -> float:
+        """Width over height of the region, of the middle photo."""
+        left, top, right, bottom = region
+        middle = float(np.median([width / height for width, height in self.all()]))
+        return middle * (right - left) / (bottom - top)
+
+    def the_one(self, region: object) -> tuple[int, int]:
+        """Give the size that all photos have."""
+        if len(set(self.all())) > 1:
+            (width, height), (other_width, other_height) = sorted(set(self.all()))[:2]
+            raise ValueError(
+                f"the region {region!r} is in pixels, and the photos differ in size ({width} x {height}, "
+                f"{other_width} x {other_height}, ...): give it in shares of the photo, 0 to 1"
+            )
+        return self.all()[0]
+
+    def check_room(self, framing: Framing) -> None:
+        """Refuse a photo of which a patch of several tiles, or one tile, would cover less than a pixel."""
+        if self._images is None:
+            return
+        (rows, columns), (h, w) = framing.tiles, framing.tile_grid
+        needed = framing.grid if framing.tiles != (1, 1) else (1, 1)
+        for name, size in zip(self._images.names, self.all(), strict=True):
+            left, top, right, bottom = (s * side for s, side in zip(framing.region, (*size, *size), strict=True))
+            width, height = right - left, bottom - top
+            if width < needed[1] or height < needed[0]:
+                most = max(1, int(min(width // w, height // h)))
+                raise ValueError(
+                    f"{name} has {size[0]} x {size[1]} pixels, of which the view takes {width:.1f} x {height:.1f}: too "
+                    f"few for {rows} x {columns} tiles of {h} x {w} patches, since a patch would cover less than a "
+                    f"pixel; give at most {most} x {most} tiles, or a larger region"
+                )

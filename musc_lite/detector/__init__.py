@@ -1,0 +1,1 @@
+"""The detector: setup, planning, batch, fitted record, `Detector` and `MuSc`."""

@@ -1,0 +1,166 @@
+"""The registry of exchangeable parts: what saved detectors and the command line know by name.
+
+A new part is a file and a line here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the command line reads the names before it needs any of this
+    from musc_lite.data.view import View
+    from musc_lite.scorers.base import PatchScorer
+    from musc_lite.stages.aggregation import LNAMD
+    from musc_lite.stages.conformal import FalseAlarmRate
+    from musc_lite.stages.maps import Pooling
+    from musc_lite.stages.rescoring import RsCIN
+    from musc_lite.stages.thresholds import Contamination
+    from musc_lite.utils.component import Part
+
+__all__ = ["PARTS", "Parts", "check_methods", "part_as_json", "part_class", "part_from_json", "scorer_name"]
+
+# Kind, name: where the class is; it is loaded when it is first used. The first of a kind is the default, the paper's.
+PARTS: "dict[str, dict[str, str | type[Part]]]" = {
+    "view": {"photo": "musc_lite.data.view:View"},
+    "aggregation": {
+        "lnamd": "musc_lite.stages.aggregation:LNAMD",
+        "snamd": "musc_lite.stages.snamd:SNAMD",
+    },
+    "scorer": {
+        "mutual": "musc_lite.scorers.mutual:MutualScorer",
+        "nearest": "musc_lite.scorers.knn:NearestScorer",
+        "memory": "musc_lite.scorers.memory_bank:MemoryBankScorer",
+        "subspace": "musc_lite.scorers.subspace:SubspaceScorer",
+        "gaussian": "musc_lite.scorers.gaussian:GaussianScorer",
+        "recurring": "musc_lite.scorers.recurring:RecurringScorer",
+        "fusion": "musc_lite.scorers.fusion:Fusion",
+    },
+    "pooling": {"map": "musc_lite.stages.maps:Pooling"},
+    "rescoring": {"rscin": "musc_lite.stages.rescoring:RsCIN", "rscon": "musc_lite.stages.rescoring:RsCon"},
+    "threshold": {
+        "contamination": "musc_lite.stages.thresholds:Contamination",
+        "false alarm rate": "musc_lite.stages.conformal:FalseAlarmRate",
+    },
+}
+MUSC = "musc"  # what people call the default scorer
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a detector is made of, in the order of the data."""
+
+    view: "View"
+    aggregation: "LNAMD"
+    scorer: "PatchScorer"
+    pooling: "Pooling"
+    rescoring: "RsCIN"
+    threshold: "Contamination | FalseAlarmRate"
+
+    @classmethod
+    def given(cls, **given: "Part | None") -> "Parts":
+        """Take the parts that are given, and the default of each other kind."""
+        missing: dict[str, Any] = {
+            kind: part_class(kind, next(iter(PARTS[kind])))() for kind in PARTS if given.get(kind) is None
+        }
+        return cls(**given | missing)
+
+    def check(self) -> None:
+        """Refuse before the long work what a part would refuse after it."""
+        for part in vars(self).values():
+            part.check()
+
+    def describe(self) -> dict[str, str]:
+        """Collect the lines of all parts."""
+        return {title: line for part in vars(self).values() for title, line in part.describe().items()}
+
+
+def part_class(kind: str, name: str) -> "type[Part]":
+    """Give the class of a part.
+
+    Raises
+    ------
+    ValueError
+        If there is no such part.
+
+    Examples
+    --------
+    >>> part_class("scorer", "nearest").__name__
+    'NearestScorer'
+    """
+    if name not in PARTS[kind]:
+        raise ValueError(f"the {kind} must be one of {', '.join(PARTS[kind])}, got {name!r}")
+    found = PARTS[kind][name]
+    return resolve_name(found) if isinstance(found, str) else found
+
+
+def scorer_name(name: str) -> str:
+    """Give the registered name of a scorer; "musc" is another one of the default.
+
+    Raises
+    ------
+    ValueError
+        If there is no such scorer.
+
+    Examples
+    --------
+    >>> scorer_name("musc"), scorer_name("subspace")
+    ('mutual', 'subspace')
+    """
+    known = PARTS["scorer"]
+    name = next(iter(known)) if name == MUSC and MUSC not in known else name
+    if name not in known:
+        raise ValueError(f"the method must be one of {', '.join([*known, MUSC])}, got {name!r}")
+    return name
+
+
+def check_methods(names: Sequence[str]) -> None:
+    """Refuse fewer than two scorers to compare, an unknown one, and the same twice."""
+    known = [scorer_name(name) for name in names]
+    if len(known) < 2:
+        raise ValueError(f"a comparison takes two methods or more, got {', '.join(names) or 'none'}")
+    if twice := [name for k, name in enumerate(known) if name in known[:k]]:
+        raise ValueError(f"the method {twice[0]} is there twice: {', '.join(names)}")
+
+
+def part_as_json(kind: str, part: "Part | None") -> dict | None:
+    """Write a part as its name and its parameters.
+
+    Raises
+    ------
+    ValueError
+        If its class is not registered: a file that named any class could run anything.
+    """
+    if part is None:
+        return None
+    for name in PARTS[kind]:
+        if part_class(kind, name) is type(part):
+            parameters = {key: _as_json(value) for key, value in part.get_params(deep=False).items()}
+            return {"name": name, "parameters": parameters}
+    raise ValueError(
+        f"{type(part).__name__} has no name to be saved by: PARTS[{kind!r}]['a name'] = {type(part).__name__} "
+        "(musc_lite.detector.components), here and where it is loaded"
+    )
+
+
+def part_from_json(kind: str, about: Mapping | None) -> "Part | None":
+    """Undo `part_as_json`."""
+    if about is None:
+        return None
+    parameters = {key: _from_json(value) for key, value in about["parameters"].items()}
+    return part_class(kind, about["name"])(**parameters)
+
+
+def _as_json(value: Any) -> Any:
+    """Write down a list of scorers, such as a fusion has, and tuples, which JSON lacks; other values stay."""
+    from musc_lite.scorers.base import PatchScorer
+
+    if isinstance(value, list | tuple) and value and all(isinstance(each, PatchScorer) for each in value):
+        return {"scorers": [part_as_json("scorer", each) for each in value]}
+    return {"tuple": [*value]} if isinstance(value, tuple) else value
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, dict) and "scorers" in value:
+        return [part_from_json("scorer", each) for each in value["scorers"]]
+    return tuple(value["tuple"]) if isinstance(value, dict) and "tuple" in value else value

@@ -1,0 +1,284 @@
+"""What a batch will cost before the work starts: memory, and how to stay within a budget; products; seconds."""
+
+import math
+import time
+import warnings
+from dataclasses import dataclass
+from numbers import Integral
+
+import torch
+
+from musc_lite.backbones.backbone import Backbone
+from musc_lite.data.view import Framing
+from musc_lite.neighbors import cpu_bfloat16
+from musc_lite.neighbors.brute_force import (
+    TILE_BYTES,
+    free_memory,
+    is_fused,
+    is_shortened,
+    nearest_of_pairs,
+    squared_distances,
+)
+from musc_lite.scorers.base import PatchScorer
+from musc_lite.utils.validation import parse_bytes
+
+__all__ = ["Cost", "Extent", "Plan", "choose_device", "duration", "estimate_cost", "plan_memory"]
+
+MAX_TIMED, MAX_TIMED_PATCHES = 448, 1024  # pixels, patches of what is timed: larger ones are reckoned from it
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a batch is kept within a memory budget.
+
+    Attributes
+    ----------
+    storage : {"float32", "float16", "disk"}
+        See `extract_features`.
+    n_bytes : int
+        The most that is held at once, beside the program and the backbone.
+    scoring_bytes : int or None
+        What is left for mutual scoring; None: no limit.
+    """
+
+    storage: str
+    n_bytes: int
+    scoring_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What fitting a batch will take.
+
+    Attributes
+    ----------
+    extraction_seconds, scoring_seconds : float
+        Estimated from a moment's work on this machine; extraction without a feature cache.
+    n_bytes : int
+        The most memory held at once, beside the program and the backbone.
+    n_pairs : int
+        Products of two images' tokens, over all layers and r.
+    """
+
+    extraction_seconds: float
+    scoring_seconds: float
+    n_bytes: int
+    n_pairs: int
+
+    @property
+    def seconds(self) -> float:
+        """Both together."""
+        return self.extraction_seconds + self.scoring_seconds
+
+    def __str__(self) -> str:
+        extraction, scoring = duration(self.extraction_seconds), duration(self.scoring_seconds)
+        return (
+            f"about {extraction} for features and {scoring} for mutual scoring ({self.n_pairs:,} pairs of images), "
+            f"{self.n_bytes / 1e9:.2f} GB of memory"
+        )
+
+
+def duration(seconds: float) -> str:
+    """Write seconds as a person would say them.
+
+    Examples
+    --------
+    >>> duration(12.3), duration(200), duration(9000)
+    ('12 s', '3 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much there is of a batch beside its number of images.
+
+    Attributes
+    ----------
+    layers : tuple of int
+        The S blocks that are read.
+    r : tuple of int
+        Aggregation degrees.
+    framing : Framing
+        What is looked at of each image.
+    n_channels : int
+        C.
+    """
+
+    layers: tuple[int, ...]
+    r: tuple[int, ...]
+    framing: Framing
+    n_channels: int
+
+    @property
+    def n_patches(self) -> int:
+        """M."""
+        return self.framing.grid[0] * self.framing.grid[1]
+
+    def shape(self, n_images: int) -> tuple[int, int, int]:
+        """(N, M, C) of one layer's tokens."""
+        return n_images, self.n_patches, self.n_channels
+
+
+def plan_memory(
+    scorer: PatchScorer,
+    n_images: int,
+    extent: Extent,
+    max_memory: int | str | None = None,
+    precision: str = "float32",
+) -> Plan:
+    """Choose the fastest way to keep and score the tokens of a batch that fits into a budget.
+
+    Parameters
+    ----------
+    scorer : PatchScorer
+        Which says what scoring takes.
+    n_images : int
+    extent : Extent
+    max_memory : int or str, optional
+        See `MuSc`.
+    precision : {"float32", "bfloat16"}
+        With bfloat16 a copy of one layer's tokens is made for products.
+
+    Raises
+    ------
+    ValueError
+        If no way fits; the message says the smallest budget that works. If a parameter of the scorer does not fit.
+
+    Examples
+    --------
+    >>> from musc_lite.scorers.mutual import MutualScorer
+    >>> extent = Extent(layers=(4, 5, 6, 7, 8, 9), r=(1, 3), framing=Framing((224, 224), 14), n_channels=384)
+    >>> [plan_memory(MutualScorer(), 1000, extent, budget).storage for budget in (None, "4GB", "3GB", "1.5GB")]
+    ['float32', 'float32', 'float16', 'disk']
+    """
+    n_layers, n_patches, n_channels = len(extent.layers), extent.n_patches, extent.n_channels
+    work = scorer.work(extent.shape(n_images), tiles=extent.framing.tiles)
+    results = 4 * n_images * (len(extent.r) * n_layers * n_patches + 2 * math.prod(extent.framing.size) + 2 * n_images)
+    tokens = n_layers * n_images * n_patches * n_channels
+    aggregated = n_images * n_patches * (n_channels + work.kept_channels)  # of one layer
+    if precision == "bfloat16":
+        results += 2 * n_images * n_patches * cpu_bfloat16.n_longer(work.n_channels)
+    ways = [  # storage, bytes of tokens, of aggregated tokens, of what makes it faster
+        ("float32", 4 * tokens, 4 * aggregated, work.more_bytes),
+        ("float32", 4 * tokens, 4 * aggregated, 0),
+        ("float16", 2 * tokens, 2 * aggregated, 0),
+        ("disk", 0, 2 * aggregated, 0),
+    ]
+    for storage, *parts in ways:
+        n_bytes = sum(parts) + work.least_bytes + results
+        if max_memory is None:
+            return Plan(storage, n_bytes, None)
+        if n_bytes <= parse_bytes(max_memory):
+            return Plan(storage, n_bytes, parts[-1] + work.least_bytes)
+    raise ValueError(
+        f"{n_images} images of {n_patches} patches with {n_channels} channels take at least {n_bytes} bytes "
+        f"({n_bytes / 1e9:.2f} GB); max_memory={max_memory!r} is less. Give more, smaller images or fewer of them"
+    )
+
+
+def estimate_cost(
+    scorer: PatchScorer, backbone: Backbone, n_images: int, extent: Extent, max_memory: int | str | None = None
+) -> Cost:
+    """Estimate what fitting so many images takes, from about a second of work.
+
+    Raises
+    ------
+    ValueError
+        If so many images cannot be scored within ``max_memory``, or a parameter does not fit.
+    """
+    if not isinstance(n_images, Integral) or n_images < 2:
+        raise ValueError(f"mutual scoring takes at least 2 images, got n_images={n_images}")
+    plan = plan_memory(scorer, n_images, extent, max_memory, backbone.precision)
+    work = scorer.work(extent.shape(n_images), plan.scoring_bytes, extent.framing.tiles)
+    n_times = len(extent.layers) * len(extent.r)
+    device = backbone.device if is_fused(backbone.device) else torch.device("cpu")
+    scoring = n_times * work.products * seconds_per_pair(extent.n_patches, work.n_channels, device, backbone.precision)
+    extraction = n_images * extent.framing.n_passes * seconds_per_pass(backbone, extent.framing.tile_size)
+    return Cost(extraction, scoring, plan.n_bytes, n_times * work.n_steps)
+
+
+def choose_device(
+    scorer: PatchScorer,
+    shape: tuple[int, int, int],
+    backbone: Backbone,
+    max_memory: int | None,
+    tiles: tuple[int, int] = (1, 1),
+) -> tuple[torch.device, int | None]:
+    """Score on the backbone's GPU, where one layer's tokens leave it some memory, else on the CPU.
+
+    Parameters
+    ----------
+    scorer : PatchScorer
+    shape : (N, M, C)
+    backbone : Backbone
+    max_memory : int, optional
+        Bytes that scoring may take on the CPU.
+    tiles : (int, int)
+        That the patches come from.
+
+    Returns
+    -------
+    device : torch.device
+    max_memory : int or None
+        Bytes that scoring may take there, beside the tokens.
+    """
+    if not is_fused(backbone.device):
+        return torch.device("cpu"), max_memory
+    n_images, n_patches, n_channels = shape
+    work = scorer.work(shape, tiles=tiles)
+    tokens = 2 * n_images * n_patches * (n_channels + work.kept_channels)  # in half precision
+    spare = free_memory(backbone.device) - tokens
+    if spare >= work.least_bytes:
+        return backbone.device, spare
+    warnings.warn(
+        f"{backbone.device} has too little free memory for the tokens of {n_images} images: scoring runs on the CPU; a "
+        "GPU with more memory, smaller images or fewer of them would be faster",
+        stacklevel=4,
+    )
+    return torch.device("cpu"), max_memory
+
+
+def seconds_per_pass(backbone: Backbone, size: tuple[int, int]) -> float:
+    """Time a forward pass, of a smaller image where a large one would take long itself, and scale it by its work."""
+    largest = MAX_TIMED // backbone.patch_size * backbone.patch_size
+    timed = min(size[0], largest), min(size[1], largest)
+    blank = torch.zeros(1, 3, *timed)
+    for _ in range(2):  # the first call sets things up
+        start = time.perf_counter()
+        backbone.forward_tokens(blank, [backbone.depth - 1])
+        seconds = time.perf_counter() - start
+
+    def work(sides: tuple[int, int]) -> float:  # of a block, in multiplications: linear layers, and attention
+        n_tokens, width = math.prod(side // backbone.patch_size for side in sides) + 1, backbone.width
+        return n_tokens * width * (12 * width + 2 * n_tokens)
+
+    return seconds * work(size) / work(timed)
+
+
+def seconds_per_pair(
+    n_patches: int, n_channels: int, device: torch.device, precision: str = "float32", seconds: float = 0.2
+) -> float:
+    """Time how long two images' tokens take to compare, in tiles of the size that scoring uses, on all cores."""
+    n_timed = min(n_patches, MAX_TIMED_PATCHES)
+    n_images = 16 if is_fused(device) else 1 + max(1, TILE_BYTES // (4 * n_timed**2))
+    images = torch.rand(n_images, n_timed, n_channels, device=device)
+    shortened = is_shortened(images, precision)
+    longer = cpu_bfloat16.lengthened(images) if shortened else images
+
+    def compare() -> int:
+        if is_fused(device):
+            return int(nearest_of_pairs(images).isfinite().sum()) // (2 * n_timed)
+        if shortened:
+            cpu_bfloat16.half_squares(cpu_bfloat16.opposed(longer[0], n_channels), longer[1:]).amin(dim=1)
+            return n_images - 1
+        squared_distances(images[0], images[1:]).amin(dim=1).sum().item()
+        return n_images - 1
+
+    compare()  # the first call sets things up
+    start, n_pairs = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        n_pairs += compare()
+    return (time.perf_counter() - start) / n_pairs * (n_patches / n_timed) ** 2

@@ -1,1 +1,0 @@
-"""How good it is: the paper's tables, and how few images suffice."""

@@ -1,0 +1,180 @@
+"""Results for other programs: results.json, and what COCO's readers, LabelMe and image viewers take.
+
+The list of files stands in results.json, so that a later run takes away what it does not write again.
+"""
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image
+
+from musc_lite.analysis.defect_classes import DefectClasses
+from musc_lite.data.roi import pixel_box
+from musc_lite.reports.export_coco import by_image, coco_instances, labelme_annotation
+from musc_lite.reports.export_maps import map_names, remove_maps
+from musc_lite.results.scores import Scores
+from musc_lite.results.segmentation import Defect, defect_mask, find_defects
+from musc_lite.utils.files import atomic_path, make_folder, not_written
+from musc_lite.utils.names import file_names
+from musc_lite.utils.validation import check_formats
+
+__all__ = ["remove_results", "write_results"]
+
+RESULTS, COCO = "results.json", "coco.json"
+# What runs write beside it, the report first: where it is missing, a run did not come to its end.
+OTHERS = ("report.html", "explore.html", "kinds.csv", "groups.jpg", "scores.csv")
+ENDINGS = {"labelme": ".json", "masks": ".png", "heatmaps": ".png"}  # by folder; in each a file for every image
+WHITE = 65535  # of a heat map of 16 bits
+
+
+def write_results(
+    folder: str | Path,
+    scores: Scores,
+    formats: Sequence[str] = (),
+    *,
+    threshold: float | None = None,
+    kinds: DefectClasses | None = None,
+    maps: bool = False,
+) -> None:
+    """Write results.json, with all that shaped the numbers, and files for other programs; those of an earlier run go.
+
+    results.json is strict JSON (no NaN) with the keys `threshold` (null where no score can lie above it),
+    `pixel_threshold` (null: each image's own), `about` (title: text), `images`, the most anomalous first (the columns
+    of `Scores.to_frame`, `defects` and `files`), `files`, and `heatmaps`, where there are any. A defect has `box`
+    (left, top, right, bottom; right and bottom are past it), `area`, `mean`, `peak`, and `kind` where known.
+
+    Every image gets a file, also where nothing stands out. Files are named after the images, without their ending
+    (`a.json`, `masks/a.png`: so LabelMe and `load_folder` look for them) unless two images differ in nothing else.
+    A name that no file can have is changed as `file_names` does; `files` has the result.
+    All pixels are those of the upright photo: a program that ignores its EXIF orientation shows it turned.
+
+    Parameters
+    ----------
+    folder : path
+        Made where it is missing.
+    scores : Scores
+        That know their images.
+    formats : sequence of str
+        Any of "coco": `coco.json`, instances with exact masks; "labelme": `labelme/NAME.json`, a polygon around each
+        defect; "masks": `masks/NAME.png`, 255 where defective, else 0; "heatmaps": `heatmaps/NAME.png`, 16-bit
+        grayscale in the photo's own size, one scale for all: 0 stands for `heatmaps["at_0"]` of results.json and for
+        what was not looked at, 65535 for `heatmaps["at_65535"]`.
+    threshold : float, optional
+        See `find_defects`.
+    kinds : DefectClasses, optional
+        See `find_defects`.
+    maps : bool
+        Whether `write_maps` writes to the same folder: each image's `files` then has its picture as `maps`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such format, and as `find_defects` does.
+    """
+    check_formats(formats)
+    folder = make_folder(Path(folder))
+    defects = by_image(find_defects(scores, threshold, kinds), len(scores))
+    files = {kind: _paths(folder, scores.names, kind) for kind in ENDINGS if kind in formats}
+    listed = files | ({"maps": [folder / "maps" / name for name in map_names(scores.names)]} if maps else {})
+    low, high = min(0.0, float(scores.anomaly_maps.min())), float(scores.anomaly_maps.max())
+    records = [
+        {
+            **record,
+            "defects": [_record(defect) for defect in defects[i]],
+            "files": {kind: paths[i].relative_to(folder).as_posix() for kind, paths in listed.items()},
+        }
+        for i, record in zip(scores.ranking, scores.to_frame().to_dict("records"), strict=True)
+    ]
+    limit = float(scores.threshold)
+    found = {
+        "threshold": limit if np.isfinite(limit) else None,
+        "pixel_threshold": None if threshold is None else float(threshold),
+        "about": dict(scores.about),
+        **({"heatmaps": {"at_0": low, "at_65535": high}} if "heatmaps" in formats else {}),
+        "files": {"coco": COCO} if "coco" in formats else {},
+        "images": records,
+    }
+    _remove_earlier_files(folder)
+    _write_json(folder / RESULTS, found, indent=1)  # first, so that the list of files is there whatever happens
+    if "coco" in formats:
+        everything = [defect for some in defects for defect in some]
+        _write_json(folder / COCO, coco_instances(scores, everything, threshold, kinds))
+    for i in range(len(scores)):
+        for kind, paths in files.items():
+            make_folder(paths[i].parent)
+            if kind == "labelme":
+                _write_json(paths[i], labelme_annotation(scores, i, defects[i], paths[i], threshold))
+            elif kind == "masks":
+                _write_png(paths[i], defect_mask(scores, i, threshold).astype(np.uint8) * 255)
+            else:
+                _write_png(paths[i], _heat_map(scores, i, low, high))
+
+
+def remove_results(folder: Path) -> None:
+    """Remove what an earlier run wrote to a folder, but not other files; do so before the new results are written.
+
+    A run that is killed while it writes then leaves a part of its own results and no report, never a mixture that
+    looks complete.
+    """
+    try:
+        for name in OTHERS:
+            (folder / name).unlink(missing_ok=True)
+        _remove_earlier_files(folder)
+        (folder / RESULTS).unlink(missing_ok=True)
+        remove_maps(folder)
+    except OSError as error:
+        raise not_written(folder, error, "an earlier result") from error
+
+
+def _heat_map(scores: Scores, i: int, low: float, high: float) -> np.ndarray:
+    """Give the i-th map on its photo in 16 bits, (H', W')."""
+    on_photo = scores.map_of_photo(i)
+    left, top, right, bottom = pixel_box(scores.region, on_photo.shape[::-1])
+    levels = np.zeros(on_photo.shape, dtype=np.uint16)
+    if high > low:
+        shares = (on_photo[top:bottom, left:right].astype(float) - low) / (high - low)
+        levels[top:bottom, left:right] = np.rint(shares.clip(0, 1) * WHITE)
+    return levels
+
+
+def _record(defect: Defect) -> dict:
+    known = {} if defect.kind is None else {"kind": defect.kind}
+    return {"box": list(defect.box), "area": defect.area, "mean": defect.mean, "peak": defect.peak, **known}
+
+
+def _paths(folder: Path, names: Sequence[str], kind: str) -> list[Path]:
+    """Give each image a file in the folder of this kind."""
+    short = [name.removesuffix(PurePosixPath(name).suffix) for name in names]
+    apart = len({name.casefold() for name in short}) == len(short)  # a.jpg and a.png need their endings
+    return [folder / kind / name for name in file_names(short if apart else names, ENDINGS[kind])]
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+def _remove_earlier_files(folder: Path) -> None:
+    """Take away what results.json says that an earlier run wrote; other files stay."""
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        earlier = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+        if earlier["files"]:
+            (folder / COCO).unlink(missing_ok=True)
+        for image in earlier["images"]:
+            for kind, file in image["files"].items():  # a list that anybody may have written
+                if kind != "maps" and _is_below(folder / file, folder / kind) and file.endswith(ENDINGS[kind]):
+                    (folder / file).unlink(missing_ok=True)
+
+
+def _write_json(path: Path, content: dict, indent: int | None = None) -> None:
+    text = json.dumps(content, allow_nan=False, ensure_ascii=False, indent=indent)
+    with atomic_path(path) as partial:
+        # JSON's own escape for half a letter: a path to a photo may hold bytes that are not UTF-8.
+        partial.write_text(f"{text}\n", encoding="utf-8", errors="backslashreplace")
+
+
+def _write_png(path: Path, values: np.ndarray) -> None:
+    with atomic_path(path) as partial:
+        Image.fromarray(values).save(partial, "PNG")

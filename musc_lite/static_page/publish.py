@@ -1,0 +1,145 @@
+"""Write a fitted detector as one HTML file to explore: no Jupyter, no Python, no network."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+from sklearn.utils.validation import check_is_fitted
+
+from musc_lite.data.coerce import Images
+from musc_lite.data.duplicates import originals
+from musc_lite.detector.detector import Detector
+from musc_lite.reports.html import filled_in
+from musc_lite.static_page.accuracy import Agreement
+from musc_lite.static_page.bundle import script, styles
+from musc_lite.static_page.payload import Content, check_shows, choose_features, collect, find_images
+from musc_lite.utils.files import atomic_path
+from musc_lite.utils.validation import parse_bytes
+
+__all__ = ["Published", "publish"]
+
+N_COMPONENTS = 64
+LEAST = 4  # images: fewer have nothing to rank
+WORDS = 2000  # bytes that the page's words about itself take at most
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was written.
+
+    Attributes
+    ----------
+    path : Path
+    n_bytes : int
+    n_images : int
+        On the page; fewer than were fitted where not all fit, and where some are copies.
+    agreement : Agreement
+        How far its answers are from those of the exact patch vectors.
+    words : list of str
+        What the page says about itself.
+    """
+
+    path: Path
+    n_bytes: int
+    n_images: int
+    agreement: Agreement
+    words: list[str]
+
+
+def publish(
+    detector: Detector,
+    path: str | Path,
+    images: Images | None = None,
+    *,
+    block: int | None = None,
+    r: int | None = None,
+    max_bytes: int | str = "1.5MB",
+) -> Published:
+    """Write one HTML file in which anyone can explore a fitted batch: its patches, interval, thresholds, re-scoring.
+
+    It opens from a disk or a mail in any browser of today, and asks for nothing else. It computes mutual scoring anew
+    from 64 principal components of one block's patch vectors, 8 bits each, and says how far that is from the exact
+    vectors. Where the batch does not fit, the page has fewer images and says so: those that stand out, at most a half
+    of them, and others at even steps down the ranking.
+
+    Parameters
+    ----------
+    detector : Detector
+        Fitted, with mutual scoring of all patches (`MutualScorer` without a window); a loaded one will do.
+    path : str or Path
+        Such as page.html.
+    images : ImageSet, folder or files, optional
+        Where the images of the batch are now; None: where they were when the detector was fitted.
+    block, r : int, optional
+        Which of the detector's blocks and degrees; None: the middle block, and 3 where it is one of the degrees, else
+        the largest.
+    max_bytes : int or str
+        How large the file may be.
+
+    Returns
+    -------
+    Published
+
+    Raises
+    ------
+    ValueError
+        If the detector does not score mutually, did not score this block or r, or not even 4 images fit.
+    DataNotFoundError
+        If the photos are not there any more.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from musc_lite import MuSc, planted_textures
+    >>> detector = MuSc(image_size=56).fit(planted_textures("brick", 6, 1, image_size=56))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     publish(detector, f"{folder}/page.html").n_images
+    6
+    """
+    check_is_fitted(detector)
+    check_shows(detector.parts_.scorer)
+    found, features, limit = find_images(detector, images), choose_features(detector, block, r), parse_bytes(max_bytes)
+    n_batch, n_patches = len(originals(detector.copy_of_)), detector.patch_scores_.shape[-1]
+    n_images = min(n_batch, max(LEAST, limit // (n_patches * min(N_COMPONENTS, detector.backbone_.width))))
+    tokens = detector.aggregated_tokens(*features)
+    while True:
+        content = collect(detector, found, features, tokens, n_images, N_COMPONENTS)
+        size = len(_page(content, [], n_images)) + WORDS
+        if size <= limit:
+            break
+        if n_images <= LEAST:
+            raise ValueError(f"a page of {n_images} images takes {size:,} bytes: max_bytes={max_bytes!r} is less")
+        n_images = max(LEAST, min(n_images - 1, int(n_images * limit / size)))
+    agreement = content.agreement()
+    words = [*_words(detector, content, n_images, n_batch), agreement.in_words()]
+    page = _page(content, words, n_images)
+    path = Path(path)
+    with atomic_path(path) as partial:
+        partial.write_bytes(page)
+    return Published(path, len(page), n_images, agreement, words)
+
+
+def _words(detector: Detector, content: Content, n_images: int, n_batch: int) -> list[str]:
+    """Say what the page shows, what of it is exact, and how far the rest is from that."""
+    data, (h, w) = content.data, detector.features_.grid
+    words = [
+        f"{n_images} images of {h} x {w} patches, seen by {detector.backbone_.name}: block {data['block']} (counted "
+        f"from 0), r = {data['r']}. Distances, counts and the scores of an interval are computed here from these "
+        "alone; the ranks of patches, and the scores of images that are cut by a threshold or re-scored, are the "
+        "detector's own."
+    ]
+    if n_images < n_batch:
+        words.append(
+            f"Not all fit: these are {n_images} of {n_batch} images, those that stand out (at most a half of the page) "
+            "and others at even steps down the ranking. Patches are compared and images re-scored within these, so "
+            "that scores differ from those in the whole batch."
+        )
+    return words
+
+
+def _page(content: Content, words: list[str], n_images: int) -> bytes:
+    """Fill in the template."""
+    data = json.dumps(content.data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    parts = {"data": Markup(data), "script": Markup(script()), "styles": Markup(styles())}
+    return filled_in("page.html.jinja", "musc_lite.static_page", n_images=n_images, words=words, **parts)

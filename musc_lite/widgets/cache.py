@@ -1,0 +1,90 @@
+"""What was made once and may be asked for again, as long as there is room; all explorers of a detector share it."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from threading import Lock
+from typing import Any
+from weakref import WeakKeyDictionary, ref
+
+import numpy as np
+from torch import Tensor
+
+from musc_lite.detector.detector import Detector
+from musc_lite.utils.validation import parse_bytes
+
+__all__ = ["Kept", "kept_of"]
+
+LARGEST_CACHE = 1_000_000_000  # bytes of tokens, distances, counts and pictures in the cache of a detector
+
+
+class Kept:
+    """Keep what was made, up to so many bytes; what was used longest ago goes first.
+
+    Threads may ask at once: what one of them makes, another one that wants the same waits for.
+
+    Parameters
+    ----------
+    max_bytes : int
+        Of tensors, arrays and encoded pictures. One thing that is larger by itself is made, given and not kept.
+
+    Examples
+    --------
+    >>> kept = Kept(max_bytes=100)
+    >>> len(kept.get("a", lambda: np.zeros(10))), len(kept.get("b", lambda: np.zeros(5))), kept.n_bytes
+    (10, 5, 40)
+    >>> "a" in kept, "b" in kept
+    (False, True)
+    """
+
+    def __init__(self, max_bytes: int):
+        self.max_bytes, self.n_bytes = max_bytes, 0
+        self._values: OrderedDict[Hashable, Any] = OrderedDict()
+        self._lock = Lock()
+        self._making: dict[Hashable, Lock] = {}
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._values
+
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Give what is kept under a key, or make it."""
+        with self._lock:
+            making = self._making.setdefault(key, Lock())
+        with making:
+            with self._lock:
+                if key in self._values:
+                    self._values.move_to_end(key)
+                    return self._values[key]
+            value = make()
+            with self._lock:
+                self._keep(key, value)
+        return value
+
+    def _keep(self, key: Hashable, value: Any) -> None:
+        size = _size(value)
+        if size > self.max_bytes:
+            return
+        while self.n_bytes + size > self.max_bytes:
+            self.n_bytes -= _size(self._values.popitem(last=False)[1])
+        self._values[key] = value
+        self.n_bytes += size
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, tuple):
+        return sum(map(_size, value))
+    if isinstance(value, bytes):
+        return len(value)
+    return value.nbytes if isinstance(value, np.ndarray | Tensor) else 0
+
+
+_of_detectors: WeakKeyDictionary[Detector, tuple[ref, Kept]] = WeakKeyDictionary()
+
+
+def kept_of(detector: Detector) -> Kept:
+    """Give the one store of a fitted detector; a new one after it was fitted again, or its `max_memory` changed."""
+    max_bytes = LARGEST_CACHE if detector.max_memory is None else parse_bytes(detector.max_memory)
+    fitted_on, kept = _of_detectors.get(detector, (lambda: None, None))
+    if kept is None or fitted_on() is not detector.features_ or kept.max_bytes != max_bytes:
+        kept = Kept(max_bytes)
+        _of_detectors[detector] = (ref(detector.features_), kept)
+    return kept
