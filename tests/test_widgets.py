@@ -594,7 +594,7 @@ def test_static_picture_stands_in_where_no_kernel_runs(kind, detector):
     assert set(live) == {"text/plain", "application/vnd.jupyter.widget-view+json"}
     assert set(still) == {"text/plain", "image/png"}  # once, in an output of its own
     assert "musc-shown" in explorer._dom_classes
-    for style in ("status_bar.css", "toy_world.css", "region.css"):
+    for style in ("status_bar.css", "toy_world.css", "roi_picker.css"):
         assert ":has(.musc-shown)" in read(f"widgets/{style}")  # which hides the picture where the widget lives
 
 
