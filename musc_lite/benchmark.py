@@ -14,7 +14,6 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -306,5 +305,5 @@ def score_subsets(detector: Detector, images: ImageSet, subsets: Sequence[Sequen
     map_scores = parts.pooling.pool(torch.from_numpy(anomaly_maps))
     image_scores = parts.rescoring.rescore(map_scores, torch.stack([class_tokens[i] for i in in_order])).numpy()
     threshold = parts.threshold.draw(image_scores, map_scores.numpy())
-    scored = partial(Scores, images=images, decision=Decision.by(parts.threshold, threshold, len(images)))
-    return scored(images.names, image_scores, map_scores.numpy(), anomaly_maps, threshold=threshold)
+    decision = Decision.by(parts.threshold, threshold, len(images))
+    return Scores(images.names, image_scores, map_scores.numpy(), anomaly_maps, decision=decision, images=images)

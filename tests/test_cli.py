@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from musc_lite import MemoryBankScorer, MuSc, MutualScorer, planted_textures
 from musc_lite.cli import app
 from musc_lite.cli.method_options import Method, parse_assignments, scorers_by_name
-from musc_lite.detector.memory import Cost
+from musc_lite.detector.planning import Cost
 
 FAST = ["--image-size", "112", "--r", "1", "--layers", "5,8", "--precision", "float32"]  # the same numbers everywhere
 

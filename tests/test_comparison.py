@@ -29,12 +29,13 @@ from musc_lite import (
 )
 from musc_lite.cli import app
 from musc_lite.reports import comparison_report
+from musc_lite.stages.thresholds import Decision
 
 
 def scores_of(values, threshold=np.inf, **more):
     values = np.array(values, dtype=float)
     maps = values[:, None, None] * np.ones((1, 8, 8))
-    return Scores([f"{i}.png" for i in range(len(values))], values, values, maps, threshold=threshold, **more)
+    return Scores([f"{i}.png" for i in range(len(values))], values, values, maps, decision=Decision(threshold), **more)
 
 
 @pytest.fixture
@@ -152,9 +153,8 @@ def test_each_method_scores_as_it_does_alone(images, detector, comparison):
 def test_features_are_extracted_once(images, detector, backbone, monkeypatch):
     calls = []
     monkeypatch.setattr(
-        "musc_lite.detector.compare.extract_features", lambda *a, **k: calls.append(k) or extract_features(*a, **k)
+        "musc_lite.detector.setup.extract_features", lambda *a, **k: calls.append(k) or extract_features(*a, **k)
     )
-    monkeypatch.setattr(Detector, "_extract", lambda *a: pytest.fail("a method extracted features of its own"))
     own = {"mine": SubspaceScorer(n_components=3), "both": Fusion()}
     found = compare(images, own, detector=detector)
     assert len(calls) == 1
@@ -168,7 +168,7 @@ def test_features_are_extracted_once(images, detector, backbone, monkeypatch):
 def test_memory_is_that_of_the_thriftiest_plan(images, detector, monkeypatch):
     calls = []
     monkeypatch.setattr(
-        "musc_lite.detector.compare.extract_features", lambda *a, **k: calls.append(k) or extract_features(*a, **k)
+        "musc_lite.detector.setup.extract_features", lambda *a, **k: calls.append(k) or extract_features(*a, **k)
     )
     methods = {"subspace": SubspaceScorer(), "memory": MemoryBankScorer(share=0.5)}
     needed = compare(images, methods, detector=detector).n_bytes
@@ -206,7 +206,7 @@ class Refused(PatchScorer):
     ids=["one", "twice", "unknown", "no scorer", "a wrong parameter", "refused by itself", "one of my own"],
 )
 def test_methods_are_checked_before_the_work(images, detector, methods, message, monkeypatch):
-    monkeypatch.setattr("musc_lite.detector.compare.extract_features", lambda *a, **k: pytest.fail("it began to work"))
+    monkeypatch.setattr("musc_lite.detector.setup.extract_features", lambda *a, **k: pytest.fail("it began to work"))
     with pytest.raises(ValueError, match=message):
         compare(images, methods, detector=detector)
     with pytest.raises(ValueError, match="give at least 3, got 2"):

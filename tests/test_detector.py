@@ -14,7 +14,7 @@ from sklearn.exceptions import NotFittedError
 import musc_lite
 from musc_lite import MuSc, MutualScorer, evaluate, from_arrays, planted_textures
 from musc_lite.data.view import Framing
-from musc_lite.detector.memory import Extent, plan_memory
+from musc_lite.detector.planning import Extent, plan_memory
 
 
 @pytest.fixture(scope="module")
@@ -373,7 +373,7 @@ def test_a_loaded_detector_has_the_masks_that_were_arrays(backbone, images, tmp_
 def test_a_loaded_detector_of_images_in_memory_has_no_images(backbone, images, detector, tmp_path):
     detector.save(tmp_path / "fitted.safetensors")
     loaded = MuSc.load(tmp_path / "fitted.safetensors", backbone)
-    assert not hasattr(loaded, "images_")
+    assert loaded.images_ is None
     loaded.save(tmp_path / "again.safetensors")
     np.testing.assert_array_equal(MuSc.load(tmp_path / "again.safetensors", backbone).names_, detector.names_)
 

@@ -34,6 +34,7 @@ from musc_lite.reports.export_coco import outline, run_lengths
 from musc_lite.reports.export_results import ENDINGS
 from musc_lite.results.segmentation import label_defects
 from musc_lite.stages.features import Features
+from musc_lite.stages.thresholds import Decision
 from musc_lite.utils.validation import FORMATS
 
 REGION = (0.25, 0.0, 1.0, 0.8)
@@ -52,7 +53,7 @@ def strict(path):
 def scores_of(images, maps, stand_out, region=None):
     framing = None if region is None else Framing((56, 56), 14, region=region)
     values = np.where(stand_out, 1.0, 0.0)
-    return Scores(images.names, values, values, maps, threshold=0.5, images=images, framing=framing)
+    return Scores(images.names, values, values, maps, decision=Decision(0.5), images=images, framing=framing)
 
 
 @pytest.fixture
@@ -219,7 +220,7 @@ class TestCoco:
         np.testing.assert_array_equal(spot, values[0] == np.float32(0.9))
 
     def test_nothing_found_is_an_empty_file_that_loads(self, scores, tmp_path):
-        write_results(tmp_path / "out", replace(scores, threshold=np.inf), FORMATS)
+        write_results(tmp_path / "out", replace(scores, decision=Decision(np.inf)), FORMATS)
         coco = COCO(str(tmp_path / "out" / "coco.json"))
         assert (len(coco.imgs), coco.getAnnIds()) == (4, [])
         found = strict(tmp_path / "out" / "results.json")

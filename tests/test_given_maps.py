@@ -12,6 +12,7 @@ from PIL import Image
 from musc_lite import DataNotFoundError, MuSc, Scores, planted_textures, read_maps, rescore
 from musc_lite.reports.export_maps import write_maps
 from musc_lite.reports.report import Result, write_report
+from musc_lite.stages.thresholds import Decision
 
 NAMES = ["good/1.jpg", "bad/2.png", "bad/3.png"]
 
@@ -148,7 +149,7 @@ class TestExplorersOfScores:
     def test_threshold_where_there_is_none(self, given_scores):
         from musc_lite.widgets import ThresholdExplorer
 
-        explorer = ThresholdExplorer(replace(given_scores, threshold=np.inf))
+        explorer = ThresholdExplorer(replace(given_scores, decision=Decision(np.inf)))
         assert not explorer.called.any()
 
     def test_threshold_of_new_images(self, backbone):

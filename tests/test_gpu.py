@@ -115,6 +115,6 @@ def test_a_detector_scores_on_its_gpu():
 @on_cuda
 def test_tokens_that_do_not_fit_are_scored_on_the_cpu(monkeypatch):
     images = musc_lite.planted_textures("gravel", n_images=4, n_defective=1, image_size=112)
-    monkeypatch.setattr("musc_lite.detector.memory.free_memory", lambda device: 10**6)
+    monkeypatch.setattr("musc_lite.detector.planning.free_memory", lambda device: 10**6)
     with pytest.warns(UserWarning, match="too little free memory"):
         musc_lite.MuSc(image_size=112, device="cuda").fit(images)

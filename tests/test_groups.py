@@ -22,9 +22,9 @@ from musc_lite import (
     image_groups,
     planted_textures,
 )
-from musc_lite.analysis import reference_group
 from musc_lite.analysis.groups import SMALLEST, image_distances
-from musc_lite.analysis.reference_group import groups_to_show
+from musc_lite.detector import explain
+from musc_lite.detector.explain import groups_to_show
 from musc_lite.reports.group_plots import draw_groups, plot_group_gallery, plot_group_matrix
 from musc_lite.reports.group_report import group_rows, group_sentences
 from musc_lite.reports.report import Result, write_report
@@ -199,7 +199,7 @@ def test_what_names_no_group_is_refused(backbone, mixed):
 @pytest.fixture
 def enough(monkeypatch):
     """Let a batch of 16 be enough for a look that nobody asked for."""
-    monkeypatch.setattr(reference_group, "ENOUGH", 16)
+    monkeypatch.setattr(explain, "ENOUGH", 16)
 
 
 @pytest.mark.usefixtures("enough")

@@ -197,8 +197,10 @@ def test_copies_are_there_once(images, tmp_path):
 def test_flags_are_the_detector_s(images, detector, tmp_path):
     """Scores were rounded to 7 digits: an image just below the threshold was flagged on the page alone."""
     near = copy.copy(detector)
-    near.image_scores_ = detector.image_scores_.astype(np.float64)
-    near.image_scores_[4], near.threshold_ = 0.12345677, 0.123456775
+    image_scores = detector.image_scores_.astype(np.float64)
+    image_scores[4] = 0.12345677
+    near.fitted_ = replace(detector.fitted_, scores=replace(detector.scores_, image_scores=image_scores))
+    near.threshold_ = 0.123456775
     data = data_of(publish(near, tmp_path / "page.html", images).path)
     assert data["flagged"] == near.scores_.is_outlier.tolist()
     assert data["imageScores"] == near.image_scores_.tolist()

@@ -14,7 +14,7 @@ import musc_lite
 from musc_lite import aggregate, mutual_scores
 from musc_lite.cli import app
 from musc_lite.data.view import Framing
-from musc_lite.detector.memory import Extent, plan_memory
+from musc_lite.detector.planning import Extent, plan_memory
 from musc_lite.neighbors import brute_force, cpu_bfloat16
 from musc_lite.scorers.base import Context
 from musc_lite.scorers.mutual import MutualScorer

@@ -14,6 +14,7 @@ from musc_lite.data.view import Framing
 from musc_lite.detector.components import PARTS, part_class
 from musc_lite.reports.export_maps import write_maps
 from musc_lite.reports.report import Result, write_report
+from musc_lite.stages.thresholds import Decision
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +228,7 @@ def test_pictures_of_new_images_have_the_colors_of_their_reference(tmp_path):
 
 
 def test_the_report_says_that_nothing_standing_out_is_no_all_clear(result, tmp_path):
-    far = replace(result, scores=replace(result.scores, threshold=2.0))
+    far = replace(result, scores=replace(result.scores, decision=Decision(2.0)))
     page = write_report(tmp_path / "report.html", [far]).read_text()
     assert "That is no all-clear" in page
     assert "inlier" not in page

@@ -21,6 +21,7 @@ from musc_lite.data.view import Framing
 from musc_lite.reports.export_maps import write_maps
 from musc_lite.reports.report import Result, write_report
 from musc_lite.results.scores import Scores
+from musc_lite.stages.thresholds import Decision
 
 SHOTS = Path(__file__).parents[1] / "out" / "screenshots"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -92,7 +93,7 @@ def scored(folder, names, *, size=112, **more):
         maps[i, 7:14, 14:21] = 1 - names.index(name) / len(names)
     values = maps.max(axis=(1, 2))
     threshold = 1 - (len(names) // 3 - 0.5) / len(names)
-    return Scores(images.names, values, values, maps, threshold=threshold, images=images, **more)
+    return Scores(images.names, values, values, maps, decision=Decision(threshold), images=images, **more)
 
 
 @pytest.fixture

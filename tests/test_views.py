@@ -11,8 +11,7 @@ import musc_lite
 from musc_lite import MuSc, View, extract_features, from_arrays
 from musc_lite.data.roi import WHOLE, crop, lay_map, pixel_box
 from musc_lite.data.view import Framing
-from musc_lite.detector.memory import Cost
-from musc_lite.detector.resolution import how_closely
+from musc_lite.detector.planning import Cost, how_closely
 from musc_lite.reports.export_maps import draw_region
 from musc_lite.reports.report import unseen_in_words
 from musc_lite.results.metrics import evaluate_scores
@@ -321,7 +320,8 @@ class TestClosestLook:
     @pytest.fixture(autouse=True)
     def known_cost(self, monkeypatch):
         """Ten seconds for features and ten for scoring, as on some machine."""
-        monkeypatch.setattr("musc_lite.detector.planning.estimate_cost", lambda *_: Cost(10.0, 10.0, 0, 0))
+        for module in ("planning", "detector"):
+            monkeypatch.setattr(f"musc_lite.detector.{module}.estimate_cost", lambda *_: Cost(10.0, 10.0, 0, 0))
 
     def tiles(self, backbone, seconds, **settings):
         return MuSc(backbone, image_size=f"auto {seconds}", **settings).framing(self.PHOTOS).tiles
@@ -358,14 +358,14 @@ class TestClosestLook:
 
     def test_closer_looks_are_named_with_what_they_take(self, backbone):
         detector = MuSc(backbone)
-        said = how_closely(detector, self.PHOTOS, detector.cost(4))
+        said = how_closely(detector.setup(), self.PHOTOS, detector.cost(4))
         assert said.splitlines() == [
             "A patch covers 28 x 28 pixels of your photos (448 x 448); "
             "defects much smaller than that are easily missed.",
             "  --tiles 2: 14 x 14 pixels, about 4 min instead of 20 s",
         ]
         aligned = MuSc(backbone, aligned=True)
-        assert "about 90 s instead" in how_closely(aligned, self.PHOTOS, aligned.cost(4))
+        assert "about 90 s instead" in how_closely(aligned.setup(), self.PHOTOS, aligned.cost(4))
 
     @pytest.mark.parametrize("size", ["auto", "aspect"])
     def test_it_needs_photos(self, backbone, size):

@@ -23,14 +23,14 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import precision_recall_curve
 
 import musc_lite
-from musc_lite.detector import resolution
+from musc_lite.detector import setup
 
 pytest.importorskip("anywidget", reason="needs the extra 'lab'")
 
 import ipywidgets
 
 from musc_lite.data.view import Framing
-from musc_lite.detector.memory import Cost
+from musc_lite.detector.planning import Cost
 from musc_lite.monitoring.explorer_app import App
 from musc_lite.results.pr_curve import precision_recall_stairs
 from musc_lite.static_page.bundle import read
@@ -603,9 +603,10 @@ def oblong(request, detector):
     """The detector as if its 64 patches lay on a grid that is not square."""
     h, w = request.param
     oblong = copy.copy(detector)
-    oblong.features_ = dataclasses.replace(detector.features_, framing=Framing((14 * h, 14 * w), 14))
-    scores = detector.patch_scores_.mean(axis=(0, 1))
-    oblong.anomaly_maps_ = musc_lite.upsample_maps(scores, (h, w), (14 * h, 14 * w)).numpy()
+    features = dataclasses.replace(detector.features_, framing=Framing((14 * h, 14 * w), 14))
+    maps = musc_lite.upsample_maps(detector.patch_scores_.mean(axis=(0, 1)), (h, w), (14 * h, 14 * w)).numpy()
+    scores = dataclasses.replace(detector.scores_, anomaly_maps=maps, framing=features.framing)
+    oblong.fitted_ = dataclasses.replace(detector.fitted_, features=features, scores=scores)
     return oblong
 
 
@@ -748,7 +749,7 @@ class TestApp:
         assert "This did not work" in told.value
 
     def test_shows_kinds_of_image_and_scores_by_the_largest(self, app, tmp_path, monkeypatch):
-        monkeypatch.setattr("musc_lite.analysis.reference_group.ENOUGH", 14)
+        monkeypatch.setattr("musc_lite.detector.explain.ENOUGH", 14)
         for name, n_images in (("brick", 9), ("gravel", 5)):
             for i, image in enumerate(musc_lite.planted_textures(name, n_images, n_defective=0, image_size=112)):
                 image.save(tmp_path / f"{name}_{i}.png")
@@ -797,9 +798,9 @@ class TestApp:
         assert "Run takes about" in said
 
     def test_finds_the_objects_once_and_looks_at_them_in_tiles(self, app, objects, monkeypatch):
-        looked, find = [], resolution.region_of_objects
+        looked, find = [], setup.region_of_objects
         look = lambda *given, **options: looked.append(1) or find(*given, **options)  # noqa: E731
-        monkeypatch.setattr(resolution, "region_of_objects", look)
+        monkeypatch.setattr(setup, "region_of_objects", look)
         self.choose(app, objects, part="auto", tiles=2)
         app.check.click()
         said = app.message.value

@@ -337,7 +337,8 @@ def test_explorers_of_a_detector_share_what_was_made(detector, monkeypatch):
         explorer = kind(detector)
         assert explorer.kept is kept_of(detector)
     assert len(made) == len(set(made)) == 4
-    detector.features_ = dataclasses.replace(detector.features_)  # as after another fit
+    features = dataclasses.replace(detector.features_)  # as after another fit
+    detector.fitted_ = dataclasses.replace(detector.fitted_, features=features)
     assert kept_of(detector) is not explorer.kept
 
 

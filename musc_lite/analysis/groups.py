@@ -13,24 +13,27 @@ it is believed only where nearly all pairs of images of two groups lie farther a
 of the eigenvalues, the usual way to count groups, cannot tell one group from two by itself.)
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from musc_lite.neighbors.brute_force import for_each_pair
 from musc_lite.stages.aggregation import aggregate
 from musc_lite.stages.features import Features
 from musc_lite.stages.mutual_scoring import interval_average
-from musc_lite.utils.validation import MAX_GROUPS
+from musc_lite.utils.validation import MAX_GROUPS, check_group
 
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["Groups", "group_images", "image_distances", "image_groups"]
+__all__ = ["Groups", "check_groups", "find_normal", "group_images", "image_distances", "image_groups"]
 
 SEPARATION = 0.95  # share of pairs that must be in order before groups are believed
 SMALLEST = 4  # images: fewer that are apart are outliers, not a group
@@ -266,3 +269,48 @@ def _separation(distances: np.ndarray, labels: np.ndarray) -> float:
     if not len(within) or not len(across):
         return 0.5
     return float(np.searchsorted(within, across).mean() / len(within))
+
+
+def check_groups(groups: str | int | None, scorer: BaseEstimator) -> BaseEstimator:
+    """Give the scorer back, or refuse before the long work what names no group, and scorers that take no references."""
+    if groups is None:
+        return scorer
+    if groups != "largest" and (not isinstance(groups, Integral) or groups < 0):
+        raise ValueError(f"groups is 'largest' or the number of a group, the largest is 0; got {groups!r}")
+    if groups != "largest":
+        check_group(int(groups))
+    if getattr(scorer, "references", "none") is not None:
+        raise ValueError(f"groups={groups!r} chooses the references itself: {scorer} has some already, or takes none")
+    return scorer
+
+
+def find_normal(features: Features, kept: np.ndarray, groups: str | int) -> tuple[Groups, np.ndarray | None]:
+    """Find the groups of a batch, and the images of the normal one.
+
+    Parameters
+    ----------
+    features : Features
+        Of all images.
+    kept : ndarray (N',)
+        The images that are no copies.
+    groups : "largest" or int
+        Which group is the normal one; 0 is the largest.
+
+    Returns
+    -------
+    groups : Groups
+        Of the images without copies.
+    normal : ndarray (n,) or None
+        Indices among all images, of copies the first; None where the batch is of one kind.
+    """
+    found, k = image_groups(features.subset(kept)), 0 if groups == "largest" else int(groups)
+    if len(found) == 1:
+        return found, None
+    if k >= len(found):
+        raise ValueError(f"there is no group {k}: the batch holds {found.in_words()}")
+    warnings.warn(
+        f"{found.in_words()}; all images are scored by the {found.sizes[k]} of group {k} alone, so that the others "
+        "stand out as a whole: look whether they are defective or another product",
+        stacklevel=4,
+    )
+    return found, kept[found.members(k)]

@@ -161,12 +161,17 @@ def named(photos: Sequence[Path]) -> str:
     return writable(photos[0].resolve().name) if len(photos) == 1 else f"{len(photos)} folders and files"
 
 
-def settle_view(detector: "Detector", images: "ImageSet", output: Path) -> "Framing":
-    """Find where the objects are and how closely to look, where that is asked for, and show it before the long work."""
-    from musc_lite.data.roi import WHOLE
-    from musc_lite.detector.resolution import settle_view
+def settle_view(detector: "Detector", images: "ImageSet", output: Path) -> tuple["Detector", "Framing"]:
+    """Find where the objects are and how closely to look, where that is asked for, and show it before the long work.
 
-    seconds, framing = detector.parts.view.seconds, settle_view(detector, images)
+    Returns the detector that need not find it again, and what it looks at.
+    """
+    from musc_lite.data.roi import WHOLE
+    from musc_lite.detector.planning import settle_view
+
+    seconds, setup = detector.parts.view.seconds, detector.setup()
+    detector = detector.with_components(view=settle_view(setup, images)).set_params(backbone=setup.backbone)
+    framing = detector.framing(images)
     region = framing.region
     if region != WHOLE:
         from musc_lite.reports.export_maps import write_region  # pictures: seconds before the first bar
@@ -177,16 +182,16 @@ def settle_view(detector: "Detector", images: "ImageSet", output: Path) -> "Fram
     if seconds is not None:
         rows, columns = framing.tiles
         print(f"{seconds} s allow --tiles {rows}x{columns}, by an estimate: give that to look the same way again")
-    return framing
+    return detector, framing
 
 
 def say_cost(detector: "Detector", images: "ImageSet", n_fits: int = 1) -> None:
     """Say how closely the photos are looked at, and before long work how long it takes."""
-    from musc_lite.detector.resolution import how_closely
+    from musc_lite.detector.planning import how_closely
 
     cost = detector.cost(len(images), images)
     cost = replace(cost, scoring_seconds=n_fits * cost.scoring_seconds, n_pairs=n_fits * cost.n_pairs)
-    print(how_closely(detector, images, cost), flush=True)
+    print(how_closely(detector.setup(), images, cost), flush=True)
     if cost.seconds > LONG:
         print(f"This takes {cost}. Features that are kept from an earlier run take no time.", flush=True)
 

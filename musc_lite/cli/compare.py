@@ -29,7 +29,7 @@ from musc_lite.detector.components import PARTS, check_methods
 from musc_lite.utils.validation import check_compared, check_contamination
 
 if TYPE_CHECKING:
-    from musc_lite.detector.memory import Cost
+    from musc_lite.detector.planning import Cost
     from musc_lite.results.comparison import Comparison
 
 __all__ = ["compare"]
@@ -72,11 +72,13 @@ def compare(
 
         from musc_lite.data.view import what_a_patch_covers
         from musc_lite.detector.compare import compare
+        from musc_lite.detector.planning import estimate_cost
 
         detector, scorers = method.musc(share, cache_dir=output / "features"), method.scorers(names)
-        framing = settle_view(detector, images, output)
+        detector, framing = settle_view(detector, images, output)
         print(what_a_patch_covers(framing, images), flush=True)
-        _say_costs([detector.with_scorer(scorer).cost_of(len(images), framing) for scorer in scorers.values()])
+        each = [detector.with_scorer(scorer).setup() for scorer in scorers.values()]
+        _say_costs([estimate_cost(setup, len(images), framing) for setup in each])
         comparison = compare(images, scorers, detector=detector)
 
         from musc_lite.reports.comparison_report import write_comparison
@@ -93,7 +95,7 @@ def compare(
 
 def _say_costs(costs: "Sequence[Cost]") -> None:
     """Say before long work by several methods how long it takes."""
-    from musc_lite.detector.memory import duration
+    from musc_lite.detector.planning import duration
 
     extraction, scoring = costs[0].extraction_seconds, sum(cost.scoring_seconds for cost in costs)
     if extraction + scoring > LONG:

@@ -99,9 +99,8 @@ def fit(
 
         detector = method.detector(share, cache_dir=features, false_alarm_rate=false_alarm_rate)
         if trusted:
-            score_by_trusted(detector)
-        detector.parts.check()
-        settle_view(detector, images, line.parent)
+            detector = score_by_trusted(detector)
+        detector, _ = settle_view(detector, images, line.parent)
         say_cost(detector, images, n_fits=1 if found is None else 2)  # `fit_line` fits before and after the verdicts
         detector, before = fit_line(detector, images, found)
         detector.save(line)

@@ -168,7 +168,8 @@ def score(
             from musc_lite.static_page.payload import check_shows
 
             check_shows(detector.parts.scorer)
-        if settle_view(detector, images, output).region == WHOLE:
+        detector, framing = settle_view(detector, images, output)
+        if framing.region == WHOLE:
             (output / "region.jpg").unlink(missing_ok=True)  # of an earlier run
         say_cost(detector, images)
         seconds = {"start": time.perf_counter() - START}
@@ -251,7 +252,7 @@ def _write_page(detector: "Detector", output: Path) -> str | None:
 
 def _write_groups(detector: "Detector", output: Path) -> "Groups | None":
     """Draw which kinds of image there are, where that was asked for or there are several."""
-    from musc_lite.analysis.reference_group import groups_to_show
+    from musc_lite.detector.explain import groups_to_show
     from musc_lite.reports.group_report import write_groups
 
     groups = groups_to_show(detector)

@@ -1,5 +1,6 @@
-"""Stage 3 for a whole batch: each layer at each r, without copies, on the device that has room for it."""
+"""The images of a batch, each once, and stage 3 for all of them: each layer at each r."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -8,31 +9,82 @@ import torch
 from torch import Tensor
 
 from musc_lite.backbones.backbone import Backbone
-from musc_lite.data.duplicates import originals, places
-from musc_lite.detector.memory import choose_device
+from musc_lite.data.appearance import Appearance, appearance_of, chroma
+from musc_lite.data.depth import Scale
+from musc_lite.data.duplicates import find_duplicates, originals, places, warn_of_duplicates
+from musc_lite.data.image_set import ImageSet
+from musc_lite.detector.planning import choose_device
 from musc_lite.scorers.base import Context, PatchScorer
 from musc_lite.stages.aggregation import LNAMD
 from musc_lite.stages.features import Features
 from musc_lite.utils.progress import progress_bar
 
-__all__ = ["Batch", "fit_score", "make_scorers", "score_each"]
+__all__ = ["Batch", "UniqueBatch", "fit_score", "make_scorers", "score_each", "unique_batch", "warn_of_reading"]
 
 CPU = torch.device("cpu")
 
 Scorers = dict[tuple[int, int], PatchScorer]  # of the s-th layer at degree r
 
 
-def make_scorers(
-    scorer: PatchScorer, names: Sequence[str], copy_of: np.ndarray, layers: Sequence[int], degrees: Sequence[int]
-) -> Scorers:
-    """Make an unfitted scorer for each r and layer of a batch."""
-    place, n_images = places(names, copy_of), len(originals(copy_of))
+@dataclass(frozen=True, eq=False)
+class UniqueBatch:
+    """The images of a batch, and which of them are copies.
+
+    Attributes
+    ----------
+    names : list of str
+        Of the N images.
+    images : ImageSet or None
+        The images themselves; a loaded detector may have none.
+    digests : frozenset of str
+        `ImageSet.digest` of all images.
+    copy_of : ndarray (N,)
+        For each image the first one with the very same bytes, itself where there is none before it.
+    scales : dict of str to Scale
+        How values of more than 8 bits became 8-bit ones, for each type of image.
+    appearance : Appearance or None
+        Size, shape and color of the images; None in files of early versions.
+    """
+
+    names: list[str]
+    images: ImageSet | None
+    digests: frozenset[str]
+    copy_of: np.ndarray
+    scales: dict[str, Scale]
+    appearance: Appearance | None
+
+    def names_in(self, images: ImageSet) -> list[str]:
+        """Return the names of those images that belong to this batch."""
+        return [name for i, name in enumerate(images.names) if images.digest(i) in self.digests]
+
+
+def unique_batch(images: ImageSet) -> UniqueBatch:
+    """Read all images once: hash them, find and warn of duplicates, measure what they look like."""
+    chromas: dict[int, float] = {}
+    twice = find_duplicates(images, lambda i, image: chromas.update({i: chroma(image)}))
+    names = list(images.names)
+    warn_of_duplicates(twice, names)
+    warn_of_reading(images)
+    appearance = appearance_of(images, chromas)
+    return UniqueBatch(names, images, frozenset(twice.digests), twice.copy_of, dict(images.scales.found), appearance)
+
+
+def warn_of_reading(images: ImageSet) -> None:
+    """Warn of what a user should know of how files were read."""
+    for text, names in images.remarks():
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        warnings.warn(f"{len(names)} of {len(images)} images: {text} ({shown})", stacklevel=3)
+
+
+def make_scorers(scorer: PatchScorer, batch: UniqueBatch, layers: Sequence[int], degrees: Sequence[int]) -> Scorers:
+    """Return an unfitted scorer for each r and layer of a batch."""
+    place, n_images = places(batch.names, batch.copy_of), len(originals(batch.copy_of))
     return {(s, r): scorer.for_batch(place, n_images) for r in degrees for s in range(len(layers))}
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The images that are scored: each once, of copies the first.
+    """The tokens that are scored: those of each image once, of copies the first.
 
     Attributes
     ----------
@@ -78,7 +130,7 @@ def score_each(
     ----------
     score : callable
     scorers : dict
-        What `make_scorers` gave.
+        What `make_scorers` returned.
     batch : Batch
     backbone : Backbone
         Whose GPU may score, and whose precision counts.

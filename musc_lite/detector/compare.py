@@ -1,20 +1,18 @@
 """Several methods on one extraction: what each of them says of the same patch vectors."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
-from sklearn.base import clone
-
-from musc_lite.analysis.reference_group import check_groups
+from musc_lite.analysis.groups import check_groups
 from musc_lite.data.coerce import Images, as_image_set
 from musc_lite.detector.components import check_methods, part_class, scorer_name
 from musc_lite.detector.detector import Detector
-from musc_lite.detector.memory import Plan, plan_memory
 from musc_lite.detector.musc import MuSc
-from musc_lite.detector.resolution import settle_view
+from musc_lite.detector.planning import Plan, extent_of, plan_memory, resolve_view, settle_view
 from musc_lite.results.comparison import Comparison
 from musc_lite.scorers.base import PatchScorer
-from musc_lite.stages.features import Features, extract_features
+from musc_lite.stages.features import Features
 from musc_lite.utils.progress import timed
 from musc_lite.utils.validation import check_compared
 
@@ -64,24 +62,26 @@ def compare(
     images = as_image_set(images)
     check_compared(len(images))
     backbone, seconds = shared.load_backbone(), dict[str, float]()
-    each = {name: clone(shared.with_scorer(scorer)).set_params(backbone=backbone) for name, scorer in scorers.items()}
-    for one in each.values():
-        one.parts.check()
-        check_groups(one.groups, one.parts.scorer)
-    first = next(iter(each.values()))
-    framing = features.framing if features else settle_view(first, images)
-    extent = first.extent(framing, features)
+    each = {name: shared.with_scorer(scorer).set_params(backbone=backbone) for name, scorer in scorers.items()}
+    setups = [one.setup() for one in each.values()]
+    for setup in setups:
+        check_groups(setup.groups, setup.parts.scorer)
+    first = setups[0]
+    view = first.parts.view if features else settle_view(first, images)
+    framing = (
+        features.framing if features else resolve_view(replace(first, parts=replace(first.parts, view=view)), images)
+    )
+    extent = extent_of(first, framing, features)
     plan = partial(plan_memory, n_images=len(images), extent=extent, max_memory=shared.max_memory)
-    plans: dict[str, Plan] = {name: plan(one.parts.scorer) for name, one in each.items()}
+    plans: list[Plan] = [plan(setup.parts.scorer) for setup in setups]
     if features is None:
-        storage = max((found.storage for found in plans.values()), key=STORAGES.index)
-        extract = partial(extract_features, batch_size=shared.batch_size, cache_dir=shared.cache_dir, storage=storage)
+        storage = max((found.storage for found in plans), key=STORAGES.index)
         with timed(seconds, "features"):
-            features = extract(images, backbone, layers=extent.layers, view=framing)
-    scores = {
-        name: one.set_params(view=first.view).fit_features(features, images).scores_ for name, one in each.items()
-    }
-    return Comparison(scores, {name: found.n_bytes for name, found in plans.items()}, seconds.get("features"))
+            features = first.extract(images, extent.layers, framing, storage)
+    scores = {name: one.with_components(view=view).fit_features(features, images).scores_ for name, one in each.items()}
+    return Comparison(
+        scores, {name: found.n_bytes for name, found in zip(each, plans, strict=True)}, seconds.get("features")
+    )
 
 
 def _scorers(methods: Sequence[str] | Mapping[str, PatchScorer], own: PatchScorer) -> dict[str, PatchScorer]:

@@ -18,7 +18,16 @@ if TYPE_CHECKING:  # the command line reads the names before it needs any of thi
     from musc_lite.stages.thresholds import Contamination
     from musc_lite.utils.component import Part
 
-__all__ = ["PARTS", "Parts", "check_methods", "part_as_json", "part_class", "part_from_json", "scorer_name"]
+__all__ = [
+    "PARTS",
+    "Parts",
+    "check_methods",
+    "detector_class",
+    "part_as_json",
+    "part_class",
+    "part_from_json",
+    "scorer_name",
+]
 
 # Kind, name: where the class is; it is loaded when it is first used. The first of a kind is the default, the paper's.
 PARTS: "dict[str, dict[str, str | type[Part]]]" = {
@@ -44,6 +53,9 @@ PARTS: "dict[str, dict[str, str | type[Part]]]" = {
     },
 }
 MUSC = "musc"  # what people call the default scorer
+
+# What a saved file may be: the name of a class, and where it is.
+DETECTORS = {"Detector": "musc_lite.detector.detector:Detector", "MuSc": "musc_lite.detector.musc:MuSc"}
 
 
 @dataclass(frozen=True)
@@ -92,6 +104,13 @@ def part_class(kind: str, name: str) -> "type[Part]":
         raise ValueError(f"the {kind} must be one of {', '.join(PARTS[kind])}, got {name!r}")
     found = PARTS[kind][name]
     return resolve_name(found) if isinstance(found, str) else found
+
+
+def detector_class(name: str) -> Any:
+    """Return the class of a saved detector; ValueError where there is none of that name."""
+    if name not in DETECTORS:
+        raise ValueError(f"its class {name!r} is none of {', '.join(DETECTORS)}")
+    return resolve_name(DETECTORS[name])
 
 
 def scorer_name(name: str) -> str:

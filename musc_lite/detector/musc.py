@@ -17,6 +17,18 @@ from musc_lite.stages.thresholds import Contamination
 
 __all__ = ["MuSc"]
 
+# Kind: the paper's component, and which of our parameters is which of its own. (The threshold has one of two.)
+FLAT: dict[str, tuple[Any, dict[str, str]]] = {
+    "view": (View, {"image_size": "size", "region": "region", "tiles": "tiles", "overlap": "overlap"}),
+    "aggregation": (LNAMD, {"r": "r"}),
+    "scorer": (
+        MutualScorer,
+        {name: name for name in ("interval", "references", "n_components", "window", "aligned")},
+    ),
+    "pooling": (Pooling, {"pooling": "pooling"}),
+    "rescoring": (RsCIN, {"windows": "windows"}),
+}
+
 
 class MuSc(Detector):
     """Zero-shot anomaly detection by mutual scoring of a batch of unlabeled images.
@@ -103,6 +115,8 @@ class MuSc(Detector):
     >>> detector.anomaly_maps_.shape, detector.image_scores_.shape
     ((4, 28, 28), (4,))
     """
+
+    CLASS_NAME = "MuSc"
 
     def __init__(
         self,
@@ -200,7 +214,7 @@ class MuSc(Detector):
 
     @property
     def parts(self) -> Parts:
-        """The paper's parts, with these parameters.
+        """The paper's components, with these parameters.
 
         Raises
         ------
@@ -212,13 +226,22 @@ class MuSc(Detector):
                 f"contamination={self.contamination!r} and false_alarm_rate={self.false_alarm_rate!r} are given, and "
                 "each of them sets the threshold: give one of the two"
             )
-        return Parts.given(
-            view=View(self.image_size, region=self.region, tiles=self.tiles, overlap=self.overlap),
-            aggregation=LNAMD(self.r),
-            scorer=MutualScorer(self.interval, self.references, self.n_components, self.window, self.aligned),
-            pooling=Pooling(self.pooling),
-            rescoring=RsCIN(self.windows),
-            threshold=Contamination(self.contamination)
-            if self.false_alarm_rate is None
-            else FalseAlarmRate(self.false_alarm_rate),
-        )
+        made: dict[str, Any] = {
+            kind: component(**{theirs: getattr(self, ours) for ours, theirs in names.items()})
+            for kind, (component, names) in FLAT.items()
+        }
+        rate = self.false_alarm_rate
+        return Parts(**made, threshold=Contamination(self.contamination) if rate is None else FalseAlarmRate(rate))
+
+    def with_components(self, **components: Any) -> Detector:
+        """Return an unfitted detector with other components; a `MuSc` where they are the paper's."""
+        flat: dict[str, Any] = {}
+        for kind, component in components.items():
+            if kind == "threshold" and isinstance(component, Contamination | FalseAlarmRate):
+                rate = component.rate if isinstance(component, FalseAlarmRate) else None
+                flat |= {"contamination": "auto" if rate else component.share, "false_alarm_rate": rate}
+            elif kind in FLAT and type(component) is FLAT[kind][0]:
+                flat |= {ours: getattr(component, theirs) for ours, theirs in FLAT[kind][1].items()}
+            else:
+                return super().with_components(**components)
+        return type(self)(**self.get_params(deep=False) | flat)

@@ -1,72 +1,417 @@
-"""What a detector can say before the work: what it will look at, how much there is of it, what it costs."""
+"""What a batch will take before the work starts: what is looked at and how closely, memory, seconds.
 
-from collections.abc import Sequence
+Functions of a `Setup` and images; none of them changes a detector.
+"""
+
+import math
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
+import torch
 from sklearn.base import clone
 
-from musc_lite.backbones import load
 from musc_lite.backbones.backbone import Backbone
-from musc_lite.data.coerce import Images, as_image_set
+from musc_lite.data.image_set import ImageSet
 from musc_lite.data.roi import WHOLE, Region
-from musc_lite.data.view import Framing, some_photos
-from musc_lite.detector.components import Parts
-from musc_lite.detector.memory import Cost, Extent, estimate_cost
-from musc_lite.detector.resolution import closest_tiles
+from musc_lite.data.view import Framing, View, middle_size, some_photos, what_a_patch_covers
+from musc_lite.detector.setup import Setup
+from musc_lite.neighbors import cpu_bfloat16
+from musc_lite.neighbors.brute_force import (
+    TILE_BYTES,
+    free_memory,
+    is_fused,
+    is_shortened,
+    nearest_of_pairs,
+    squared_distances,
+)
+from musc_lite.scorers.base import PatchScorer
 from musc_lite.stages.features import Features
-from musc_lite.utils.validation import check_memory, check_reach
+from musc_lite.utils.validation import check_reach, parse_bytes
 
-__all__ = ["PlanningAhead"]
+__all__ = [
+    "Cost",
+    "Extent",
+    "Plan",
+    "choose_device",
+    "duration",
+    "estimate_cost",
+    "extent_of",
+    "how_closely",
+    "plan_memory",
+    "resolve_view",
+    "settle_view",
+    "view_of_batch",
+]
+
+MAX_TIMED, MAX_TIMED_PATCHES = 448, 1024  # pixels, patches of what is timed: larger ones are reckoned from it
+MORE = 3  # closer looks that are named
 
 
-class PlanningAhead:
-    """The part of a detector that answers before it is fitted."""
+@dataclass(frozen=True)
+class Plan:
+    """How a batch is kept within a memory budget.
 
-    backbone: str | Backbone
-    layers: str | Sequence[int] | None
-    max_memory: int | str | None
-    device: str | None
-    precision: str
-    _loaded: tuple[Any, Any] = (None, None)  # what a name stands for
+    Attributes
+    ----------
+    storage : {"float32", "float16", "disk"}
+        See `extract_features`.
+    n_bytes : int
+        The most that is held at once, beside the program and the backbone.
+    scoring_bytes : int or None
+        What is left for mutual scoring; None: no limit.
+    """
+
+    storage: str
+    n_bytes: int
+    scoring_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What fitting a batch will take.
+
+    Attributes
+    ----------
+    extraction_seconds, scoring_seconds : float
+        Estimated from a moment's work on this machine; extraction without a feature cache.
+    n_bytes : int
+        The most memory held at once, beside the program and the backbone.
+    n_pairs : int
+        Products of two images' tokens, over all layers and r.
+    """
+
+    extraction_seconds: float
+    scoring_seconds: float
+    n_bytes: int
+    n_pairs: int
 
     @property
-    def parts(self) -> Parts:
-        """What the detector is made of."""
-        raise NotImplementedError
+    def seconds(self) -> float:
+        """Both together."""
+        return self.extraction_seconds + self.scoring_seconds
 
-    def cost(self, n_images: int, images: Images | None = None) -> Cost:
-        """Estimate what fitting so many images takes, see `budget.estimate_cost`; some views need some images."""
-        check_memory(self.max_memory)
-        self.parts.check()
-        return self.cost_of(n_images, self.framing(images))
+    def __str__(self) -> str:
+        extraction, scoring = duration(self.extraction_seconds), duration(self.scoring_seconds)
+        return (
+            f"about {extraction} for features and {scoring} for mutual scoring ({self.n_pairs:,} pairs of images), "
+            f"{self.n_bytes / 1e9:.2f} GB of memory"
+        )
 
-    def cost_of(self, n_images: int, framing: Framing) -> Cost:
-        """Estimate the same where it is settled what is looked at."""
-        return estimate_cost(self.parts.scorer, self.load_backbone(), n_images, self.extent(framing), self.max_memory)
 
-    def framing(self, images: Images | None, found: Region = WHOLE, **changes: Any) -> Framing:
-        """Settle the view, or one with some changes, for these images; `found`: what a region "auto" stands for."""
-        view, backbone = clone(self.parts.view).set_params(**changes), self.load_backbone()
-        some = None if images is None else as_image_set(images)
-        if view.seconds is not None:
-            region = found if view.region == "auto" else view.region
-            tiles = closest_tiles(self, some_photos(some, view), view.seconds, region)
-            view.set_params(size=None, tiles=tiles)
-        return view.settle(some, backbone.patch_size, backbone.default_image_size, backbone.name, found)
+def duration(seconds: float) -> str:
+    """Write seconds as a person would say them.
 
-    def extent(self, framing: Framing, features: Features | None = None) -> Extent:
-        """Say how much there is of each image; features, where there are any, have their layers."""
-        backbone = self.load_backbone()
-        layers = features.layers if features and self.layers is None else backbone.layers(self.layers)
-        degrees = self.parts.aggregation.degrees(backbone.default_r)
-        check_reach(degrees, framing.grid)
-        return Extent(tuple(layers), tuple(degrees), framing, backbone.width)
+    Examples
+    --------
+    >>> duration(12.3), duration(200), duration(9000)
+    ('12 s', '3 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
-    def load_backbone(self) -> Backbone:
-        """Give the backbone; one that is given by name is loaded once."""
-        given = self.backbone
-        if isinstance(given, Backbone):
-            return given
-        if self._loaded[0] != (asked := (given, self.device, self.precision)):
-            self._loaded = asked, load.load_backbone(given, device=self.device, precision=self.precision)
-        return self._loaded[1]
+
+@dataclass(frozen=True)
+class Extent:
+    """How much there is of a batch beside its number of images.
+
+    Attributes
+    ----------
+    layers : tuple of int
+        The S blocks that are read.
+    r : tuple of int
+        Aggregation degrees.
+    framing : Framing
+        What is looked at of each image.
+    n_channels : int
+        C.
+    """
+
+    layers: tuple[int, ...]
+    r: tuple[int, ...]
+    framing: Framing
+    n_channels: int
+
+    @property
+    def n_patches(self) -> int:
+        """M."""
+        return self.framing.grid[0] * self.framing.grid[1]
+
+    def shape(self, n_images: int) -> tuple[int, int, int]:
+        """(N, M, C) of one layer's tokens."""
+        return n_images, self.n_patches, self.n_channels
+
+
+def plan_memory(
+    scorer: PatchScorer,
+    n_images: int,
+    extent: Extent,
+    max_memory: int | str | None = None,
+    precision: str = "float32",
+) -> Plan:
+    """Choose the fastest way to keep and score the tokens of a batch that fits into a budget.
+
+    Parameters
+    ----------
+    scorer : PatchScorer
+        Which says what scoring takes.
+    n_images : int
+    extent : Extent
+    max_memory : int or str, optional
+        See `MuSc`.
+    precision : {"float32", "bfloat16"}
+        With bfloat16 a copy of one layer's tokens is made for products.
+
+    Raises
+    ------
+    ValueError
+        If no way fits; the message says the smallest budget that works. If a parameter of the scorer does not fit.
+
+    Examples
+    --------
+    >>> from musc_lite.scorers.mutual import MutualScorer
+    >>> extent = Extent(layers=(4, 5, 6, 7, 8, 9), r=(1, 3), framing=Framing((224, 224), 14), n_channels=384)
+    >>> [plan_memory(MutualScorer(), 1000, extent, budget).storage for budget in (None, "4GB", "3GB", "1.5GB")]
+    ['float32', 'float32', 'float16', 'disk']
+    """
+    n_layers, n_patches, n_channels = len(extent.layers), extent.n_patches, extent.n_channels
+    work = scorer.work(extent.shape(n_images), tiles=extent.framing.tiles)
+    results = 4 * n_images * (len(extent.r) * n_layers * n_patches + 2 * math.prod(extent.framing.size) + 2 * n_images)
+    tokens = n_layers * n_images * n_patches * n_channels
+    aggregated = n_images * n_patches * (n_channels + work.kept_channels)  # of one layer
+    if precision == "bfloat16":
+        results += 2 * n_images * n_patches * cpu_bfloat16.n_longer(work.n_channels)
+    ways = [  # storage, bytes of tokens, of aggregated tokens, of what makes it faster
+        ("float32", 4 * tokens, 4 * aggregated, work.more_bytes),
+        ("float32", 4 * tokens, 4 * aggregated, 0),
+        ("float16", 2 * tokens, 2 * aggregated, 0),
+        ("disk", 0, 2 * aggregated, 0),
+    ]
+    for storage, *parts in ways:
+        n_bytes = sum(parts) + work.least_bytes + results
+        if max_memory is None:
+            return Plan(storage, n_bytes, None)
+        if n_bytes <= parse_bytes(max_memory):
+            return Plan(storage, n_bytes, parts[-1] + work.least_bytes)
+    raise ValueError(
+        f"{n_images} images of {n_patches} patches with {n_channels} channels take at least {n_bytes} bytes "
+        f"({n_bytes / 1e9:.2f} GB); max_memory={max_memory!r} is less. Give more, smaller images or fewer of them"
+    )
+
+
+def resolve_view(setup: Setup, images: ImageSet | None, found: Region = WHOLE, **changes: Any) -> Framing:
+    """Return what is looked at of these images; `found`: what a region "auto" stands for; changes: of the view."""
+    view, backbone = clone(setup.parts.view).set_params(**changes), setup.backbone
+    if view.seconds is not None:
+        region = found if view.region == "auto" else view.region
+        tiles = _closest_tiles(setup, some_photos(images, view), view.seconds, region)
+        view.set_params(size=None, tiles=tiles)
+    return view.settle(images, backbone.patch_size, backbone.default_image_size, backbone.name, found)
+
+
+def view_of_batch(setup: Setup, images: ImageSet, features: Features | None = None) -> Framing:
+    """Return what a fit looks at; features that are there know where the objects are and how closely they looked."""
+    view = setup.parts.view
+    if features and view.seconds is not None:
+        return features.framing
+    if view.region != "auto":
+        return resolve_view(setup, images)
+    return resolve_view(setup, images, features.framing.region if features else setup.find_objects(images))
+
+
+def settle_view(setup: Setup, images: ImageSet) -> View:
+    """Return the view with numbers for what it is to find out by itself, so that a fit does not look again.
+
+    That is where the objects are, and how closely it can look in a given time.
+    """
+    view = clone(setup.parts.view)
+    if view.region == "auto":
+        view.region = setup.find_objects(images)
+    if view.seconds is not None:
+        view.set_params(size=None, tiles=_closest_tiles(setup, images, view.seconds, view.region))
+    return view
+
+
+def extent_of(setup: Setup, framing: Framing, features: Features | None = None) -> Extent:
+    """Return how much there is of each image; features, where there are any, have their layers."""
+    backbone = setup.backbone
+    layers = features.layers if features and setup.layers is None else backbone.layers(setup.layers)
+    degrees = setup.parts.aggregation.degrees(backbone.default_r)
+    check_reach(degrees, framing.grid)
+    return Extent(tuple(layers), tuple(degrees), framing, backbone.width)
+
+
+def estimate_cost(setup: Setup, n_images: int, framing: Framing) -> Cost:
+    """Estimate what fitting so many images takes, from about a second of work.
+
+    Raises
+    ------
+    ValueError
+        If so many images cannot be scored within ``max_memory``, or a parameter does not fit.
+    """
+    if not isinstance(n_images, Integral) or n_images < 2:
+        raise ValueError(f"mutual scoring takes at least 2 images, got n_images={n_images}")
+    extent, scorer, backbone = extent_of(setup, framing), setup.parts.scorer, setup.backbone
+    plan = plan_memory(scorer, n_images, extent, setup.max_memory, backbone.precision)
+    work = scorer.work(extent.shape(n_images), plan.scoring_bytes, framing.tiles)
+    n_times = len(extent.layers) * len(extent.r)
+    device = backbone.device if is_fused(backbone.device) else torch.device("cpu")
+    scoring = n_times * work.products * seconds_per_pair(extent.n_patches, work.n_channels, device, backbone.precision)
+    extraction = n_images * framing.n_passes * seconds_per_pass(backbone, framing.tile_size)
+    return Cost(extraction, scoring, plan.n_bytes, n_times * work.n_steps)
+
+
+def how_closely(setup: Setup, images: ImageSet, cost: Cost, option: str = "--tiles") -> str:
+    """Say in the photos' own pixels what one patch covers, and what more tiles would show and take.
+
+    Parameters
+    ----------
+    setup : Setup
+    images : ImageSet
+        N photos, of which some sizes are read.
+    cost : Cost
+        What `estimate_cost` returned.
+    option : str
+        What the user sets to look closer.
+
+    Returns
+    -------
+    str
+        One line for what is, and one for each of up to three closer looks that the photos have pixels for.
+    """
+    now, photo = resolve_view(setup, images), middle_size(images)
+    lines = [what_a_patch_covers(now, images)]
+    for n, closer in _closer_looks(setup, images, now):
+        seconds = _seconds(setup, len(images), closer, now, cost)
+        finer = " x ".join(f"{side:.0f}" for side in closer.patch_extent(photo))
+        lines.append(f"  {option} {n}: {finer} pixels, about {duration(seconds)} instead of {duration(cost.seconds)}")
+        if len(lines) > MORE:
+            break
+    return "\n".join(lines)
+
+
+def _closest_tiles(setup: Setup, images: ImageSet, seconds: float, region: Any) -> int:
+    """Return as many tiles along the longer side as the photos have pixels for and a time allows, at least 1."""
+    plain = resolve_view(setup, images, size=None, region=region)
+    cost, chosen = estimate_cost(setup, len(images), plain), 1
+    if cost.seconds > seconds:
+        warnings.warn(
+            f"the plain look takes about {duration(cost.seconds)}, more than the {duration(seconds)} given",
+            stacklevel=4,
+        )
+    for n, closer in _closer_looks(setup, images, plain, size=None, region=region):
+        if _seconds(setup, len(images), closer, plain, cost) > seconds:
+            break
+        chosen = n
+    return chosen
+
+
+def _closer_looks(setup: Setup, images: ImageSet, now: Framing, **changes: Any) -> Iterator[tuple[int, Framing]]:
+    """Yield numbers of tiles, and what is seen with them, until the photos have no more pixels for a closer look."""
+    photo, n_now = middle_size(images), now.tiles[0] * now.tiles[1]
+    coarser, n = now, 1
+    while max(coarser.patch_extent(photo)) > now.patch_size:
+        n += 1
+        closer = resolve_view(setup, images, tiles=n, **changes)
+        if closer.tiles[0] * closer.tiles[1] > n_now:
+            yield n, closer
+            coarser = closer
+
+
+def _seconds(setup: Setup, n_images: int, closer: Framing, now: Framing, cost: Cost) -> float:
+    """Estimate a closer look from the cost of another: passes of the backbone, products of tokens."""
+
+    def products(framing: Framing) -> float:
+        extent = extent_of(setup, framing)
+        return setup.parts.scorer.work(extent.shape(n_images), tiles=framing.tiles).products * extent.n_patches**2
+
+    scoring = cost.scoring_seconds * products(closer) / products(now)
+    return cost.extraction_seconds * closer.n_passes / now.n_passes + scoring
+
+
+def choose_device(
+    scorer: PatchScorer,
+    shape: tuple[int, int, int],
+    backbone: Backbone,
+    max_memory: int | None,
+    tiles: tuple[int, int] = (1, 1),
+) -> tuple[torch.device, int | None]:
+    """Score on the backbone's GPU, where one layer's tokens leave it some memory, else on the CPU.
+
+    Parameters
+    ----------
+    scorer : PatchScorer
+    shape : (N, M, C)
+    backbone : Backbone
+    max_memory : int, optional
+        Bytes that scoring may take on the CPU.
+    tiles : (int, int)
+        That the patches come from.
+
+    Returns
+    -------
+    device : torch.device
+    max_memory : int or None
+        Bytes that scoring may take there, beside the tokens.
+    """
+    if not is_fused(backbone.device):
+        return torch.device("cpu"), max_memory
+    n_images, n_patches, n_channels = shape
+    work = scorer.work(shape, tiles=tiles)
+    tokens = 2 * n_images * n_patches * (n_channels + work.kept_channels)  # in half precision
+    spare = free_memory(backbone.device) - tokens
+    if spare >= work.least_bytes:
+        return backbone.device, spare
+    warnings.warn(
+        f"{backbone.device} has too little free memory for the tokens of {n_images} images: scoring runs on the CPU; a "
+        "GPU with more memory, smaller images or fewer of them would be faster",
+        stacklevel=4,
+    )
+    return torch.device("cpu"), max_memory
+
+
+def seconds_per_pass(backbone: Backbone, size: tuple[int, int]) -> float:
+    """Time a forward pass, of a smaller image where a large one would take long itself, and scale it by its work."""
+    largest = MAX_TIMED // backbone.patch_size * backbone.patch_size
+    timed = min(size[0], largest), min(size[1], largest)
+    blank = torch.zeros(1, 3, *timed)
+    for _ in range(2):  # the first call sets things up
+        start = time.perf_counter()
+        backbone.forward_tokens(blank, [backbone.depth - 1])
+        seconds = time.perf_counter() - start
+
+    def work(sides: tuple[int, int]) -> float:  # of a block, in multiplications: linear layers, and attention
+        n_tokens, width = math.prod(side // backbone.patch_size for side in sides) + 1, backbone.width
+        return n_tokens * width * (12 * width + 2 * n_tokens)
+
+    return seconds * work(size) / work(timed)
+
+
+def seconds_per_pair(
+    n_patches: int, n_channels: int, device: torch.device, precision: str = "float32", seconds: float = 0.2
+) -> float:
+    """Time how long two images' tokens take to compare, in tiles of the size that scoring uses, on all cores."""
+    n_timed = min(n_patches, MAX_TIMED_PATCHES)
+    n_images = 16 if is_fused(device) else 1 + max(1, TILE_BYTES // (4 * n_timed**2))
+    images = torch.rand(n_images, n_timed, n_channels, device=device)
+    shortened = is_shortened(images, precision)
+    longer = cpu_bfloat16.lengthened(images) if shortened else images
+
+    def compare() -> int:
+        if is_fused(device):
+            return int(nearest_of_pairs(images).isfinite().sum()) // (2 * n_timed)
+        if shortened:
+            cpu_bfloat16.half_squares(cpu_bfloat16.opposed(longer[0], n_channels), longer[1:]).amin(dim=1)
+            return n_images - 1
+        squared_distances(images[0], images[1:]).amin(dim=1).sum().item()
+        return n_images - 1
+
+    compare()  # the first call sets things up
+    start, n_pairs = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        n_pairs += compare()
+    return (time.perf_counter() - start) / n_pairs * (n_patches / n_timed) ** 2

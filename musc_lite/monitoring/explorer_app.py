@@ -4,20 +4,21 @@ import gc
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import ipywidgets
 import numpy as np
+from sklearn.base import clone
 
-from musc_lite.analysis.reference_group import groups_to_show
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.backbones.load import EMBEDDED, load_backbone
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.quality_checks import remarks_on_sizes
 from musc_lite.data.roi import WHOLE, Region
 from musc_lite.detector.detector import Detector
+from musc_lite.detector.explain import groups_to_show
 from musc_lite.detector.musc import MuSc
-from musc_lite.detector.resolution import how_closely, settle_view
+from musc_lite.detector.planning import how_closely, settle_view
 from musc_lite.monitoring.app_paths import Places
 from musc_lite.monitoring.settings_form import Choices, left_out_by_name
 from musc_lite.reports.export_maps import draw_region
@@ -124,10 +125,11 @@ class App(ipywidgets.VBox):
         """Say and show what would be looked at; give the detector, the images, and sentences on what is seen."""
         self.message.value = told("Looking at the photos.")
         images, musc, scorer = self.choices.images(), self._make_detector(), self.choices.scorer
-        region = self._settle_region(musc, images)
+        musc = self._settled(musc, images)
+        region = musc.framing(images).region
         detector: Detector = musc if scorer is None else musc.with_scorer(scorer)
         cost = detector.cost(len(images), images)
-        covers, *closer = how_closely(detector, images, cost, option="tiles").split("\n")
+        covers, *closer = how_closely(detector.setup(), images, cost, option="tiles").split("\n")
         sizes = [images.size(i) for i in range(len(images))]
         remarks = remarks_on_sizes(np.array(sizes), images.names)
         seen = [covers]
@@ -176,15 +178,16 @@ class App(ipywidgets.VBox):
         self._backbone = self._backbone or load_backbone(EMBEDDED, precision="auto")
         return MuSc(self._backbone, **settings, cache_dir=self.cache_dir)
 
-    def _settle_region(self, detector: MuSc, images: ImageSet) -> Region:
-        """Settle which region is looked at; objects that were found in the same photos are not looked for again."""
-        if detector.region != "auto":
-            return settle_view(detector, images).region
+    def _settled(self, detector: Detector, images: ImageSet) -> Detector:
+        """Return a detector that need not look for objects; those found in the same photos are not looked for again."""
+        if detector.parts.view.region != "auto":
+            return detector.with_components(view=settle_view(detector.setup(), images))
         photos = tuple(images.digest(i) for i in range(len(images)))
-        detector.region = self._found.get(photos, "auto")
-        region = settle_view(detector, images).region
-        self._found = {photos: region} if region != WHOLE else {}  # where none are, that is warned of each time
-        return region
+        known = clone(detector.parts.view).set_params(region=self._found.get(photos, "auto"))
+        view = settle_view(detector.with_components(view=known).setup(), images)
+        found: Any = view.region
+        self._found = {photos: found} if found != WHOLE else {}  # where none are, that is warned of anew
+        return detector.with_components(view=view)
 
     def _open_tab(self) -> None:
         """Make the explorer of the tab that is open, once."""

@@ -19,6 +19,7 @@ from musc_lite.detector.detector import Detector
 from musc_lite.results.scores import Scores
 from musc_lite.scorers.reference_images import References
 from musc_lite.stages.conformal import FalseAlarmRate, lowest_rate
+from musc_lite.stages.thresholds import Contamination
 from musc_lite.utils.names import writable
 
 __all__ = ["about_line", "apply_line", "fit_line", "line_digest", "score_by_trusted"]
@@ -73,7 +74,7 @@ def fit_line(
     if len(references) < LEAST_TO_SCORE_BY:
         good_ones = "good ones more " if by_trusted else ""
         raise ValueError(f"{told}: at least {LEAST_TO_SCORE_BY} {good_ones}are needed to score by")
-    plain = clone(detector).set_params(**_by_auto(detector))
+    plain = detector.with_components(threshold=Contamination())
     before = (_with_references(plain, None) if by_trusted else plain).fit(images).scores_
     if by_trusted:
         detector = _with_references(detector, [images.names[i] for i in references.tolist()])
@@ -110,17 +111,10 @@ def _references(detector: Detector) -> References:
 
 def _with_references(detector: Detector, references: References) -> Detector:
     """Say which images the others are scored by."""
-    if "references" in detector.get_params(deep=False):
-        return detector.set_params(references=references)
     scorer = detector.parts.scorer
     if "references" not in scorer.get_params(deep=False):
         raise ValueError(f"{type(scorer).__name__} has no references: it cannot score by trusted images alone")
-    return detector.set_params(scorer=clone(scorer).set_params(references=references))
-
-
-def _by_auto(detector: Detector) -> dict[str, None]:
-    """Give the parameters of the threshold "auto"."""
-    return {"false_alarm_rate": None} if "false_alarm_rate" in detector.get_params(deep=False) else {"threshold": None}
+    return detector.with_components(scorer=clone(scorer).set_params(references=references))
 
 
 def line_digest(path: str | Path) -> str:

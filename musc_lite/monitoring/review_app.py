@@ -18,7 +18,7 @@ from musc_lite.data.loaders import load_folder
 from musc_lite.data.verdicts import sort_by_verdict
 from musc_lite.detector.explain import find_evidence
 from musc_lite.detector.musc import MuSc
-from musc_lite.detector.resolution import how_closely, settle_view
+from musc_lite.detector.planning import how_closely, settle_view
 from musc_lite.monitoring.app_paths import Places
 from musc_lite.monitoring.folder_chooser import FolderChooser
 from musc_lite.monitoring.gallery import Gallery
@@ -142,7 +142,7 @@ class Foreman(ipywidgets.VBox):
         """Compare photos with each other."""
         self._backbone = self._backbone or load_backbone(EMBEDDED, precision="auto")
         detector = MuSc(self._backbone, **LOOKS[look], cache_dir=self.places.features)
-        settle_view(detector, images)
+        detector = detector.with_components(view=settle_view(detector.setup(), images))
         return _Batch(folder, images, detector.fit(images).scores_, detector)
 
     def _apply(self, folder: Path, images: ImageSet, look: str) -> _Batch:
@@ -168,7 +168,9 @@ class Foreman(ipywidgets.VBox):
         scores, images, detector = batch.scores, batch.images, batch.detector
         lines = [f"{len(images)} photos of {batch.folder}.", *scores.in_words()]
         if detector:
-            lines += how_closely(detector, images, detector.cost(len(images), images), option="tiles").split("\n")[:1]
+            lines += how_closely(detector.setup(), images, detector.cost(len(images), images), option="tiles").split(
+                "\n"
+            )[:1]
         else:
             lines.append(f"Compared with {scores.about['reference']}.")
         lines += [f"{note[0].upper()}{note[1:]}." for note in [*warned, left_out_by_name(images)] if note]

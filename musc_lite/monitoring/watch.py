@@ -283,7 +283,7 @@ def _score(
         return [_row(files[0], digests[0], reference, f"cannot be scored: {error}")]
     remarks = []
     for i, (picture, digest) in enumerate(zip(map_names(scores.names), digests, strict=True)):
-        remarks.append([IN_REFERENCE] * detector.holds(digest) + notes[i])
+        remarks.append([IN_REFERENCE] * (digest in detector.fitted_.batch.digests) + notes[i])
         try:
             write_map(output / "maps" / picture, scores, i, colors)
         except FileWriteError as error:

@@ -40,8 +40,8 @@ class Scores:
         One value for each pixel of the region as the backbone saw it; `map_of_photo` gives it on the photo.
     patch_scores : ndarray (R, S, N, M), optional
         Of each degree r and layer.
-    threshold : float
-        Images that score above it are outliers.
+    decision : Decision
+        The threshold, above which images are outliers, and what set it; by default none is flagged.
     images : ImageSet, optional
         The images themselves, with labels and masks where there are any; None: they are not known here.
     copy_of : ndarray (N,), optional
@@ -56,8 +56,6 @@ class Scores:
         Of new images: scores of trusted ones against the same batch.
     framing : Framing, optional
         What was looked at of each photo, and how closely; None: the whole of it.
-    decision : Decision
-        What the threshold was set from. By default, and where it is another one, it was set by hand.
     appearance : Appearance, optional
         Of a fitted batch: size, shape and color of its images.
 
@@ -72,7 +70,7 @@ class Scores:
     map_scores: np.ndarray
     anomaly_maps: np.ndarray
     patch_scores: np.ndarray | None = None
-    threshold: float = np.inf
+    decision: Decision = field(default_factory=lambda: Decision(np.inf))
     images: ImageSet | None = None
     copy_of: np.ndarray | None = None
     batch: "Scores | None" = None
@@ -80,12 +78,9 @@ class Scores:
     seconds: Mapping[str, float] = field(default_factory=dict)
     framing: Framing | None = None
     calibration: np.ndarray | None = None
-    decision: Decision | None = None
     appearance: Appearance | None = None
 
     def __post_init__(self):
-        if self.decision is None or self.decision.value != self.threshold:
-            object.__setattr__(self, "decision", Decision(self.threshold))
         lengths = {len(self.names), len(self.image_scores), len(self.map_scores), len(self.anomaly_maps)}
         if self.images is not None and list(self.images.names) != list(self.names):
             differ = [pair for pair in zip(self.names, self.images.names, strict=False) if pair[0] != pair[1]]
@@ -139,10 +134,15 @@ class Scores:
         rule = Contamination(contamination)
         drawn = Decision.by(rule, rule.draw(scores, map_scores), len(scores))
         told = {"maps": "given, of another method"} if about is None else about
-        return cls(images.names, scores, map_scores, values, None, drawn.value, images, about=told, decision=drawn)
+        return cls(images.names, scores, map_scores, values, None, drawn, images, about=told)
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def threshold(self) -> float:
+        """Images that score above it are outliers."""
+        return self.decision.value
 
     def __repr__(self) -> str:
         return f"Scores({len(self)} images, {self.is_outlier.sum()} above the threshold {self.threshold:.3f})"
@@ -243,7 +243,7 @@ class Scores:
         Examples
         --------
         >>> maps = np.zeros((2, 4, 4))
-        >>> Scores(["a", "b"], np.array([0.1, 0.7]), np.array([0.1, 0.7]), maps, threshold=0.5).to_frame()
+        >>> Scores(["a", "b"], np.array([0.1, 0.7]), np.array([0.1, 0.7]), maps, decision=Decision(0.5)).to_frame()
           image  score  rank  outlier
         0     b    0.7     1        1
         1     a    0.1     2        0

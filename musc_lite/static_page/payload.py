@@ -62,7 +62,7 @@ def find_images(detector: Detector, images: Images | None = None) -> ImageSet:
     """Give the images that a detector was fitted on: those that it knows, or the same ones from another place."""
     n_images = len(detector.names_)
     if images is None:
-        known = detector.__dict__.get("images_")
+        known = detector.images_
         if known is None:
             raise ValueError(
                 "a line file keeps numbers and the places of its photos, and these images were no files: give images=, "
@@ -87,7 +87,7 @@ def find_images(detector: Detector, images: Images | None = None) -> ImageSet:
 
 def _unchanged(detector: Detector, images: ImageSet) -> ImageSet:
     """Return the images, after a check that each is one of the fitted images by its SHA-256."""
-    changed = [name for i, name in enumerate(images.names) if not detector.holds(images.digest(i))]
+    changed = [name for i, name in enumerate(images.names) if images.digest(i) not in detector.fitted_.batch.digests]
     if changed:
         raise ValueError(
             f"{len(changed)} of {len(images)} images were replaced or edited after the fit, such as {changed[0]}; "

@@ -110,7 +110,7 @@ class Explorer(Shown, ipywidgets.VBox):
                 f"{type(self).__name__} cannot show a {type(detector.parts_.scorer).__name__}: it asks for "
                 f"{', '.join(self.NEEDS)}"
             )
-        if not hasattr(detector, "images_"):
+        if detector.images_ is None:
             raise ValueError(
                 "this detector was loaded from a file, and its images were no files: set detector.images_ to an "
                 f"ImageSet of its {len(detector.names_)} images"

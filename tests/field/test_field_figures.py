@@ -14,7 +14,7 @@ from musc_lite.monitoring.gallery import Gallery, heat_layer
 from musc_lite.monitoring.reference import apply_line
 from musc_lite.reports.plots import color_range
 from musc_lite.reports.report import Result, write_report
-from musc_lite.stages.thresholds import unlike_reference
+from musc_lite.stages.thresholds import Decision, unlike_reference
 from musc_lite.utils.files import read_tensors, write_tensors
 
 
@@ -89,8 +89,10 @@ def test_a_day_on_which_everything_is_flagged_asks_for_the_reason(line):
     scores = apply_line(line, from_arrays([part(i) for i in range(30, 36)]))
     lowest = float(scores.image_scores.min())
     question = "All 6 images are flagged: are product, camera, shape and bit depth those of the reference?"
-    assert any(sentence.startswith(question) for sentence in replace(scores, threshold=lowest - 1).in_words())
-    assert not any("bit depth" in sentence for sentence in replace(scores, threshold=lowest).in_words())  # 5 of 6
+    assert any(sentence.startswith(question) for sentence in replace(scores, decision=Decision(lowest - 1)).in_words())
+    assert not any(
+        "bit depth" in sentence for sentence in replace(scores, decision=Decision(lowest)).in_words()
+    )  # 5 of 6
     assert unlike_reference(4, 4) == []
     assert unlike_reference(18, 20)[0].startswith("18 of 20 images are flagged: ")
 
@@ -119,7 +121,7 @@ def test_all_outputs_flag_the_same_images(tmp_path, n_flagged, said):
     scores = MuSc(image_size=56).fit(images).scores_
     ranked = np.sort(scores.image_scores)[::-1]
     threshold = [ranked[0] + 1, *((ranked[:-1] + ranked[1:]) / 2), ranked[-1] - 1][n_flagged]
-    scores = replace(scores, threshold=float(threshold))
+    scores = replace(scores, decision=Decision(float(threshold)))
     sentence = scores.in_words()[0]
     assert sentence.startswith(f"{said} flagged as anomalous: ")
     assert f"threshold {threshold:.3f}" in sentence

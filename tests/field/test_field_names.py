@@ -25,6 +25,7 @@ from musc_lite.monitoring.watch import watch_folder
 from musc_lite.monitoring.watch_log import Watched, add_rows, mend_table, read_watched
 from musc_lite.reports.contact_sheet import _legible
 from musc_lite.reports.export_maps import write_scores
+from musc_lite.stages.thresholds import Decision
 from musc_lite.utils.names import check_file_names, file_names, writable
 from musc_lite.utils.tables import from_cell
 
@@ -55,7 +56,7 @@ def scores_of(images):
     """Give scores without a backbone: image i scores i + 1."""
     values = np.arange(1.0, len(images) + 1)
     maps = values[:, None, None] * np.linspace(0, 1, 64).reshape(1, 8, 8)
-    return Scores(images.names, values, values, maps, images=images, threshold=len(images) - 0.5)
+    return Scores(images.names, values, values, maps, images=images, decision=Decision(len(images) - 0.5))
 
 
 def set_of(names):

@@ -22,7 +22,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.pipeline import Pipeline
 from typer.testing import CliRunner
 
-import musc_lite.detector.detector
+import musc_lite.detector.fitted
 from musc_lite import (
     Detector,
     GaussianScorer,
@@ -38,7 +38,8 @@ from musc_lite import (
 from musc_lite.cli import app
 from musc_lite.cli.common import plain_errors, say_cost
 from musc_lite.cli.method_options import _pooling
-from musc_lite.detector.memory import Plan
+from musc_lite.detector.planning import Plan
+from musc_lite.detector.setup import Setup
 from musc_lite.reports.report import Result, write_report
 from musc_lite.results.external_maps import read_maps
 from musc_lite.stages.maps import Pooling
@@ -59,13 +60,14 @@ def noise(prefix, n_images, seed):
 
 FIRST, SECOND, NEW, TRUSTED = noise("first", 5, 0), noise("second", 6, 1), noise("new", 2, 2), noise("trusted", 4, 3)
 STAGES = [
-    "find_duplicates",
+    "unique_batch",
     "plan_memory",
-    "extract_features",
+    "view_of_batch",
     "find_normal",
     "score_each",
     "upsample_maps",
     "expand",
+    "Setup.extract",
     "Pooling.pool",
     "RsCIN.rescore",
     "RsCIN.rescore_new",
@@ -112,9 +114,9 @@ def test_a_second_fit_that_ends_early_leaves_the_first_one_whole(fitted, stage, 
         raise KeyboardInterrupt
 
     owner, _, method = stage.rpartition(".")
-    parts = {"RsCIN": RsCIN, "Contamination": Contamination, "Pooling": Pooling}
+    parts = {"RsCIN": RsCIN, "Contamination": Contamination, "Pooling": Pooling, "Setup": Setup}
     with monkeypatch.context() as patched:
-        patched.setattr(parts[owner] if owner else musc_lite.detector.detector, method, end)
+        patched.setattr(parts[owner] if owner else musc_lite.detector.fitted, method, end)
         with pytest.raises(KeyboardInterrupt):
             detector.set_params(groups="largest", pooling="mean").fit(SECOND, trusted=TRUSTED)
     assert all_that_it_says(detector, tmp_path) == before
@@ -278,12 +280,11 @@ def test_the_report_says_what_the_threshold_was_set_from(backbone, load, tmp_pat
     cases[BY_HAND].threshold_ = 9.0
     for right, detector in cases.items():
         decision = replace(detector.decision_, value=9.0)  # above all scores
-        detector.decision_ = decision
-        detector.images_ = batch
+        detector.fitted_ = detector.fitted_.with_decision(decision)
         if load:
             detector.save(tmp_path / "saved.musc")
             detector = Detector.load(tmp_path / "saved.musc", backbone)
-            detector.images_ = batch
+            detector.fitted_ = replace(detector.fitted_, scores=replace(detector.scores_, images=batch))
         assert detector.scores_.decision == detector.score_images(NEW).decision == decision
         for said in (sentences(detector, tmp_path), " ".join(detector.score_images(NEW).in_words())):
             assert [sentence in said for sentence in cases] == [sentence == right for sentence in cases]
@@ -294,7 +295,7 @@ def test_the_report_says_what_the_threshold_was_set_from(backbone, load, tmp_pat
 def test_scores_of_another_threshold_say_that_it_was_set_by_hand(fitted):
     scores = fitted[0].scores_
     assert scores.decision.rule == "contamination 'auto'"
-    other = replace(scores, threshold=9.0)
+    other = replace(scores, decision=Decision(9.0))
     assert other.decision == Decision(9.0, "set by hand")
     assert BY_HAND in " ".join(other.in_words())
 
@@ -326,7 +327,7 @@ class TestProvenance:
         [("float32", None), ("float16", "patch tokens in float16:"), ("disk", "patch tokens in float16, on disk:")],
     )
     def test_storage(self, musc, storage, words, monkeypatch, tmp_path):
-        monkeypatch.setattr(musc_lite.detector.detector, "plan_memory", lambda *_: Plan(storage, 0, None))
+        monkeypatch.setattr(musc_lite.detector.fitted, "plan_memory", lambda *_: Plan(storage, 0, None))
         detector = musc.fit(FIRST)
         before, after = self.both(detector, tmp_path)
         assert before == after
@@ -339,8 +340,9 @@ class TestProvenance:
         detector = copy.copy(fitted[0])
         assert "precision" not in detector.describe()
         on_gpu = replace(detector.backbone_, device=torch.device("cuda"))
-        detector._products = on_gpu.products
-        detector.backbone_ = on_gpu if now == "cuda" else detector.backbone_
+        fitted = replace(detector.fitted_, products=on_gpu.products)
+        setup = replace(fitted.setup, backbone=on_gpu if now == "cuda" else detector.backbone_)
+        detector.fitted_ = replace(fitted, setup=setup).with_decision(detector.decision_)
         before, after = self.both(detector, tmp_path)
         assert before["precision"] == f"{words}: scores differ a little from those of float32"
         assert after["precision"].startswith("float16; of new images float32")
