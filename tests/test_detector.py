@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import musc_lite
-from musc_lite import MuSc, MutualScorer, evaluate, from_arrays, planted_textures
+from musc_lite import Detector, MuSc, MutualScorer, evaluate, from_arrays, planted_textures
 from musc_lite.data.view import Framing
 from musc_lite.detector.planning import Extent, plan_memory
 
@@ -329,6 +329,25 @@ def test_a_detector_that_0_1_saved_scores_the_same(backbone):
     np.testing.assert_allclose(scores.image_scores, [0.13286926, 0.12651205, 0.25437847], atol=1e-5)
     np.testing.assert_allclose(scores.anomaly_maps.max(axis=(1, 2)), [0.28701624, 0.28053322, 0.30825725], atol=1e-5)
     np.testing.assert_array_equal(loaded.labels_, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "threshold", "expected"),
+    [
+        ("musc", MuSc, 1.1982918408870697, [0.9849749803543091, -0.006426106207072735]),
+        ("detector", Detector, 2.0110063552856445, [1.4224287271499634, 0.9731462597846985]),
+    ],
+)
+def test_files_that_do_not_name_their_class_are_read_as_the_class_that_wrote_them(
+    backbone, name, kind, threshold, expected
+):
+    for asked in (MuSc, Detector):
+        loaded = asked.load(Path(__file__).parent / "data" / f"saved_by_0.1_{name}.safetensors", backbone)
+        assert type(loaded) is kind
+        assert loaded.threshold_ == threshold
+        assert len(loaded.calibration_) == 4
+        photos = np.random.default_rng(2).integers(0, 256, (2, 28, 28, 3)).astype(np.uint8)
+        np.testing.assert_allclose(loaded.score_images(list(photos)).image_scores, expected, atol=1e-5)
 
 
 def test_a_loaded_detector_finds_its_images_where_they_were_files(backbone, images, tmp_path):

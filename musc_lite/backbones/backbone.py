@@ -4,8 +4,7 @@ Patch tokens are raw block outputs, for every backbone.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
@@ -14,8 +13,6 @@ from PIL import Image
 from torch import Tensor
 
 from musc_lite.data.view import patch_grid
-from musc_lite.utils.errors import WeightsNotFoundError
-from musc_lite.utils.precision import asked_again, settle_precision
 from musc_lite.utils.threads import on_all_cores
 
 __all__ = ["Backbone", "NamedTokens", "Tokens", "published_size"]
@@ -31,8 +28,9 @@ class NamedTokens:
 class Backbone:
     """A vision transformer ready to extract patch tokens; `load_backbone` makes one.
 
-    A pickle holds the names and the hash of its weights, not the weights: it loads them again, from the hub's cache or
-    the same file, and refuses others. It comes back on its device where there is one, else on the CPU.
+    A pickle holds the names and the hash of its weights, not the weights (``load`` registers how): it loads them again,
+    from the hub's cache or the same file, and refuses others. It comes back on its device where there is one, else on
+    the CPU.
 
     Attributes
     ----------
@@ -82,13 +80,6 @@ class Backbone:
             f"Backbone({self.name!r}, pretrained={self.pretrained!r}, patch_size={self.patch_size}, "
             f"depth={self.depth}, device={str(self.device)!r})"
         )
-
-    def __reduce__(self):
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        if not isinstance(self.tokens, NamedTokens):  # somebody's own: no name brings it back
-            return Backbone, tuple(values.values())
-        del values["tokens"]
-        return _load_again, (values,)
 
     def __copy__(self) -> "Backbone":
         return self  # nothing in it ever changes
@@ -199,31 +190,3 @@ class Backbone:
 def published_size(patch_size: int) -> int:
     """Give the paper's image size, 518 pixels, or the next smaller one that whole patches fill."""
     return 518 // patch_size * patch_size
-
-
-def _load_again(values: dict) -> Backbone:
-    """Make the backbone of a pickle."""
-    device = values["device"] if _is_there(values["device"]) else torch.device("cpu")
-    backbone = _load_checked(values["name"], values["pretrained"], values["weights_sha256"], device)
-    precision = settle_precision(asked_again(values["precision"]), device)
-    return replace(backbone, **values | {"device": device, "precision": precision})
-
-
-@lru_cache(maxsize=1)  # joblib unpickles the same detector for each task
-def _load_checked(name: str, pretrained: str, weights_sha256: str, device: torch.device) -> Backbone:
-    from musc_lite.backbones.load import load_backbone  # which makes Backbones
-
-    backbone = load_backbone(name, pretrained, device)
-    if backbone.weights_sha256 != weights_sha256:
-        raise WeightsNotFoundError(
-            f"the pickle was made with other weights of {name} ({pretrained!r}): {weights_sha256[:12]}..., those on "
-            f"this machine are {backbone.weights_sha256[:12]}...: scores would not be comparable. Bring the weights it "
-            "was made with"
-        )
-    return backbone
-
-
-def _is_there(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return (device.index or 0) < torch.cuda.device_count()
-    return device.type == "cpu" or (device.type == "mps" and torch.backends.mps.is_available())

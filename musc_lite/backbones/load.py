@@ -4,20 +4,23 @@ CLIP comes through open_clip, DINO / DINOv2 / DINOv3 through timm, and the embed
 own (``vision_transformer``) with weights that need no hub (``weights``).
 """
 
+import copyreg
 import difflib
 import warnings
-from dataclasses import replace
+from dataclasses import fields, replace
+from functools import lru_cache
 from pathlib import Path
 
 import torch
 
-from musc_lite.backbones.backbone import Backbone
+from musc_lite.backbones.backbone import Backbone, NamedTokens
 from musc_lite.backbones.clip_vit import PLAIN_GELU, clip_hub_file, clip_vits, load_clip
 from musc_lite.backbones.embedded import load_embedded
 from musc_lite.backbones.hub import cached_file
 from musc_lite.backbones.timm_vit import TIMM_NAMES, load_timm, timm_hub_file, timm_vits
 from musc_lite.backbones.weights import EMBEDDED, fetch_embedded_weights, kept_path, read_weights, write_weights
-from musc_lite.utils.precision import settle_precision
+from musc_lite.utils.errors import WeightsNotFoundError
+from musc_lite.utils.precision import asked_again, settle_precision
 
 __all__ = ["EMBEDDED", "Backbone", "find_weights", "keep_weights", "load_backbone"]
 
@@ -126,3 +129,41 @@ def find_weights(name: str) -> Path | None:
     is_clip = name.removesuffix(PLAIN_GELU) in clip_vits()
     repository, file = clip_hub_file(name, "openai") if is_clip else timm_hub_file(name)
     return cached_file(repository, file) if repository else None
+
+
+def _reduce(backbone: Backbone) -> tuple:
+    """Pickle names and the hash of the weights, not the weights."""
+    values = {field.name: getattr(backbone, field.name) for field in fields(backbone)}
+    if not isinstance(backbone.tokens, NamedTokens):  # somebody's own: no name brings it back
+        return Backbone, tuple(values.values())
+    del values["tokens"]
+    return _load_again, (values,)
+
+
+copyreg.pickle(Backbone, _reduce)
+
+
+def _load_again(values: dict) -> Backbone:
+    """Make the backbone of a pickle."""
+    device = values["device"] if _is_there(values["device"]) else torch.device("cpu")
+    backbone = _load_checked(values["name"], values["pretrained"], values["weights_sha256"], device)
+    precision = settle_precision(asked_again(values["precision"]), device)
+    return replace(backbone, **values | {"device": device, "precision": precision})
+
+
+@lru_cache(maxsize=1)  # joblib unpickles the same detector for each task
+def _load_checked(name: str, pretrained: str, weights_sha256: str, device: torch.device) -> Backbone:
+    backbone = load_backbone(name, pretrained, device)
+    if backbone.weights_sha256 != weights_sha256:
+        raise WeightsNotFoundError(
+            f"the pickle was made with other weights of {name} ({pretrained!r}): {weights_sha256[:12]}..., those on "
+            f"this machine are {backbone.weights_sha256[:12]}...: scores would not be comparable. Bring the weights it "
+            "was made with"
+        )
+    return backbone
+
+
+def _is_there(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return (device.index or 0) < torch.cuda.device_count()
+    return device.type == "cpu" or (device.type == "mps" and torch.backends.mps.is_available())

@@ -22,14 +22,13 @@ import torch
 from torch import Tensor
 
 from musc_lite.neighbors import cpu_bfloat16
+from musc_lite.neighbors.windows import Band, bands_of, grid_of_window
 from musc_lite.utils.threads import on_all_cores, one_thread
 
 __all__ = [
     "empty_tile",
-    "far_apart",
     "for_each_pair",
     "free_memory",
-    "grid_of_window",
     "images_at_once",
     "is_fused",
     "is_shortened",
@@ -41,11 +40,8 @@ __all__ = [
     "squared_distances",
 ]
 
-Band = tuple[slice, slice, Tensor | None]  # the Q patches that look, the P that they look among, those too far (P, Q)
-
 TILE_BYTES = 2**21  # distances held at once: a tile that stays in the processor's cache is read back quickly
 GPU_TILE_BYTES = 2**28  # a GPU wants more work at once
-BAND = 4  # rows of the patch grid that a window is moved over at once: fewer make slow products, more useless ones
 
 
 def nearest_of_pairs(
@@ -140,25 +136,6 @@ def nearest_to_references(
             progress(len(references))
 
 
-def bands_of(grid: tuple[int, int], window: int) -> list[Band]:
-    """Divide a grid into bands of a few rows, each of which looks among the rows near it: see `Band`.
-
-    Of these rows some patches are too far all the same, mostly by their columns.
-
-    Examples
-    --------
-    >>> [(looking, places) for looking, places, _ in bands_of((5, 2), window=1)]
-    [(slice(0, 8, None), slice(0, 10, None)), (slice(8, 10, None), slice(6, 10, None))]
-    """
-    h, w = grid
-    bands: list[Band] = []
-    for top in range(0, h, BAND):
-        rows, near = slice(top, min(top + BAND, h)), slice(max(0, top - window), min(top + BAND + window, h))
-        looking, places = (slice(some.start * w, some.stop * w) for some in (rows, near))
-        bands.append((looking, places, far_apart(grid, window, near, rows)))
-    return bands
-
-
 def _nearest_in_bands(patches: Tensor, images: Tensor, bands: Sequence[Band]) -> Tensor:
     """Search with a window: squared distances (J, M). What is too far loses by infinity."""
     patches, images = patches.to(precise(patches)), images.to(precise(images))
@@ -171,28 +148,6 @@ def _nearest_in_bands(patches: Tensor, images: Tensor, bands: Sequence[Band]) ->
             squared += torch.zeros_like(squared[0]).masked_fill_(too_far.to(patches.device), torch.inf)
         nearest[:, looking] = squared.amin(dim=1)  # of |b|^2 - 2ab: |a|^2 decides nothing
     return nearest.add_(patches.square().sum(dim=-1))
-
-
-def far_apart(grid: tuple[int, int], window: int, rows: slice = slice(None), other_rows: slice = slice(None)) -> Tensor:
-    """Tell which patches of some rows lie more than `window` rows or columns away from which of other rows.
-
-    Examples
-    --------
-    >>> far_apart((1, 3), window=1)
-    tensor([[False, False,  True],
-            [False, False, False],
-            [ True, False, False]])
-    """
-    far_rows, far_columns = ((place[:, None] - place).abs() > window for place in map(torch.arange, grid))
-    far = far_rows[rows, other_rows][:, None, :, None] | far_columns[None, :, None, :]  # (rows, w, other rows, w)
-    return far.reshape(far.shape[0] * grid[1], -1)
-
-
-def grid_of_window(grid: tuple[int, int] | None) -> tuple[int, int]:
-    """Give the grid (h, w) that a window moves over, which must be known."""
-    if grid is None:
-        raise ValueError("a window needs to know the grid (h, w) of the patches")
-    return grid
 
 
 def for_each_pair(

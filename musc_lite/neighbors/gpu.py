@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from musc_lite.neighbors.brute_force import grid_of_window
+from musc_lite.neighbors.windows import grid_of_window
 
 __all__ = ["nearest_of_pairs", "nearest_to_references"]
 

@@ -17,7 +17,6 @@ from torch import Tensor
 from musc_lite.data.view import cells_of_grid
 from musc_lite.neighbors.brute_force import (
     TILE_BYTES,
-    far_apart,
     free_memory,
     nearest_of_pairs,
     nearest_to_references,
@@ -26,6 +25,7 @@ from musc_lite.neighbors.brute_force import (
     project,
     squared_distances,
 )
+from musc_lite.neighbors.windows import far_apart
 from musc_lite.scorers.base import PLAIN, Context, Explanation, PatchScorer, Work
 from musc_lite.scorers.reference_images import References, choose_references, count_references, places_of
 from musc_lite.stages.aggregation import as_tokens

@@ -19,13 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musc_lite.neighbors.brute_force import (
-    far_apart,
-    for_each_pair,
-    grid_of_window,
-    nearest_of_pairs,
-    squared_distances,
-)
+from musc_lite.neighbors.brute_force import for_each_pair, nearest_of_pairs, squared_distances
+from musc_lite.neighbors.windows import far_apart, grid_of_window
 from musc_lite.stages.aggregation import as_tokens
 from musc_lite.utils.validation import check_interval
 
