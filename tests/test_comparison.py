@@ -29,6 +29,7 @@ from musc_lite import (
 )
 from musc_lite.cli import app
 from musc_lite.reports import comparison_report
+from musc_lite.results.summary import describe_comparison
 from musc_lite.stages.thresholds import Decision
 
 
@@ -83,7 +84,7 @@ def test_the_table_says_what_is_known(three):
     assert table.planned_gb["a"] == 2
     assert table.spearman_c["a"] == -1
     assert "image_auroc" not in table
-    assert three.in_words() == [
+    assert describe_comparison(three) == [
         "a and b rank the images most alike (Spearman's correlation 0.80), a and c least (-1.00).",
         "They disagree most on 0.png (ranks 1 to 4), 3.png (ranks 1 to 4), 1.png (ranks 1 to 3).",
     ]
@@ -95,7 +96,7 @@ def test_scores_that_are_all_equal_have_no_order():
     assert np.isnan(flat.correlations().loc["a", "b"])
     same = Comparison({"a": scores_of([1, 2, 3]), "b": scores_of([1, 2, 3])})
     assert len(same.disagreements()) == 0
-    assert same.in_words()[-1] == "All methods rank the images the same way."
+    assert describe_comparison(same)[-1] == "All methods rank the images the same way."
 
 
 @settings(max_examples=30)

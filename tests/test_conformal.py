@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from musc_lite import Detector, FalseAlarmRate, MuSc, SubspaceScorer, View, planted_textures
+from musc_lite.results.summary import describe_drift, describe_guarantee, describe_scores
 from musc_lite.stages.conformal import (
     DRIFT_LEVEL,
     conformal_threshold,
     find_drift,
     lowest_rate,
     p_values,
-    promise_in_words,
 )
 
 SMALL = {"image_size": 56, "layers": (5,), "r": (1,)}
@@ -60,13 +60,13 @@ def test_the_bound_for_these_trusted_images_holds_nine_times_in_ten():
     for _ in range(1000):
         calibration = rng.random(29)
         threshold = conformal_threshold(calibration, 0.1)
-        (sentence,) = promise_in_words(calibration, threshold)
+        (sentence,) = describe_guarantee(calibration, threshold)
         bound = float(re.search(r"nine times in ten, at most ([\d.]+) %", sentence)[1]) / 100
         held.append(1 - threshold <= bound)  # how much of all good images lies above
     assert np.mean(held) == pytest.approx(0.9, abs=0.03)
-    (sentence,) = promise_in_words(np.arange(4), 3)  # a share s of 4 independent ones lies below with (1 - s)^4
+    (sentence,) = describe_guarantee(np.arange(4), 3)  # a share s of 4 independent ones lies below with (1 - s)^4
     assert f"at most {100 * (1 - 0.1 ** (1 / 4)):.2g} %" in sentence
-    assert promise_in_words(calibration, threshold + 1e-9) == []  # another threshold promises nothing
+    assert describe_guarantee(calibration, threshold + 1e-9) == []  # another threshold promises nothing
 
 
 @pytest.mark.parametrize("rate", [0, 1, -0.1, 2, True, "0.05", float("nan")])
@@ -92,16 +92,16 @@ class TestDrift:
         threshold = conformal_threshold(calibration, 0.05)
         darker = find_drift(rng.normal(size=40) - 1.5, calibration, threshold)
         assert darker.is_likely
-        assert "look whether light, camera or product have changed" in darker.in_words()[0]
+        assert "look whether light, camera or product have changed" in describe_drift(darker)[0]
         defects = find_drift(np.r_[rng.normal(size=30), np.full(15, 9.0)], calibration, threshold)
         assert not defects.is_likely
-        assert defects.in_words()[0].startswith("18 of 45 images are called, more than false alarms explain")
+        assert describe_drift(defects)[0].startswith("18 of 45 images are called, more than false alarms explain")
 
     def test_a_day_that_is_called_altogether_is_told(self):
         drift = find_drift(np.full(8, 9.0), np.arange(9.0), 8.0)
         assert (drift.p_value, drift.n_called) == (1.0, 8)
         assert find_drift([9.0], np.arange(9.0), 8.0).p_called == pytest.approx(1 / 10)  # one among ten ranks
-        assert "or all look different today" in drift.in_words()[0]
+        assert "or all look different today" in describe_drift(drift)[0]
 
 
 class TestDetector:
@@ -121,7 +121,7 @@ class TestDetector:
         scores = detector.score_images(new)
         np.testing.assert_array_equal(scores.is_outlier, scores.p_values <= 0.1)
         assert list(scores.to_frame().columns) == ["image", "score", "rank", "outlier", "p_value", "label"]
-        assert "like the 9 trusted ones at most 10 % are called" in " ".join(scores.in_words())
+        assert "like the 9 trusted ones at most 10 % are called" in " ".join(describe_scores(scores))
         detector.save(tmp_path / "line.musc")
         again = Detector.load(tmp_path / "line.musc").score_images(new)
         np.testing.assert_array_equal(again.p_values, scores.p_values)

@@ -27,6 +27,7 @@ from musc_lite.cli import app
 from musc_lite.data.view import Framing
 from musc_lite.reports.class_plots import plot_class_gallery
 from musc_lite.reports.report import Result, write_report
+from musc_lite.results.summary import describe_defect_classes
 from musc_lite.stages.aggregation import aggregate
 
 GRID = (4, 5)
@@ -150,8 +151,8 @@ def test_two_kinds_are_told_apart(n_classes):
     assert classes.regions.images[np.sort(members)].tolist() == [0, 3, 6, 9]
     middle = classes.vectors[members].mean(axis=0)
     assert (np.diff(np.linalg.norm(classes.vectors[members] - middle, axis=1)) >= 0).all()
-    assert classes.in_words()[0] == "2 kinds of defect in the 12 images that stand out: 8 and 4 images."
-    assert any("found, not given" in sentence for sentence in classes.in_words()) == (n_classes is None)
+    assert describe_defect_classes(classes)[0] == "2 kinds of defect in the 12 images that stand out: 8 and 4 images."
+    assert any("found, not given" in sentence for sentence in describe_defect_classes(classes)) == (n_classes is None)
 
 
 def test_one_kind_is_left_whole():
@@ -173,15 +174,15 @@ def test_few_images_or_none_are_said_to_be_few():
     features, scores, stand_out, _ = two_kinds()
     none = defect_classes(features, scores, np.zeros_like(stand_out))
     assert (len(none), none.labels.tolist(), none.sizes.tolist()) == (0, [-1] * 16, [])
-    assert none.in_words() == ["No image stands out, so there are no defects to sort."]
+    assert describe_defect_classes(none) == ["No image stands out, so there are no defects to sort."]
     one = defect_classes(features, scores, np.arange(16) == 2)
     assert one.labels[2] == 0
     assert one.labels.max() == 0
-    assert one.in_words() == ["One image stands out, so there is nothing to divide into kinds of defect."]
+    assert describe_defect_classes(one) == ["One image stands out, so there is nothing to divide into kinds of defect."]
     with pytest.warns(UserWarning, match="only 3 images stand out, too few for 5 kinds of defect"):
         three = defect_classes(features, scores, np.arange(16) < 3, 5)
     assert three.sizes.tolist() == [1, 1, 1]
-    assert "With fewer than 10 images that stand out, kinds are a guess." in three.in_words()
+    assert "With fewer than 10 images that stand out, kinds are a guess." in describe_defect_classes(three)
 
 
 def test_what_does_not_fit_is_refused():
@@ -242,7 +243,7 @@ def test_the_report_shows_kinds(detector, tmp_path):
     classes = defect_classes(detector.features_, detector.patch_scores_, detector.scores_.is_outlier, 2)
     page = write_report(tmp_path / "report.html", [Result("brick", detector.scores_, classes=classes)]).read_text()
     assert "<h3>Kinds of defect</h3>" in page
-    assert classes.in_words()[0] in page
+    assert describe_defect_classes(classes)[0] in page
     assert page.count('<span class="badge">kind ') == detector.scores_.is_outlier.sum()
     none = defect_classes(detector.features_, detector.patch_scores_, np.zeros(24, dtype=bool))
     page = write_report(tmp_path / "none.html", [Result("brick", detector.scores_, classes=none)]).read_text()

@@ -26,8 +26,9 @@ from musc_lite.analysis.groups import SMALLEST, image_distances
 from musc_lite.detector import explain
 from musc_lite.detector.explain import groups_to_show
 from musc_lite.reports.group_plots import draw_groups, plot_group_gallery, plot_group_matrix
-from musc_lite.reports.group_report import group_rows, group_sentences
+from musc_lite.reports.group_report import group_rows
 from musc_lite.reports.report import Result, write_report
+from musc_lite.results.summary import describe_groups
 from musc_lite.stages.aggregation import aggregate
 from musc_lite.stages.maps import Pooling
 
@@ -219,7 +220,7 @@ def test_kinds_that_were_asked_for_are_shown_as_scored(backbone, mixed):
     with pytest.warns(UserWarning, match="12 and 8"):
         detector = MuSc(backbone, **SMALL, groups="largest").fit(mixed)
     assert groups_to_show(detector) is detector.groups_
-    assert "scored by the 12 images of the group" in group_sentences(detector.groups_, detector.scores_)[1]
+    assert "scored by the 12 images of the group" in describe_groups(detector.groups_, detector.scores_)[1]
 
 
 def test_few_images_are_not_looked_at_unasked(backbone, mixed):
@@ -232,7 +233,7 @@ def test_one_kind_is_shown_only_where_it_was_asked_for(backbone):
     assert groups_to_show(MuSc(backbone, **SMALL).fit(brick)) is None
     asked = MuSc(backbone, **SMALL, groups="largest").fit(brick)
     assert len(groups_to_show(asked)) == 1
-    assert "all images were scored by all" in group_sentences(asked.groups_, asked.scores_)[1]
+    assert "all images were scored by all" in describe_groups(asked.groups_, asked.scores_)[1]
 
 
 @pytest.mark.usefixtures("enough")

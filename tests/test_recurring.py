@@ -11,6 +11,7 @@ from torch.testing import assert_close
 from musc_lite import MutualScorer, RecurringScorer, recurring_patches
 from musc_lite.analysis.recurring import things_shared
 from musc_lite.reports.recurring_plots import plot_recurring
+from musc_lite.results.summary import describe_recurring
 from musc_lite.stages.mutual_scoring import interval_average
 from musc_lite.stages.recurring import average_of_the_rest, find_recurring, jumps
 
@@ -150,7 +151,7 @@ def test_two_things_that_recur_are_told_apart():
     assert set(fewer.patches) == {2}
     assert min(more.jumps.min(), fewer.jumps.min()) >= 2
     names = [f"{i}.png" for i in range(24)]
-    assert more.in_words(names) == "5 images share a rare patch: 4.png, 5.png, 6.png, 7.png, 8.png"
+    assert describe_recurring(more, names) == "5 images share a rare patch: 4.png, 5.png, 6.png, 7.png, 8.png"
 
 
 def test_where_nothing_recurs_nothing_is_found():

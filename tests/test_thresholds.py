@@ -6,6 +6,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import f1_score
 
 from musc_lite.results.metrics import f1_max
+from musc_lite.results.summary import describe_ranking
 from musc_lite.stages.thresholds import (
     Calls,
     Decision,
@@ -13,7 +14,6 @@ from musc_lite.stages.thresholds import (
     choose_threshold,
     clearest_gap,
     count_outliers,
-    in_words,
 )
 
 scores_and_labels = st.integers(2, 40).flatmap(
@@ -109,7 +109,7 @@ def test_the_clearest_gap():
 def test_a_gap_below_defects_that_vary_is_seen():
     """Ranks 8 and 9 drop from 0.561 to 0.356; "the scores fall evenly" was said, for the steps among the defects."""
     scores = np.r_[[0.93, 0.86, 0.74, 0.73, 0.62, 0.6, 0.58, 0.561], np.linspace(0.356, 0.1, 32)]
-    text = " ".join(in_words(scores, 0.45, [str(i) for i in range(40)]))
+    text = " ".join(describe_ranking(scores, 0.45, [str(i) for i in range(40)]))
     assert "The ranking has a gap from 0.561 to 0.356, below rank 8; the largest step below it is 0.009." in text
 
 
@@ -124,7 +124,7 @@ def test_a_gap_below_defects_that_vary_is_seen():
     ],
 )
 def test_without_a_gap_none_is_claimed(scores, said):
-    text = " ".join(in_words(scores, 2.0, [str(i) for i in range(len(scores))]))
+    text = " ".join(describe_ranking(scores, 2.0, [str(i) for i in range(len(scores))]))
     assert "No gap in the ranking says where defects end" in text
     assert said in text
 
@@ -135,7 +135,7 @@ def test_scores_of_one_kind_seldom_have_a_gap():
 
 
 def test_no_image_above_the_threshold_is_no_all_clear():
-    text = " ".join(in_words(np.linspace(0, 1, 30), 2.0, [f"{i}.jpg" for i in range(30)]))
+    text = " ".join(describe_ranking(np.linspace(0, 1, 30), 2.0, [f"{i}.jpg" for i in range(30)]))
     assert "No image is flagged as anomalous: no score lies above the threshold 2.000." in text
     assert "no all-clear" in text
     assert "Check the highest scores first: 29.jpg (1.000), 28.jpg (0.966), 27.jpg (0.931)" in text
@@ -148,10 +148,12 @@ def test_a_threshold_at_the_top_score_is_none():
     assert threshold == scores.max()
     names = [f"{i}.jpg" for i in range(30)]
     automatic, by_hand = Decision(threshold, "contamination 'auto'", 30), Decision(threshold)
-    text = in_words(scores, threshold, names, decision=automatic)[0]
+    text = describe_ranking(scores, threshold, names, decision=automatic)[0]
     assert text.startswith("No threshold could be set, so no image is flagged: the scores separate no images")
     assert "29.jpg (1.000), 28.jpg (0.966)" in text
-    assert in_words(scores, threshold, names, decision=by_hand)[0].startswith("No image is flagged as anomalous: no")
+    assert describe_ranking(scores, threshold, names, decision=by_hand)[0].startswith(
+        "No image is flagged as anomalous: no"
+    )
 
 
 @pytest.mark.parametrize(
@@ -165,15 +167,17 @@ def test_a_threshold_at_the_top_score_is_none():
 )
 def test_the_number_of_flagged_images_and_its_verb(threshold, said):
     scores = np.r_[np.linspace(0, 0.5, 10), 0.8, 0.9]
-    text = in_words(scores, threshold, [str(i) for i in range(12)], decision=Decision(threshold))[0]
+    text = describe_ranking(scores, threshold, [str(i) for i in range(12)], decision=Decision(threshold))[0]
     assert text.startswith(said)
-    assert in_words([0.5], 0.1, ["a"])[0].startswith("The image is flagged as anomalous: a. All scores lie above")
+    assert describe_ranking([0.5], 0.1, ["a"])[0].startswith(
+        "The image is flagged as anomalous: a. All scores lie above"
+    )
 
 
 def test_labels_tell_what_the_best_threshold_would_have_called():
     scores = np.r_[np.linspace(0, 0.4, 12), np.linspace(0.5, 1, 8)]
     labels = np.r_[np.zeros(12, int), np.ones(8, int)]
-    text = " ".join(in_words(scores, 0.9, [str(i) for i in range(20)], labels))
+    text = " ".join(describe_ranking(scores, 0.9, [str(i) for i in range(20)], labels))
     assert "2 of 20 images are flagged as anomalous: 19, 18." in text
     assert "the threshold 0.900 calls 2 of 8 defective and 0 of 12 normal images" in text
     assert "the best F1 is at 0.450: 8 of 8 defective and 0 of 12 normal images (F1 1.00)" in text

@@ -13,8 +13,8 @@ from musc_lite.data.roi import WHOLE, crop, lay_map, pixel_box
 from musc_lite.data.view import Framing
 from musc_lite.detector.planning import Cost, how_closely
 from musc_lite.reports.export_maps import draw_region
-from musc_lite.reports.report import unseen_in_words
 from musc_lite.results.metrics import evaluate_scores
+from musc_lite.results.summary import describe_unseen_defects
 from musc_lite.scorers.base import Context
 
 SMALL = {"layers": (5, 8), "r": (1, 3), "windows": ()}
@@ -309,7 +309,7 @@ def test_defects_outside_of_the_region_are_named(backbone):
     assert MuSc(backbone, image_size=56, **SMALL).fit(images).scores_.unseen_defects() == []
     scores = MuSc(backbone, image_size=56, region=(0.2, 0.2, 0.8, 0.8), **SMALL).fit(images).scores_
     assert scores.unseen_defects() == [images.names[0]]
-    assert unseen_in_words(scores).endswith(f"not seen, lies some of the true defect of {images.names[0]}")
+    assert describe_unseen_defects(scores).endswith(f"not seen, lies some of the true defect of {images.names[0]}")
 
 
 class TestClosestLook:

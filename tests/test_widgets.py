@@ -24,6 +24,7 @@ from sklearn.metrics import precision_recall_curve
 
 import musc_lite
 from musc_lite.detector import setup
+from musc_lite.results.summary import describe_defect_classes
 
 pytest.importorskip("anywidget", reason="needs the extra 'lab'")
 
@@ -453,7 +454,7 @@ class TestDefectKinds:
     @pytest.mark.parametrize("n", [0, 1])
     def test_says_at_once_that_there_is_nothing_to_sort(self, detector, n):
         explorer = DefectKinds(self.calling(detector, n))
-        assert explorer.sentence == " ".join(musc_lite.defect_classes(*self.batch(explorer)).in_words())
+        assert explorer.sentence == " ".join(describe_defect_classes(musc_lite.defect_classes(*self.batch(explorer))))
         assert len(explorer._gallery.children) == 2 * n
 
     @pytest.mark.parametrize(("n", "kinds"), [(3, 4), (3, 1), (1, 2), (3, "all")])

@@ -62,7 +62,7 @@ class DefectClasses:
         return int(self.labels.max(initial=NONE)) + 1
 
     def __repr__(self) -> str:
-        return f"DefectClasses({' '.join(self.in_words())})"
+        return f"DefectClasses({len(self)} kinds, images: {self.sizes.tolist()})"
 
     @property
     def sizes(self) -> np.ndarray:
@@ -75,22 +75,6 @@ class DefectClasses:
         members = strongest[self.region_labels[strongest] == k]
         distances = np.linalg.norm(self.vectors[members] - self.vectors[members].mean(axis=0), axis=1)
         return members[np.argsort(distances, kind="stable")]
-
-    def in_words(self) -> list[str]:
-        """Say how many kinds there are, and how far that is to be trusted."""
-        n_images = int(self.sizes.sum())
-        if not n_images:
-            return ["No image stands out, so there are no defects to sort."]
-        if n_images == 1:
-            return ["One image stands out, so there is nothing to divide into kinds of defect."]
-        sizes = _listed(self.sizes.tolist())
-        kinds = "One kind" if len(self) == 1 else f"{len(self)} kinds"
-        sentences = [f"{kinds} of defect in the {n_images} images that stand out: {sizes} images."]
-        if self.is_found:
-            sentences.append("The number of kinds is found, not given: where the pictures show another, give it.")
-        if n_images < FEW:
-            sentences.append(f"With fewer than {FEW} images that stand out, kinds are a guess.")
-        return sentences
 
     def to_frame(self, names: Sequence[str], severities: Severity) -> "pandas.DataFrame":
         """Give a table of the regions, the most severe first.
@@ -217,6 +201,6 @@ def defect_classes(
     return DefectClasses(labels, regions, region_labels, vectors, n_classes is None)
 
 
-def _listed(numbers: list[int]) -> str:
+def listed(numbers: list[int]) -> str:
     *others, last = map(str, numbers)
     return f"{', '.join(others)} and {last}" if others else last

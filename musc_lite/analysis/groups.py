@@ -66,7 +66,7 @@ class Groups:
         return int(self.labels.max()) + 1
 
     def __repr__(self) -> str:
-        return f"Groups({self.in_words()})"
+        return f"Groups({self})"
 
     @property
     def sizes(self) -> np.ndarray:
@@ -147,8 +147,8 @@ class Groups:
         }
         return pandas.DataFrame(columns)
 
-    def in_words(self) -> str:
-        """Say how many groups there are and how sure that is."""
+    def __str__(self) -> str:
+        """Return how many groups there are and how sure that is."""
         if len(self) == 1:
             return f"one kind of image: the best division puts only {self.separation:.0%} of the pairs in order"
         sizes = " and ".join(map(str, self.sizes))
@@ -307,9 +307,9 @@ def find_normal(features: Features, kept: np.ndarray, groups: str | int) -> tupl
     if len(found) == 1:
         return found, None
     if k >= len(found):
-        raise ValueError(f"there is no group {k}: the batch holds {found.in_words()}")
+        raise ValueError(f"there is no group {k}: the batch holds {found}")
     warnings.warn(
-        f"{found.in_words()}; all images are scored by the {found.sizes[k]} of group {k} alone, so that the others "
+        f"{found}; all images are scored by the {found.sizes[k]} of group {k} alone, so that the others "
         "stand out as a whole: look whether they are defective or another product",
         stacklevel=4,
     )

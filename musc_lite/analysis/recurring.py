@@ -4,7 +4,6 @@ Each image is linked to those that share a rare patch with it (`stages.recurring
 links share one thing. (CoDeGraph, arXiv 2510.10456, looks for communities in a graph of such links.)
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,18 +39,6 @@ class Recurring:
 
     def __len__(self) -> int:
         return len(self.images)
-
-    def in_words(self, names: Sequence[str] | None = None) -> str:
-        """Say which images share something.
-
-        Examples
-        --------
-        >>> Recurring(np.array([0, 3, 4]), np.array([7, 7, 8]), np.array([4.0, 3.5, 4.0])).in_words()
-        '3 images share a rare patch: 0, 3, 4'
-        """
-        each = [str(i) if names is None else names[i] for i in self.images]
-        listed = ", ".join(each[:5]) + (f" and {len(each) - 5} more" if len(each) > 5 else "")
-        return f"{len(each)} images share a rare patch: {listed}"
 
 
 def recurring_patches(tokens: Tensor | np.ndarray, jump: float = 2.0) -> list[Recurring]:

@@ -82,11 +82,11 @@ def compare(
         comparison = compare(images, scorers, detector=detector)
 
         from musc_lite.reports.comparison_report import write_comparison
-        from musc_lite.reports.report import unseen_in_words
+        from musc_lite.results.summary import describe_unseen_defects
 
         report = write_comparison(output, comparison, title=f"Methods compared on {named(photos)}")
         _print_comparison(comparison)
-        if unseen := unseen_in_words(next(iter(comparison.scores.values()))):
+        if unseen := describe_unseen_defects(next(iter(comparison.scores.values()))):
             print(f"musc-lite: warning: {unseen}", file=sys.stderr)
         print(f"{time.perf_counter() - START:.0f} s in all. Look at {report}")
         if images.skipped:
@@ -124,5 +124,7 @@ def _print_comparison(comparison: "Comparison") -> None:
     for row in frame[list(columns)].to_dict("records"):
         table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()))
     Console(width=None if sys.stdout.isatty() else 140).print(table)
-    for sentence in comparison.in_words():
+    from musc_lite.results.summary import describe_comparison
+
+    for sentence in describe_comparison(comparison):
         print(sentence)

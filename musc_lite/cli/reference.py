@@ -95,7 +95,7 @@ def fit(
         features = line.with_name(f"{line.name}.features")
 
         from musc_lite.monitoring.reference import fit_line, score_by_trusted
-        from musc_lite.stages.conformal import promise_in_words
+        from musc_lite.results.summary import describe_guarantee, describe_scores
 
         detector = method.detector(share, cache_dir=features, false_alarm_rate=false_alarm_rate)
         if trusted:
@@ -115,8 +115,8 @@ def fit(
         if detector.calibration_ is not None:
             n_outside = len(detector.calibration_)
             print(f"{n_outside} good ones are kept out of the reference, to draw the line for the false alarm rate.")
-            print(" ".join(promise_in_words(detector.calibration_, detector.threshold_)))
-        for sentence in scores.in_words():
+            print(" ".join(describe_guarantee(detector.calibration_, detector.threshold_)))
+        for sentence in describe_scores(scores):
             print(sentence)
         size = line.stat().st_size / 1e6
         print(f"{time.perf_counter() - START:.0f} s in all. Kept {len(scores)} images in {line}, {size:.0f} MB.")
@@ -178,7 +178,8 @@ def apply(
 
         from musc_lite.reports.export_maps import write_maps, write_scores
         from musc_lite.reports.export_results import remove_results, write_results
-        from musc_lite.reports.report import Result, unseen_in_words, write_report
+        from musc_lite.reports.report import Result, write_report
+        from musc_lite.results.summary import describe_scores, describe_unseen_defects
 
         written = time.perf_counter()
         result = Result(named(photos), scores, pixel_threshold=pixel_threshold)
@@ -192,9 +193,9 @@ def apply(
         print(f"Reference {scores.about['reference']}")
         print_table([result], [seconds])
         say_depth(scores)
-        if unseen := unseen_in_words(scores):
+        if unseen := describe_unseen_defects(scores):
             print(f"musc-lite: warning: {unseen}", file=sys.stderr)
-        for sentence in scores.in_words():
+        for sentence in describe_scores(scores):
             print(sentence)
         print(f"{time.perf_counter() - START:.0f} s in all. Look at {report}")
         if images.skipped:
@@ -251,6 +252,8 @@ def days(
                 f"{', '.join(foreign)}: not scored against this {line}, so its threshold says nothing there; run "
                 f"`musc-lite apply {line} PHOTOS` again"
             )
+        from musc_lite.results.summary import describe_drift
+
         drifts = drift_of_days(found, detector.calibration_, detector.threshold_)
         steady = [k for k, drift in enumerate(drifts) if not drift.is_likely]
         unprinted = set(steady[:-MAX_STEADY_DAYS])
@@ -259,7 +262,7 @@ def days(
         for k, (day, drift) in enumerate(zip(found, drifts, strict=True)):
             if k in unprinted:
                 continue
-            sentences = drift.in_words() or [f"no drift is seen, against {drift.n_trusted} trusted images."]
+            sentences = describe_drift(drift) or [f"no drift is seen, against {drift.n_trusted} trusted images."]
             print(f"{day.name}: {drift.n_called} of {drift.n_images} called; {' '.join(sentences)}")
         write_days(picture, found, detector.calibration_, detector.threshold_)
         print(f"Look at {picture}")

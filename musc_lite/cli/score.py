@@ -179,8 +179,13 @@ def score(
         from musc_lite.detector.explain import find_evidence
         from musc_lite.reports.export_maps import write_maps, write_scores
         from musc_lite.reports.export_results import remove_results, write_results
-        from musc_lite.reports.group_report import group_sentences
-        from musc_lite.reports.report import Result, unseen_in_words, write_report
+        from musc_lite.reports.report import Result, write_report
+        from musc_lite.results.summary import (
+            describe_defect_classes,
+            describe_groups,
+            describe_scores,
+            describe_unseen_defects,
+        )
 
         remove_results(output)
         lots = _write_groups(detector, output)
@@ -208,14 +213,14 @@ def score(
         seconds |= {**scores.seconds, "writing": time.perf_counter() - written}
         print_table([result], [seconds])
         say_depth(scores)
-        if unseen := unseen_in_words(scores):
+        if unseen := describe_unseen_defects(scores):
             print(f"musc-lite: warning: {unseen}", file=sys.stderr)
-        for sentence in scores.in_words():
+        for sentence in describe_scores(scores):
             print(sentence)
         if lots is not None:
-            print(*group_sentences(lots, scores), f"See {output / GROUPS}")
+            print(*describe_groups(lots, scores), f"See {output / GROUPS}")
         if kinds is not None:
-            print(" ".join(kinds.in_words()))
+            print(" ".join(describe_defect_classes(kinds)))
         print(f"{time.perf_counter() - START:.0f} s in all. Look at {report}")
         if images.skipped:
             print(f"Not seen: {left_out(images)}")

@@ -24,7 +24,7 @@ def keep_watching(line: Path, folders: Sequence[Path], output: Path, device: str
     from musc_lite.detector.detector import Detector
     from musc_lite.monitoring.reference import about_line, line_digest
     from musc_lite.monitoring.watch import check_reference, watch_folder
-    from musc_lite.stages.thresholds import unlike_reference
+    from musc_lite.results.summary import describe_difference
     from musc_lite.utils.progress import followed_by
 
     detector = Detector.load(line, device=device)
@@ -49,5 +49,5 @@ def keep_watching(line: Path, folders: Sequence[Path], output: Path, device: str
             f"\nStopped: {photos}, {n_outliers} flagged as anomalous. The same command goes on; `musc-lite days {line} "
             f"{output}` draws them by day."
         )
-        for sentence in unlike_reference(n_outliers, n_photos):
+        for sentence in describe_difference(n_outliers, n_photos):
             print(sentence)

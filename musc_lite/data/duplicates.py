@@ -264,13 +264,13 @@ def warn_of_duplicates(found: Duplicates, names: Sequence[str]) -> None:
         warnings.warn(
             f"{several if len(copies) > 1 else '1 image is a copy of another'}, byte for byte: "
             f"{pairs_in_words(copies, names)}; each is scored once, so that a defect does not hide behind its own copy",
-            stacklevel=4,
+            stacklevel=5,
         )
     if found.alike:
         warnings.warn(
             f"{groups_in_words(found.alike, names)}; a defect in several of them finds itself in the others and passes "
             "for normal: keep one photo of each group",
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

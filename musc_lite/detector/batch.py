@@ -69,11 +69,11 @@ def unique_batch(images: ImageSet) -> UniqueBatch:
     return UniqueBatch(names, images, frozenset(twice.digests), twice.copy_of, dict(images.scales.found), appearance)
 
 
-def warn_of_reading(images: ImageSet) -> None:
+def warn_of_reading(images: ImageSet, stacklevel: int = 5) -> None:
     """Warn of what a user should know of how files were read."""
     for text, names in images.remarks():
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        warnings.warn(f"{len(names)} of {len(images)} images: {text} ({shown})", stacklevel=3)
+        warnings.warn(f"{len(names)} of {len(images)} images: {text} ({shown})", stacklevel=stacklevel)
 
 
 def make_scorers(scorer: PatchScorer, batch: UniqueBatch, layers: Sequence[int], degrees: Sequence[int]) -> Scorers:

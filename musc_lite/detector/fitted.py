@@ -105,7 +105,7 @@ class Fitted:
                 stacklevel=3,
             )
         arrays = _score_new(self.setup, self.tokens, self.scorers, self.scores.map_scores, images)
-        warn_of_reading(images)
+        warn_of_reading(images, stacklevel=4)
         if others := [kind for kind in images.scales.found if kind not in batch.scales]:
             warnings.warn(
                 f"the fitted batch holds no {' or '.join(others)} values: these images are scaled by themselves, and "

@@ -22,7 +22,8 @@ from musc_lite.detector.planning import how_closely, settle_view
 from musc_lite.monitoring.app_paths import Places
 from musc_lite.monitoring.settings_form import Choices, left_out_by_name
 from musc_lite.reports.export_maps import draw_region
-from musc_lite.reports.group_report import group_picture, group_sentences
+from musc_lite.reports.group_report import group_picture
+from musc_lite.results.summary import describe_groups, describe_region, describe_scores
 from musc_lite.widgets.defect_classes import DefectKinds
 from musc_lite.widgets.explorer import Explorer, row
 from musc_lite.widgets.interval_explorer import IntervalExplorer
@@ -30,7 +31,6 @@ from musc_lite.widgets.messages import TROUBLE, told, trouble
 from musc_lite.widgets.neighborhood_explorer import NeighborhoodExplorer
 from musc_lite.widgets.patch_explorer import PatchExplorer
 from musc_lite.widgets.rescoring_explorer import RescoringExplorer
-from musc_lite.widgets.roi_picker import in_words as region_in_words
 from musc_lite.widgets.similarity_counts import SimilarityCounts
 from musc_lite.widgets.threshold_explorer import ThresholdExplorer
 from musc_lite.widgets.tiles import jpeg
@@ -134,7 +134,7 @@ class App(ipywidgets.VBox):
         remarks = remarks_on_sizes(np.array(sizes), images.names)
         seen = [covers]
         if region != WHOLE:
-            seen = [*_sentences([region_in_words(region, sizes[0])]), covers]
+            seen = [*_sentences([describe_region(region, sizes[0])]), covers]
             self.picture.value = jpeg(picture := draw_region(images, region), picture.size, quality=80)
             self.picture.layout.display = None
         lines = [f"{len(images)} images.", *_sentences([*_notes(images, caught), *map(str, remarks)]), *seen, *closer]
@@ -148,7 +148,7 @@ class App(ipywidgets.VBox):
         detector, images, seen = self._look(caught, "Working. The bars show how far it is; keep this page open.")
         self._release()
         self.detector = fitted = detector.fit(images)
-        found = fitted.scores_.in_words()
+        found = describe_scores(fitted.scores_)
         notes = _sentences(_notes(images, caught))
         self.summary.value = told(" ".join([*found, *seen, *notes, *self._show_groups(fitted)]))
         self._offered = {name: each for name, each in EXPLORERS.items() if each.suits(fitted)}
@@ -171,7 +171,7 @@ class App(ipywidgets.VBox):
         if groups is None:
             return []
         self.groups.value = group_picture(groups, fitted.scores_)
-        return group_sentences(groups, fitted.scores_) if fitted.normal_ is None else []  # else it was warned of
+        return describe_groups(groups, fitted.scores_) if fitted.normal_ is None else []  # else it was warned of
 
     def _make_detector(self) -> MuSc:
         settings = self.choices.settings

@@ -29,7 +29,7 @@ from musc_lite.reports.export_maps import write_maps, write_scores
 from musc_lite.reports.export_results import write_results
 from musc_lite.reports.report import Result, write_report
 from musc_lite.results.scores import Scores
-from musc_lite.stages.conformal import promise_in_words
+from musc_lite.results.summary import describe_guarantee, describe_scores
 from musc_lite.utils.errors import MuScError
 from musc_lite.utils.files import atomic_path, make_folder
 from musc_lite.widgets.background_task import Work
@@ -166,7 +166,7 @@ class Foreman(ipywidgets.VBox):
         """Say what was found."""
         batch, changed = result
         scores, images, detector = batch.scores, batch.images, batch.detector
-        lines = [f"{len(images)} photos of {batch.folder}.", *scores.in_words()]
+        lines = [f"{len(images)} photos of {batch.folder}.", *describe_scores(scores)]
         if detector:
             lines += how_closely(detector.setup(), images, detector.cost(len(images), images), option="tiles").split(
                 "\n"
@@ -218,7 +218,7 @@ class Foreman(ipywidgets.VBox):
             told.append("Without verdicts what is defective among them stays in it, and its like passes for normal.")
         if detector.calibration_ is not None:
             told.append(f"The threshold is set by {outside} good photos, which are no part of the reference.")
-            told += promise_in_words(detector.calibration_, detector.threshold_)
+            told += describe_guarantee(detector.calibration_, detector.threshold_)
         return " ".join([*told, "Choose today's folder, and score it against the reference."])
 
     def _report(self) -> None:

@@ -11,6 +11,7 @@ from musc_lite.reports.plots import color_range, outlined, overlay
 from musc_lite.reports.report import METRIC_TITLES, data_notes, parameters
 from musc_lite.results.comparison import Comparison
 from musc_lite.results.scores import Scores
+from musc_lite.results.summary import describe_comparison
 from musc_lite.utils.tables import write_frame
 
 __all__ = ["write_comparison"]
@@ -38,7 +39,7 @@ def write_comparison(folder: str | Path, comparison: Comparison, *, title: str =
         folder / "report.html",
         "comparison.html.jinja",
         title=title,
-        sentences=comparison.in_words(),
+        sentences=describe_comparison(comparison),
         ideas={method: each.about.get("method", "") for method, each in comparison.scores.items()},
         metric_names=[METRIC_TITLES[name] for name in comparison.known_metrics],
         rows=[_row(comparison, row) for row in table.to_dict("records")],

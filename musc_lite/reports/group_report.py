@@ -10,33 +10,7 @@ from musc_lite.reports.group_plots import draw_groups
 from musc_lite.results.scores import Scores
 from musc_lite.utils.files import atomic_path
 
-__all__ = ["group_picture", "group_rows", "group_sentences", "write_groups"]
-
-
-def group_sentences(groups: Groups, scores: Scores) -> list[str]:
-    """Say in plain words which kinds of image there are, what they were scored by, and what that means.
-
-    Parameters
-    ----------
-    groups : Groups
-        Of the images of the scores, without copies.
-    scores : Scores
-    """
-    found = groups.in_words()
-    found = f"{found[0].upper()}{found[1:]}."
-    if len(groups) == 1:
-        return [found, "So all images were scored by all of them."]
-    by_group = scores.about.get("groups")
-    if by_group:
-        meaning = "An image of another group stands out as a whole: it may be defective all over, or another product."
-        return [found, f"All images were {by_group}.", meaning]
-    return [
-        found,
-        "All images were scored by all of them, so each kind passes for normal, whether it is or not: several images "
-        "with the same defect all over, another product, another camera.",
-        'If one kind is the normal one, score by it: --groups largest, groups="largest" in Python, "score by" in the '
-        'app; where a defect covers whole images also with --pooling mean, pooling="mean" in Python.',
-    ]
+__all__ = ["group_picture", "group_rows", "write_groups"]
 
 
 def group_rows(groups: Groups, scores: Scores) -> list[dict]:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -20,12 +19,19 @@ from musc_lite.data.verdicts import VERDICTS, Verdict
 from musc_lite.data.view import what_a_patch_covers
 from musc_lite.reports.class_plots import plot_class_gallery
 from musc_lite.reports.gallery import MOST_BOXES, make_cards, marking
-from musc_lite.reports.group_report import group_picture, group_rows, group_sentences
+from musc_lite.reports.group_report import group_picture, group_rows
 from musc_lite.reports.html import inlined, write_page
 from musc_lite.reports.plots import plot_ranking
 from musc_lite.results.evidence import Evidence
 from musc_lite.results.metrics import Metrics, evaluate_scores
 from musc_lite.results.scores import Scores
+from musc_lite.results.summary import (
+    compared_with,
+    describe_defect_classes,
+    describe_groups,
+    describe_scores,
+    describe_unseen_defects,
+)
 
 __all__ = ["Result", "versions", "write_report"]
 
@@ -131,7 +137,7 @@ def write_report(
         any_closely=any(result.evidence for result in results),
         any_likeness=any(each.compared is not None for result in results for each in result.evidence),
         any_masks=any(r.scores.known_images.has_masks for r in results),
-        compared=compared_in_words([result.scores for result in results]),
+        compared=compared_with([result.scores for result in results]),
         results=[
             _section(
                 r, names, stages, max_images, maps, "verdicts.csv" if len(results) == 1 else f"verdicts {r.name}.csv"
@@ -151,27 +157,6 @@ def ideas(scores: Iterable[Scores]) -> list[str]:
     return list(dict.fromkeys(each.about["method"] for each in scores if "method" in each.about))
 
 
-def compared_in_words(scores: Sequence[Scores]) -> dict[str, Any]:
-    """Say what the scores compare: the images of one batch with each other, or new ones with a reference."""
-    batches = [each for each in scores if each.batch is None]
-    about = dict.fromkeys(
-        each.about.get("reference", f"a batch of {len(each.batch)} images that was fitted before")
-        for each in scores
-        if each.batch is not None
-    )
-    if batches and about:
-        scale = "each batch, and that of their reference for new images"
-    else:
-        scale = "the whole batch" if batches else "all, that of the reference"
-    return {
-        "references": [f"Each image was scored against a reference, not against the others here: {r}." for r in about],
-        "batches": "Scores compare images of one batch only."
-        if batches
-        else "For a new image the others are those of the reference.",
-        "scale": scale,
-    }
-
-
 def versions() -> dict[str, str]:
     """Name the versions that a result may depend on."""
     packages = ("musc-lite", "torch", "torchvision", "timm", "open_clip_torch", "numpy", "pillow", "scikit-learn")
@@ -189,7 +174,7 @@ def _section(
         "n_images": len(images),
         "n_compared": None if scores.batch is None else len(scores.batch),
         "data_notes": data_notes(scores),
-        "sentences": scores.in_words(),
+        "sentences": describe_scores(scores),
         "metrics_row": ["–" if np.isnan(value) else f"{value:.3f}" for value in metrics],
         "seconds_row": [f"{scores.seconds[s]:.1f}" if s in scores.seconds else "–" for s in stages],
         "ranking": _ranking(scores.image_scores, scores.threshold, images.labels),
@@ -208,16 +193,9 @@ def _section(
 def data_notes(scores: Scores) -> list[str]:
     """Say what was looked at, and what was not."""
     images = scores.known_images
-    return [note for note in (images.labeling, _covered(scores), unseen_in_words(scores), left_out(images)) if note]
-
-
-def unseen_in_words(scores: Scores) -> str | None:
-    """Say of how many images a true defect lies where nothing was looked at."""
-    unseen = scores.unseen_defects()
-    if not unseen:
-        return None
-    more = f" and {len(unseen) - 3} more" if len(unseen) > 3 else ""
-    return f"outside of the region, and not seen, lies some of the true defect of {', '.join(unseen[:3])}{more}"
+    return [
+        note for note in (images.labeling, _covered(scores), describe_unseen_defects(scores), left_out(images)) if note
+    ]
 
 
 def _covered(scores: Scores) -> str | None:
@@ -233,7 +211,7 @@ def _kinds(result: Result) -> dict | None:
         return None
     figure = Figure(dpi=120, layout="constrained")
     axes = plot_class_gallery(result.classes, result.scores, figure=figure)
-    return {"sentences": result.classes.in_words(), "picture": _figure_uri(figure) if len(axes) else None}
+    return {"sentences": describe_defect_classes(result.classes), "picture": _figure_uri(figure) if len(axes) else None}
 
 
 def _groups(groups: Groups | None, scores: Scores) -> dict | None:
@@ -241,7 +219,7 @@ def _groups(groups: Groups | None, scores: Scores) -> dict | None:
     if groups is None:
         return None
     picture = "data:image/jpeg;base64," + base64.b64encode(group_picture(groups, scores)).decode()
-    return {"sentences": group_sentences(groups, scores), "rows": group_rows(groups, scores), "picture": picture}
+    return {"sentences": describe_groups(groups, scores), "rows": group_rows(groups, scores), "picture": picture}
 
 
 def parameters(scores: Scores) -> dict[str, str]:

@@ -158,23 +158,3 @@ class Comparison:
             for method, scores in self.scores.items()
         ]
         return pandas.DataFrame(rows)
-
-    def in_words(self) -> list[str]:
-        """Say which methods rank most and least alike, and on which images they disagree most."""
-        correlations, sentences = self.correlations(), []
-        pairs = {pair: correlations.loc[pair] for pair in combinations(self.methods, 2)}
-        pairs = {pair: value for pair, value in pairs.items() if np.isfinite(value)}
-        if pairs:
-            most, least = max(pairs, key=pairs.__getitem__), min(pairs, key=pairs.__getitem__)
-            said = f"{' and '.join(most)} rank the images most alike (Spearman's correlation {pairs[most]:.2f})"
-            least_said = f", {' and '.join(least)} least ({pairs[least]:.2f})"
-            sentences.append(said + (least_said if len(pairs) > 1 else "") + ".")
-        first = self.disagreements(3)
-        if len(first):
-            places = [
-                f"{self.names[i]} (ranks {self.ranks[:, i].min():g} to {self.ranks[:, i].max():g})" for i in first
-            ]
-            sentences.append(f"They disagree most on {', '.join(places)}.")
-        else:
-            sentences.append("All methods rank the images the same way.")
-        return sentences

@@ -13,10 +13,10 @@ from musc_lite.data.image_set import ImageSet
 from musc_lite.data.roi import WHOLE, Region, lay_map
 from musc_lite.data.view import Framing
 from musc_lite.results.external_maps import Maps, read_maps
-from musc_lite.stages.conformal import find_drift, p_values, promise_in_words
+from musc_lite.stages.conformal import p_values
 from musc_lite.stages.maps import image_scores_from_maps, usual_high
 from musc_lite.stages.rescoring import rescore
-from musc_lite.stages.thresholds import Contamination, Decision, in_words, unlike_reference
+from musc_lite.stages.thresholds import Contamination, Decision
 
 if TYPE_CHECKING:
     import pandas
@@ -219,17 +219,6 @@ class Scores:
             return []
         new = appearance_of(self.images)
         return [] if new is None else differences(new, self.batch.appearance)
-
-    def in_words(self) -> list[str]:
-        """Return sentences on the ranking, the threshold's promise, and whether new images differ or drift."""
-        labels = None if self.images is None else self.images.labels
-        sentences = in_words(self.image_scores, self.threshold, self.names, labels, self.decision)
-        if self.batch is not None:
-            sentences += unlike_reference(int(self.is_outlier.sum()), len(self), self.differences)
-        if self.calibration is None:
-            return sentences
-        promise = promise_in_words(self.calibration, self.threshold)
-        return [*sentences, *promise, *find_drift(self.image_scores, self.calibration, self.threshold).in_words()]
 
     def to_frame(self) -> "pandas.DataFrame":
         """Give a table, the most anomalous image first.

@@ -25,7 +25,6 @@ __all__ = [
     "find_drift",
     "lowest_rate",
     "p_values",
-    "promise_in_words",
 ]
 
 DRIFT_LEVEL = 0.01  # of days without drift this share is warned of
@@ -150,31 +149,6 @@ def lowest_rate(n_trusted: int) -> float:
     return ceil(1000 / (n_trusted + 1) - ROUNDING) / 1000
 
 
-def promise_in_words(calibration: ArrayLike, threshold: float) -> list[str]:
-    """Say what a threshold promises, and what not; nothing where `conformal_threshold` did not draw it.
-
-    How often good images are called, given these trusted ones and no others, is distributed as Beta(k, n + 1 - k).
-
-    Examples
-    --------
-    >>> promise_in_words(np.arange(19), threshold=18)[0][:72]
-    'Of good images like the 19 trusted ones at most 5 % are called, on avera'
-    """
-    from scipy.stats import beta
-
-    calibration = np.asarray(calibration, dtype=float)
-    if threshold not in calibration:
-        return []
-    n_trusted, k = len(calibration), int((calibration >= threshold).sum())
-    rate = k / (n_trusted + 1)
-    bound = beta.ppf(0.9, k, n_trusted + 1 - k)
-    return [
-        f"Of good images like the {n_trusted} trusted ones at most {_percent(rate)} are called, on average over sets "
-        f"of so many; with these in particular it is, nine times in ten, at most {_percent(bound)}. That promises "
-        "nothing on defects that are missed, nor on photos that are taken in another way."
-    ]
-
-
 @dataclass(frozen=True)
 class Drift:
     """Whether the good images of a day still look like the trusted ones.
@@ -199,22 +173,6 @@ class Drift:
     def is_likely(self) -> bool:
         """Whether to warn, at the level `DRIFT_LEVEL`."""
         return self.p_value < DRIFT_LEVEL
-
-    def in_words(self) -> list[str]:
-        """Say what is seen, if anything."""
-        sentences = []
-        if self.is_likely:
-            sentences.append(
-                f"The images that are not called do not score like the {self.n_trusted} trusted ones (p = "
-                f"{self.p_value:.2g}, warned below {DRIFT_LEVEL}): look whether light, camera or product have changed. "
-                "If they have, the promise does not hold: trust images of today and fit again."
-            )
-        if self.p_called < DRIFT_LEVEL:
-            sentences.append(
-                f"{self.n_called} of {self.n_images} images are called, more than false alarms explain (p = "
-                f"{self.p_called:.2g}): so many are defective, or all look different today."
-            )
-        return sentences
 
 
 def find_drift(image_scores: ArrayLike, calibration: ArrayLike, threshold: float) -> Drift:
@@ -248,7 +206,3 @@ def find_drift(image_scores: ArrayLike, calibration: ArrayLike, threshold: float
 def _n_above(rate: float, n_trusted: int) -> int:
     """Count the trusted images that score as high as the threshold or higher."""
     return floor(rate * (n_trusted + 1) + ROUNDING)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %"

@@ -1,6 +1,5 @@
 """From scores to decisions: where to draw the line, and what can honestly be said about a ranking without labels."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,21 +18,11 @@ __all__ = [
     "choose_threshold",
     "clearest_gap",
     "count_outliers",
-    "in_words",
-    "unlike_reference",
 ]
 
 LEAST_FOR_MIXTURE = 20  # images: two normal distributions have five parameters
-FEW = 10  # images: with fewer, the spread of the scores is a guess
-LEAST_FOR_DAY, NEARLY_ALL = 5, 0.9  # images, and share of them: so many flagged suggest another camera or product
 DECIMALS = 3  # of the scores that are shown
 CLEAR_GAP = 4  # times the largest step below: 1 batch in 10 has one by chance, of 60 scores of one normal distribution
-NOT_AN_ALL_CLEAR = (
-    "That is no all-clear: where many images are defective, or defects are faint, a threshold that is drawn from the "
-    "scores alone can lie above them all"
-)
-BY_HAND = "That is no all-clear: a threshold that was set by hand says nothing on how many defects lie below it"
-NO_PROOF = "That is no all-clear: a line drawn from good images says nothing on how many defects lie below it"
 
 
 @dataclass(frozen=True)
@@ -328,112 +317,3 @@ def best_f1_threshold(labels: ArrayLike, image_scores: ArrayLike) -> float:
     lowest_called = thresholds[f1[:-1].argmax()]
     below = image_scores[image_scores < lowest_called]
     return _between(below.max() if len(below) else lowest_called, lowest_called)
-
-
-def in_words(
-    image_scores: ArrayLike,
-    threshold: float,
-    names: Sequence[str],
-    labels: ArrayLike | None = None,
-    decision: Decision | None = None,
-) -> list[str]:
-    """Return sentences on a ranking: which images are flagged, which to check first, how clear a gap there is.
-
-    Parameters
-    ----------
-    image_scores : (N,)
-    threshold : float
-        Images above it are flagged.
-    names : N strings
-    labels : (N,), optional
-        0 normal, 1 defective: what the threshold called, and what the best one would have called.
-    decision : Decision, optional
-        What the threshold was set from; None: these scores.
-
-    Returns
-    -------
-    list of str
-        Sentences.
-
-    Examples
-    --------
-    >>> for sentence in in_words([0.1, 0.9, 0.2, 0.15], 0.5, list("abcd")):
-    ...     print(sentence)
-    1 of 4 images is flagged as anomalous: b. Those below the threshold 0.500 are not proven good.
-    The ranking has a gap from 0.900 to 0.200, below rank 1; the largest step below it is 0.050.
-    With fewer than 10 images trust the ranking, not the threshold.
-    """
-    image_scores = np.asarray(image_scores, dtype=float)
-    ranking = np.argsort(-image_scores, kind="stable")
-    n_called, n = int((image_scores > threshold).sum()), len(ranking)
-    first = [names[i] for i in ranking[: min(5, n_called)]]
-    highest = ", ".join(f"{names[i]} ({image_scores[i]:.{DECIMALS}f})" for i in ranking[:5])
-    if n_called:
-        more = f" and {n_called - 5} more" if n_called > 5 else ""
-        below = f"Those below the threshold {threshold:.{DECIMALS}f} are not proven good."
-        above = f"All scores lie above the threshold {threshold:.{DECIMALS}f}."
-        count = f"{n_called} of {n} images {'is' if n_called == 1 else 'are'}" if n_called < n else _all_of(n)
-        sentences = [f"{count} flagged as anomalous: {', '.join(first)}{more}. {below if n_called < n else above}"]
-    else:
-        none = f"No image is flagged as anomalous: no score lies above the threshold {threshold:.{DECIMALS}f}"
-        if image_scores.max() == threshold and (decision is None or decision.is_automatic):
-            none = "No threshold could be set, so no image is flagged: the scores separate no images from the others"
-        sentences = [f"{none}. {_no_all_clear(decision)}. Check the highest scores first: {highest}."]
-    if n > 2:
-        sentences.append(_gap_in_words(clearest_gap(image_scores)))
-    if (n_drawn := decision.n_used if decision else len(ranking)) is not None and n_drawn < FEW:
-        others = f"The threshold was drawn from {n_drawn} images: with" if n_drawn != len(ranking) else "With"
-        sentences.append(f"{others} fewer than {FEW} images trust the ranking, not the threshold.")
-    if labels is not None and len(np.unique(labels)) == 2:
-        best = best_f1_threshold(labels, image_scores)
-        sentences.append(
-            f"By the labels, the threshold {threshold:.3f} calls {Calls.at(threshold, labels, image_scores)}; the best "
-            f"F1 is at {best:.3f}: {Calls.at(best, labels, image_scores)}."
-        )
-    return sentences
-
-
-def _no_all_clear(decision: Decision | None) -> str:
-    """Return why it proves nothing that no score lies above the threshold."""
-    if decision is None or decision.n_used is not None:
-        return NO_PROOF if decision and decision.calibration else NOT_AN_ALL_CLEAR
-    return BY_HAND
-
-
-def unlike_reference(n_called: int, n_images: int, differ: Sequence[str] = ()) -> list[str]:
-    """Return what suggests that new images are not comparable with the reference: sentences, none where nothing does.
-
-    Parameters
-    ----------
-    n_called, n_images : int
-        New images that are flagged, and all of them.
-    differ : sequence of str
-        What differs from the images of the reference.
-
-    Examples
-    --------
-    >>> unlike_reference(1, 10)
-    []
-    """
-    sentences = [f"These images differ from those of the reference: {', '.join(differ)}."] if differ else []
-    if n_images >= LEAST_FOR_DAY and n_called >= NEARLY_ALL * n_images:
-        many = "All" if n_called == n_images else f"{n_called} of"
-        sentences.append(
-            f"{many} {n_images} images are flagged: are product, camera, shape and bit depth those of the reference? "
-            "If not, scores cannot be compared: fit a new reference."
-        )
-    return sentences
-
-
-def _all_of(n: int) -> str:
-    return f"All {n} images are" if n > 1 else "The image is"
-
-
-def _gap_in_words(gap: Gap) -> str:
-    ends = f"from {gap.high:.{DECIMALS}f} to {gap.low:.{DECIMALS}f}, below rank {gap.n_above}"
-    below = f"; the largest step below it is {gap.next:.{DECIMALS}f}."
-    if gap.is_clear:
-        return f"The ranking has a gap {ends}{below}"
-    if gap.ratio == 0:
-        return "No gap in the ranking says where defects end: the upper half of the scores is equal."
-    return f"No gap in the ranking says where defects end: its clearest step is {ends}{below}"

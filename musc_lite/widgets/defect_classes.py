@@ -13,6 +13,7 @@ from musc_lite.analysis.defect_classes import DefectClasses, defect_classes
 from musc_lite.detector.detector import Detector
 from musc_lite.reports.class_plots import plot_class_gallery
 from musc_lite.reports.plots import LINE_COLORS
+from musc_lite.results.summary import describe_defect_classes
 from musc_lite.widgets.explorer import THUMBNAIL, Explorer, row
 from musc_lite.widgets.tiles import Tiles
 
@@ -83,7 +84,7 @@ class DefectKinds(Explorer):
         self.classes = defect_classes(features, patch_scores, self._stand_out, n_classes)
         self._gallery.children = [part for k in range(len(self.classes)) for part in self._examples(self.classes, k)]
         shown = [f"Of each kind up to {EXAMPLES} images, the most typical first, each with its strongest region."]
-        self.sentence = " ".join(self.classes.in_words() + shown * (n_images > 1))
+        self.sentence = " ".join(describe_defect_classes(self.classes) + shown * (n_images > 1))
         self.say(self.sentence)
 
     def _examples(self, classes: DefectClasses, k: int) -> tuple[ipywidgets.Widget, ipywidgets.Widget]:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from musc_lite.data.coerce import Images, as_image_set
 from musc_lite.data.roi import WHOLE, Region, dim_outside, pixel_box
+from musc_lite.results.summary import describe_region
 from musc_lite.utils.errors import ImageReadError
 from musc_lite.widgets.base import Shown
 from musc_lite.widgets.tiles import fitted, jpeg
@@ -92,7 +93,7 @@ class RegionPicker(Shown, anywidget.AnyWidget):
             self._say()
 
     def _say(self) -> None:
-        self.sentence = self._trouble or in_words(self.region, self._size)
+        self.sentence = self._trouble or describe_region(self.region, self._size)
 
     def draw(self) -> Figure:
         """Draw the photo with its rectangle."""
@@ -107,22 +108,3 @@ class RegionPicker(Shown, anywidget.AnyWidget):
             corner, size = (left - 0.5, top - 0.5), (right - left, bottom - top)
             ax.add_patch(Rectangle(corner, *size, fill=False, edgecolor="white", linewidth=2))
         return figure
-
-
-def in_words(region: Region, size: tuple[int, int]) -> str:
-    """Say how much of a photo of this width and height a region holds.
-
-    Examples
-    --------
-    >>> in_words((0.25, 0.5, 0.75, 0.875), (2000, 1334))
-    'region (0.25, 0.5, 0.75, 0.875): 1000 x 500 of 2000 x 1334 pixels, 18.8% of the photo'
-    >>> in_words(WHOLE, (2000, 1334))
-    'whole photo: 2000 x 1334 pixels'
-    """
-    pixels = f"{size[0]} x {size[1]} pixels"
-    if region == WHOLE:
-        return f"whole photo: {pixels}"
-    left, top, right, bottom = pixel_box(region, size)
-    shares = ", ".join(f"{round(share, 3):g}" for share in region)
-    area = (region[2] - region[0]) * (region[3] - region[1])
-    return f"region ({shares}): {right - left} x {bottom - top} of {pixels}, {area:.1%} of the photo"

@@ -14,7 +14,8 @@ from musc_lite.monitoring.gallery import Gallery, heat_layer
 from musc_lite.monitoring.reference import apply_line
 from musc_lite.reports.plots import color_range
 from musc_lite.reports.report import Result, write_report
-from musc_lite.stages.thresholds import Decision, unlike_reference
+from musc_lite.results.summary import describe_difference, describe_scores
+from musc_lite.stages.thresholds import Decision
 from musc_lite.utils.files import read_tensors, write_tensors
 
 
@@ -72,7 +73,7 @@ def line(tmp_path_factory):
 def test_photos_unlike_the_reference_are_remarked_on(line, kind):
     photograph, differs = OTHER_CAMERA[kind]
     scores = apply_line(line, from_arrays([photograph(i) for i in range(30, 36)]))
-    remarks = [sentence for sentence in scores.in_words() if "differ from those of the reference" in sentence]
+    remarks = [sentence for sentence in describe_scores(scores) if "differ from those of the reference" in sentence]
     assert remarks == ([] if differs is None else [f"These images differ from those of the reference: {differs}."])
 
 
@@ -89,12 +90,14 @@ def test_a_day_on_which_everything_is_flagged_asks_for_the_reason(line):
     scores = apply_line(line, from_arrays([part(i) for i in range(30, 36)]))
     lowest = float(scores.image_scores.min())
     question = "All 6 images are flagged: are product, camera, shape and bit depth those of the reference?"
-    assert any(sentence.startswith(question) for sentence in replace(scores, decision=Decision(lowest - 1)).in_words())
+    assert any(
+        sentence.startswith(question) for sentence in describe_scores(replace(scores, decision=Decision(lowest - 1)))
+    )
     assert not any(
-        "bit depth" in sentence for sentence in replace(scores, decision=Decision(lowest)).in_words()
+        "bit depth" in sentence for sentence in describe_scores(replace(scores, decision=Decision(lowest)))
     )  # 5 of 6
-    assert unlike_reference(4, 4) == []
-    assert unlike_reference(18, 20)[0].startswith("18 of 20 images are flagged: ")
+    assert describe_difference(4, 4) == []
+    assert describe_difference(18, 20)[0].startswith("18 of 20 images are flagged: ")
 
 
 def test_maps_of_new_photos_have_the_colors_of_their_reference(line):
@@ -122,7 +125,7 @@ def test_all_outputs_flag_the_same_images(tmp_path, n_flagged, said):
     ranked = np.sort(scores.image_scores)[::-1]
     threshold = [ranked[0] + 1, *((ranked[:-1] + ranked[1:]) / 2), ranked[-1] - 1][n_flagged]
     scores = replace(scores, decision=Decision(float(threshold)))
-    sentence = scores.in_words()[0]
+    sentence = describe_scores(scores)[0]
     assert sentence.startswith(f"{said} flagged as anomalous: ")
     assert f"threshold {threshold:.3f}" in sentence
     assert scores.to_frame()["outlier"].sum() == n_flagged

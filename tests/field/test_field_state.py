@@ -42,9 +42,10 @@ from musc_lite.detector.planning import Plan
 from musc_lite.detector.setup import Setup
 from musc_lite.reports.report import Result, write_report
 from musc_lite.results.external_maps import read_maps
+from musc_lite.results.summary import BY_HAND, NO_PROOF, NOT_AN_ALL_CLEAR, describe_scores
 from musc_lite.stages.maps import Pooling
 from musc_lite.stages.rescoring import RsCIN
-from musc_lite.stages.thresholds import BY_HAND, NO_PROOF, NOT_AN_ALL_CLEAR, Contamination, Decision
+from musc_lite.stages.thresholds import Contamination, Decision
 from musc_lite.static_page.payload import _picture
 from musc_lite.utils.errors import DataNotFoundError, MuScError
 from musc_lite.utils.files import read_tensors, write_tensors
@@ -95,7 +96,7 @@ def all_that_it_says(detector, folder):
         "about new": new.about,
         "file": [{k: t.tolist() for k, t in tensors.items()}, about],
         "report": report,
-        "groups": None if detector.groups_ is None else detector.groups_.in_words(),
+        "groups": None if detector.groups_ is None else str(detector.groups_),
     }
 
 
@@ -286,7 +287,7 @@ def test_the_report_says_what_the_threshold_was_set_from(backbone, load, tmp_pat
             detector = Detector.load(tmp_path / "saved.musc", backbone)
             detector.fitted_ = replace(detector.fitted_, scores=replace(detector.scores_, images=batch))
         assert detector.scores_.decision == detector.score_images(NEW).decision == decision
-        for said in (sentences(detector, tmp_path), " ".join(detector.score_images(NEW).in_words())):
+        for said in (sentences(detector, tmp_path), " ".join(describe_scores(detector.score_images(NEW)))):
             assert [sentence in said for sentence in cases] == [sentence == right for sentence in cases]
         assert detector.describe()["threshold"] == f"9 ({decision.rule})"
     assert (cases[NO_PROOF].decision_.n_used, cases[NOT_AN_ALL_CLEAR].decision_.n_used) == (4, 12)
@@ -297,7 +298,7 @@ def test_scores_of_another_threshold_say_that_it_was_set_by_hand(fitted):
     assert scores.decision.rule == "contamination 'auto'"
     other = replace(scores, decision=Decision(9.0))
     assert other.decision == Decision(9.0, "set by hand")
-    assert BY_HAND in " ".join(other.in_words())
+    assert BY_HAND in " ".join(describe_scores(other))
 
 
 class TestProvenance:
