@@ -149,17 +149,17 @@ class Detector(OutlierMixin, BaseEstimator):
         An image of the batch would find itself there and look normal, which is warned of. Scores are scaled by the
         fit's range (a new image may score above 1 or below 0) and re-scored among the batch.
         """
-        check_is_fitted(self, "fitted_")
+        check_is_fitted(self)
         return self.fitted_.score_images(as_image_set(X))
 
     def describe(self) -> dict[str, str]:
         """Return everything that shaped the numbers, title: value."""
-        check_is_fitted(self, "fitted_")
+        check_is_fitted(self)
         return dict(self.scores_.about)
 
     def save(self, path: str | Path) -> None:
         """Write the fitted detector to one file, complete or not at all."""
-        check_is_fitted(self, "fitted_")
+        check_is_fitted(self)
         write_fitted(path, self.fitted_)
 
     @classmethod
@@ -189,12 +189,12 @@ class Detector(OutlierMixin, BaseEstimator):
 
     def aggregated_tokens(self, s: int, r: int) -> Tensor:
         """Make the aggregated tokens of the s-th layer at degree r again, without copies: (N, M, C)."""
-        check_is_fitted(self, "fitted_")
+        check_is_fitted(self)
         return self.fitted_.tokens.tokens(s, r)
 
     def scorer_at(self, s: int, r: int) -> PatchScorer:
         """Return the scorer of the s-th layer at degree r: the fitted one, or an unfitted one where r is new."""
-        check_is_fitted(self, "fitted_")
+        check_is_fitted(self)
         return self.scorers_[s, r] if (s, r) in self.scorers_ else clone(self.scorers_[s, self.r_[0]])
 
     def with_components(self, **components: Any) -> "Detector":
@@ -204,6 +204,9 @@ class Detector(OutlierMixin, BaseEstimator):
     def with_scorer(self, scorer: PatchScorer) -> "Detector":
         """Return an unfitted detector of these components, but for another scorer."""
         return self.with_components(scorer=scorer)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "fitted_")
 
     @property
     def images_(self) -> ImageSet | None:
@@ -234,16 +237,13 @@ class Detector(OutlierMixin, BaseEstimator):
 
     def decision_function(self, X: Images) -> np.ndarray:
         """Score new images so that outliers are negative, (N,)."""
-        check_is_fitted(self, "fitted_")
+        check_is_fitted(self)
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: Images) -> np.ndarray:
         """Tell which new images are outliers: -1 outlier, 1 inlier, (N,)."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
-    @property
-    def labels_(self) -> np.ndarray:
-        """Which images of the batch are outliers: -1 outlier, 1 inlier, (N,)."""
-        return np.where(self.scores_.is_outlier, -1, 1)
-
+    # Which images of the batch are outliers: -1 outlier, 1 inlier, (N,); and the threshold in scikit-learn's sign.
+    labels_ = property(lambda self: np.where(self.scores_.is_outlier, -1, 1))
     offset_ = property(lambda self: -self.threshold_, lambda self, value: setattr(self, "threshold_", -value))
