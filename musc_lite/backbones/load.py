@@ -7,22 +7,62 @@ own (``vision_transformer``) with weights that need no hub (``weights``).
 import copyreg
 import difflib
 import warnings
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 
 import torch
 
 from musc_lite.backbones.backbone import Backbone, NamedTokens
-from musc_lite.backbones.clip_vit import PLAIN_GELU, clip_hub_file, clip_vits, load_clip
-from musc_lite.backbones.embedded import load_embedded
-from musc_lite.backbones.hub import cached_file
-from musc_lite.backbones.timm_vit import TIMM_NAMES, load_timm, timm_hub_file, timm_vits
-from musc_lite.backbones.weights import EMBEDDED, fetch_embedded_weights, kept_path, read_weights, write_weights
+from musc_lite.backbones.clip_vit import PLAIN_GELU, clip_hub_file, clip_vits, has_clip, load_clip
+from musc_lite.backbones.timm_vit import TIMM_NAMES, has_timm, load_timm, timm_hub_file, timm_vits
+from musc_lite.backbones.vision_transformer import load_embedded
+from musc_lite.backbones.weights import (
+    EMBEDDED,
+    cached_file,
+    fetch_embedded_weights,
+    kept_path,
+    read_weights,
+    write_weights,
+)
 from musc_lite.utils.errors import WeightsNotFoundError
 from musc_lite.utils.precision import asked_again, settle_precision
 
-__all__ = ["EMBEDDED", "Backbone", "find_weights", "keep_weights", "load_backbone"]
+__all__ = ["EMBEDDED", "FAMILIES", "Backbone", "Family", "find_weights", "keep_weights", "load_backbone"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """Vision transformers that come from one library.
+
+    Attributes
+    ----------
+    has : callable
+        has(name): whether the family has a backbone of that name.
+    names : callable
+        names(): those it has, for the message about a misspelt one.
+    load : callable
+        load(name, pretrained, device) returns a `Backbone`.
+    hub_file : callable
+        hub_file(name): the repository and the file of the published weights; ("", "") where there are none.
+    """
+
+    has: Callable[[str], bool]
+    names: Callable[[], Iterable[str]]
+    load: Callable[[str, str, torch.device], Backbone]
+    hub_file: Callable[[str], tuple[str, str]]
+
+
+# A new family is a file with these four functions, and a line here. They are asked in this order.
+FAMILIES: dict[str, Family] = {
+    "timm": Family(has_timm, timm_vits, load_timm, timm_hub_file),
+    "open_clip": Family(has_clip, clip_vits, load_clip, clip_hub_file),
+}
+
+
+def _family_of(name: str) -> Family | None:
+    return next((family for family in FAMILIES.values() if family.has(name)), None)
 
 
 def load_backbone(
@@ -73,12 +113,10 @@ def load_backbone(
     precision = settle_precision(precision, device)
     if name == EMBEDDED and pretrained == "auto":  # without asking timm and open_clip, which take seconds to import
         return replace(load_embedded(device), precision=precision)
-    if TIMM_NAMES.get(name, name).split(".")[0] in timm_vits():
-        load = load_timm
-    elif name.removesuffix(PLAIN_GELU) in clip_vits():
-        load = load_clip
-    else:
-        close = difflib.get_close_matches(name, [*TIMM_NAMES, *clip_vits(), *timm_vits()], n=3, cutoff=0.4)
+    family = _family_of(name)
+    if family is None:
+        known = [known for family in FAMILIES.values() for known in family.names()]
+        close = difflib.get_close_matches(name, [*TIMM_NAMES, *known], n=3, cutoff=0.4)
         raise ValueError(
             f"no backbone is named {name!r} (it takes a vision transformer with a class token); "
             f"did you mean {' or '.join(map(repr, close or TIMM_NAMES))}?"
@@ -87,7 +125,7 @@ def load_backbone(
         pretrained = str(Path(pretrained).absolute())  # to be found from other folders too, by copies of the backbone
     if pretrained == "random":
         warnings.warn(f"{name} has random weights: good for tests, its anomaly scores mean nothing", stacklevel=2)
-    return replace(load(name, pretrained, device), precision=precision)
+    return replace(family.load(name, pretrained, device), precision=precision)
 
 
 def keep_weights(name: str, source: str | Path) -> Path:
@@ -126,8 +164,7 @@ def find_weights(name: str) -> Path | None:
     kept = kept_path(name.removesuffix(PLAIN_GELU))
     if kept.is_file():
         return kept
-    is_clip = name.removesuffix(PLAIN_GELU) in clip_vits()
-    repository, file = clip_hub_file(name, "openai") if is_clip else timm_hub_file(name)
+    repository, file = (_family_of(name) or FAMILIES["timm"]).hub_file(name)
     return cached_file(repository, file) if repository else None
 
 

