@@ -23,12 +23,12 @@ from torch import Tensor
 
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.backbones.load import load_backbone
-from musc_lite.data.datasets import METRICS, look_up
+from musc_lite.data.datasets import look_up
 from musc_lite.data.image_set import ImageSet
 from musc_lite.detector.detector import Detector
 from musc_lite.reports.export_maps import write_scores
-from musc_lite.reports.report import METRIC_TITLES, versions
-from musc_lite.results.metrics import evaluate_scores
+from musc_lite.reports.report import versions
+from musc_lite.results.metrics import METRICS, evaluate_scores
 from musc_lite.results.scores import Scores
 from musc_lite.stages.thresholds import Decision
 from musc_lite.utils.component import Part
@@ -146,7 +146,7 @@ def table(dataset: str, results: Sequence[CategoryResult]) -> str:
         mean = _mean(compared) if len(compared) == len(rows) else None
         rows.append(("mean", "", _mean([r.metrics for r in results]), mean))
     lines = [
-        f"| category | images | {' | '.join(METRIC_TITLES[name] for name in shown)} |",
+        f"| category | images | {' | '.join(METRICS[name].title for name in shown)} |",
         "|---" * (2 + len(shown)) + "|",
     ]
     for category, n_images, metrics, known in rows:
@@ -213,7 +213,7 @@ def _write_tables(output: Path, dataset: str, results: Sequence[CategoryResult])
 
 
 def _mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: float(np.mean([row[name] for row in rows])) for name in METRICS}
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
 def _percent(share: float) -> str:

@@ -14,7 +14,7 @@ import musc_lite
 from musc_lite import benchmark
 from musc_lite.benchmark import CategoryResult, find_categories, run_benchmark, table
 from musc_lite.cli import app
-from musc_lite.data.datasets import CATALOG, METRICS, DataSet
+from musc_lite.data.datasets import CATALOG, PUBLISHED_METRICS, DataSet
 from musc_lite.data.synthetic import PHOTOS
 
 
@@ -95,7 +95,7 @@ def test_what_was_made_otherwise_is_made_again(mvtec, tmp_path, detector, backbo
 
 def test_the_table_shows_published_figures_and_their_mean():
     def result(category, auroc):
-        metrics = dict.fromkeys(METRICS, float("nan")) | {"image_auroc": auroc}
+        metrics = dict.fromkeys(PUBLISHED_METRICS, float("nan")) | {"image_auroc": auroc}
         return CategoryResult(category, 10, 3, metrics, 1.0, {})
 
     assert table("mvtec", [result("screw", 0.5), result("tile", 1.0)]).splitlines() == [

@@ -31,15 +31,16 @@ from musc_lite import (
 from musc_lite.cli import app
 from musc_lite.data.view import Framing
 from musc_lite.reports.export_coco import outline, run_lengths
-from musc_lite.reports.export_results import ENDINGS
+from musc_lite.reports.formats import FORMATS
 from musc_lite.results.segmentation import label_defects
 from musc_lite.stages.features import Features
 from musc_lite.stages.thresholds import Decision
-from musc_lite.utils.validation import FORMATS
 
 REGION = (0.25, 0.0, 1.0, 0.8)
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in pycocotools
 masks = arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9)))
+
+ENDINGS = {kind: each.ending for kind, each in FORMATS.items() if each.ending}
 
 
 def run(*arguments):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import musc_lite
 from musc_lite.benchmark import divide, score_subsets
-from musc_lite.data.datasets import CATALOG, METRICS, presets
+from musc_lite.data.datasets import CATALOG, PUBLISHED_METRICS, presets
 
 
 @given(
@@ -74,7 +74,7 @@ def test_published_means_are_those_of_the_categories():
         means = np.mean([row for category, row in figures.items() if category != "mean"], axis=0)
         stated = np.array(figures["mean"])
         if dataset == "visa":
-            means[METRICS.index("pixel_auroc")] = 98.71  # stated in print, though the categories' mean is 98.84
+            means[PUBLISHED_METRICS.index("pixel_auroc")] = 98.71  # as printed; the categories' mean is 98.84
         np.testing.assert_allclose(means, stated, atol=0.011)
 
 

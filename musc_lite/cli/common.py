@@ -27,7 +27,6 @@ if TYPE_CHECKING:  # the command line answers before it needs torch
 
 __all__ = [
     "LONG",
-    "METRICS",
     "START",
     "Contamination",
     "Labels",
@@ -51,7 +50,6 @@ __all__ = [
 ]
 
 START = time.perf_counter()
-METRICS = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}  # that are printed
 LONG = 60  # seconds: what takes longer is announced
 
 Photos = Annotated[list[Path], typer.Argument(help="A folder of images in any layout; or several, or image files.")]
@@ -238,8 +236,10 @@ def print_table(results: "Sequence[Result]", seconds: Sequence[Mapping[str, floa
     from rich.markup import escape
     from rich.table import Table
 
-    known = [name for name in METRICS if any(getattr(r.metrics, name) == getattr(r.metrics, name) for r in results)]
-    table = Table("data set", "images", *(METRICS[name] for name in known), box=None, header_style="bold")
+    from musc_lite.results.metrics import IN_TERMINAL, METRICS
+
+    known = [name for name in IN_TERMINAL if any(getattr(r.metrics, name) == getattr(r.metrics, name) for r in results)]
+    table = Table("data set", "images", *(METRICS[name].title for name in known), box=None, header_style="bold")
     for stage in seconds[0]:
         table.add_column(f"{stage} (s)", justify="right")
     for result, stages in zip(results, seconds, strict=True):

@@ -9,7 +9,6 @@ import typer
 
 from musc_lite.cli.common import (
     LONG,
-    METRICS,
     START,
     Contamination,
     Labels,
@@ -111,9 +110,12 @@ def _print_comparison(comparison: "Comparison") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from musc_lite.results.metrics import IN_TERMINAL, METRICS
+    from musc_lite.results.summary import describe_comparison
+
     frame = comparison.to_frame()
-    known = [name for name in METRICS if name in frame]
-    columns = {"method": "method"} | {name: METRICS[name] for name in known}
+    known = [name for name in IN_TERMINAL if name in frame]
+    columns = {"method": "method"} | {name: METRICS[name].title for name in known}
     columns |= {
         "outliers": "stand out",
         "own_outliers": "by it alone",
@@ -124,7 +126,5 @@ def _print_comparison(comparison: "Comparison") -> None:
     for row in frame[list(columns)].to_dict("records"):
         table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()))
     Console(width=None if sys.stdout.isatty() else 140).print(table)
-    from musc_lite.results.summary import describe_comparison
-
     for sentence in describe_comparison(comparison):
         print(sentence)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import typer
 
 from musc_lite.detector.components import PARTS, part_class, scorer_name
-from musc_lite.utils.validation import check_formats, check_group, check_parameters
+from musc_lite.reports.formats import check_formats
+from musc_lite.utils.validation import check_group, check_parameters
 
 if TYPE_CHECKING:  # the command line answers before it needs torch
     from musc_lite.detector.detector import Detector

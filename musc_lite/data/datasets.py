@@ -27,9 +27,9 @@ from musc_lite.utils.errors import DataNotFoundError
 if TYPE_CHECKING:  # the command line reads the names before it needs NumPy
     from musc_lite.data.image_set import ImageSet
 
-__all__ = ["CATALOG", "METRICS", "DataSet", "look_up", "presets"]
+__all__ = ["CATALOG", "PUBLISHED_METRICS", "DataSet", "look_up", "presets"]
 
-METRICS = ("image_auroc", "image_f1_max", "image_ap", "pixel_auroc", "pixel_f1_max", "pixel_ap", "aupro")
+PUBLISHED_METRICS = ("image_auroc", "image_f1_max", "image_ap", "pixel_auroc", "pixel_f1_max", "pixel_ap", "aupro")
 
 
 def with_test_folder(root: Path, known: Iterable[str]) -> list[str]:
@@ -63,7 +63,7 @@ class DataSet:
     counts : dict
         (normal, defective) test images as published, by category (magnetic tiles: by folder); a loader warns of others.
     figures : dict
-        `METRICS` as published, in percent, by category, and their "mean".
+        `PUBLISHED_METRICS` as published, in percent, by category, and their "mean".
     preset : dict
         The parameters of `MuSc` with which they were measured.
     """
@@ -131,7 +131,11 @@ class DataSet:
         0.8217
         """
         figures = self.figures.get(category)
-        return None if figures is None else {name: round(x / 100, 4) for name, x in zip(METRICS, figures, strict=True)}
+        return (
+            None
+            if figures is None
+            else {name: round(x / 100, 4) for name, x in zip(PUBLISHED_METRICS, figures, strict=True)}
+        )
 
 
 def look_up(name: str) -> DataSet:

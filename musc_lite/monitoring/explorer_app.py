@@ -24,28 +24,12 @@ from musc_lite.monitoring.settings_form import Choices, left_out_by_name
 from musc_lite.reports.export_maps import draw_region
 from musc_lite.reports.group_report import group_picture
 from musc_lite.results.summary import describe_groups, describe_region, describe_scores
-from musc_lite.widgets.defect_classes import DefectKinds
+from musc_lite.widgets import EXPLORERS
 from musc_lite.widgets.explorer import Explorer, row
-from musc_lite.widgets.interval_explorer import IntervalExplorer
 from musc_lite.widgets.messages import TROUBLE, told, trouble
-from musc_lite.widgets.neighborhood_explorer import NeighborhoodExplorer
-from musc_lite.widgets.patch_explorer import PatchExplorer
-from musc_lite.widgets.rescoring_explorer import RescoringExplorer
-from musc_lite.widgets.similarity_counts import SimilarityCounts
-from musc_lite.widgets.threshold_explorer import ThresholdExplorer
 from musc_lite.widgets.tiles import jpeg
 
 __all__ = ["App"]
-
-EXPLORERS: dict[str, type[Explorer]] = {
-    "Decisions": ThresholdExplorer,
-    "Kinds of defect": DefectKinds,
-    "Patches": PatchExplorer,
-    "Similar patches": SimilarityCounts,
-    "Neighborhoods": NeighborhoodExplorer,
-    "Interval": IntervalExplorer,
-    "Re-scoring": RescoringExplorer,
-}
 
 Warned: TypeAlias = Sequence[warnings.WarningMessage]
 

@@ -8,8 +8,9 @@ from PIL import Image
 from musc_lite.data.roi import crop
 from musc_lite.reports.html import THUMBNAIL, data_uri, write_page
 from musc_lite.reports.plots import color_range, outlined, overlay
-from musc_lite.reports.report import METRIC_TITLES, data_notes, parameters
+from musc_lite.reports.report import data_notes, parameters
 from musc_lite.results.comparison import Comparison
+from musc_lite.results.metrics import METRICS
 from musc_lite.results.scores import Scores
 from musc_lite.results.summary import describe_comparison
 from musc_lite.utils.tables import write_frame
@@ -41,7 +42,7 @@ def write_comparison(folder: str | Path, comparison: Comparison, *, title: str =
         title=title,
         sentences=describe_comparison(comparison),
         ideas={method: each.about.get("method", "") for method, each in comparison.scores.items()},
-        metric_names=[METRIC_TITLES[name] for name in comparison.known_metrics],
+        metric_names=[METRICS[name].title for name in comparison.known_metrics],
         rows=[_row(comparison, row) for row in table.to_dict("records")],
         feature_seconds=comparison.feature_seconds,
         correlations=_correlations(comparison),

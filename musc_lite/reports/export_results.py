@@ -6,7 +6,10 @@ The list of files stands in results.json, so that a later run takes away what it
 import json
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
+from pkgutil import resolve_name
 
 import numpy as np
 from PIL import Image
@@ -15,19 +18,44 @@ from musc_lite.analysis.defect_classes import DefectClasses
 from musc_lite.data.roi import pixel_box
 from musc_lite.reports.export_coco import by_image, coco_instances, labelme_annotation
 from musc_lite.reports.export_maps import map_names, remove_maps
+from musc_lite.reports.formats import FORMATS, check_formats
 from musc_lite.results.scores import Scores
 from musc_lite.results.segmentation import Defect, defect_mask, find_defects
 from musc_lite.utils.files import atomic_path, make_folder, not_written
 from musc_lite.utils.names import file_names
-from musc_lite.utils.validation import check_formats
 
-__all__ = ["remove_results", "write_results"]
+__all__ = ["Export", "remove_results", "write_results"]
 
-RESULTS, COCO = "results.json", "coco.json"
+RESULTS = "results.json"
 # What runs write beside it, the report first: where it is missing, a run did not come to its end.
 OTHERS = ("report.html", "explore.html", "kinds.csv", "groups.jpg", "scores.csv")
-ENDINGS = {"labelme": ".json", "masks": ".png", "heatmaps": ".png"}  # by folder; in each a file for every image
 WHITE = 65535  # of a heat map of 16 bits
+
+
+@dataclass(frozen=True)
+class Export:
+    """What every format writes from.
+
+    Attributes
+    ----------
+    scores : Scores
+    defects : list of lists of Defect
+        Of each image.
+    threshold : float or None
+        Of pixels; None: each image's own.
+    kinds : DefectClasses or None
+    """
+
+    scores: Scores
+    defects: list[list[Defect]]
+    threshold: float | None
+    kinds: DefectClasses | None
+
+    @cached_property
+    def limits(self) -> tuple[float, float]:
+        """The map values that stand for 0 and 65535 in a heat map."""
+        maps = self.scores.anomaly_maps
+        return min(0.0, float(maps.min())), float(maps.max())
 
 
 def write_results(
@@ -77,9 +105,9 @@ def write_results(
     check_formats(formats)
     folder = make_folder(Path(folder))
     defects = by_image(find_defects(scores, threshold, kinds), len(scores))
-    files = {kind: _paths(folder, scores.names, kind) for kind in ENDINGS if kind in formats}
+    export = Export(scores, defects, threshold, kinds)
+    files = {kind: _paths(folder, scores.names, kind) for kind in formats if FORMATS[kind].ending}
     listed = files | ({"maps": [folder / "maps" / name for name in map_names(scores.names)]} if maps else {})
-    low, high = min(0.0, float(scores.anomaly_maps.min())), float(scores.anomaly_maps.max())
     records = [
         {
             **record,
@@ -88,29 +116,52 @@ def write_results(
         }
         for i, record in zip(scores.ranking, scores.to_frame().to_dict("records"), strict=True)
     ]
-    limit = float(scores.threshold)
+    limit, (low, high) = float(scores.threshold), export.limits
+    whole = {kind: FORMATS[kind].files for kind in formats if kind not in files}
     found = {
         "threshold": limit if np.isfinite(limit) else None,
         "pixel_threshold": None if threshold is None else float(threshold),
         "about": dict(scores.about),
         **({"heatmaps": {"at_0": low, "at_65535": high}} if "heatmaps" in formats else {}),
-        "files": {"coco": COCO} if "coco" in formats else {},
+        "files": whole,
         "images": records,
     }
     _remove_earlier_files(folder)
     _write_json(folder / RESULTS, found, indent=1)  # first, so that the list of files is there whatever happens
-    if "coco" in formats:
-        everything = [defect for some in defects for defect in some]
-        _write_json(folder / COCO, coco_instances(scores, everything, threshold, kinds))
-    for i in range(len(scores)):
-        for kind, paths in files.items():
-            make_folder(paths[i].parent)
-            if kind == "labelme":
-                _write_json(paths[i], labelme_annotation(scores, i, defects[i], paths[i], threshold))
-            elif kind == "masks":
-                _write_png(paths[i], defect_mask(scores, i, threshold).astype(np.uint8) * 255)
-            else:
-                _write_png(paths[i], _heat_map(scores, i, low, high))
+    for kind, name in whole.items():
+        resolve_name(FORMATS[kind].write)(folder / name, export)
+    for kind, paths in files.items():
+        write = resolve_name(FORMATS[kind].write)
+        for i, path in enumerate(paths):
+            make_folder(path.parent)
+            write(path, export, i)
+
+
+def write_coco(path: Path, export: Export) -> None:
+    """Write the defects of all images as COCO instances with exact masks."""
+    everything = [defect for some in export.defects for defect in some]
+    _write_json(path, coco_instances(export.scores, everything, export.threshold, export.kinds))
+
+
+def write_labelme(path: Path, export: Export, i: int) -> None:
+    """Write a polygon around each defect of image i."""
+    _write_json(path, labelme_annotation(export.scores, i, export.defects[i], path, export.threshold))
+
+
+def write_mask(path: Path, export: Export, i: int) -> None:
+    """Write image i's mask: 255 where defective, else 0."""
+    _write_png(path, defect_mask(export.scores, i, export.threshold).astype(np.uint8) * 255)
+
+
+def write_heat_map(path: Path, export: Export, i: int) -> None:
+    """Write the i-th map on its photo in 16 bits, one scale for all images."""
+    (low, high), on_photo = export.limits, export.scores.map_of_photo(i)
+    left, top, right, bottom = pixel_box(export.scores.region, on_photo.shape[::-1])
+    levels = np.zeros(on_photo.shape, dtype=np.uint16)
+    if high > low:
+        shares = (on_photo[top:bottom, left:right].astype(float) - low) / (high - low)
+        levels[top:bottom, left:right] = np.rint(shares.clip(0, 1) * WHITE)
+    _write_png(path, levels)
 
 
 def remove_results(folder: Path) -> None:
@@ -129,17 +180,6 @@ def remove_results(folder: Path) -> None:
         raise not_written(folder, error, "an earlier result") from error
 
 
-def _heat_map(scores: Scores, i: int, low: float, high: float) -> np.ndarray:
-    """Give the i-th map on its photo in 16 bits, (H', W')."""
-    on_photo = scores.map_of_photo(i)
-    left, top, right, bottom = pixel_box(scores.region, on_photo.shape[::-1])
-    levels = np.zeros(on_photo.shape, dtype=np.uint16)
-    if high > low:
-        shares = (on_photo[top:bottom, left:right].astype(float) - low) / (high - low)
-        levels[top:bottom, left:right] = np.rint(shares.clip(0, 1) * WHITE)
-    return levels
-
-
 def _record(defect: Defect) -> dict:
     known = {} if defect.kind is None else {"kind": defect.kind}
     return {"box": list(defect.box), "area": defect.area, "mean": defect.mean, "peak": defect.peak, **known}
@@ -149,7 +189,7 @@ def _paths(folder: Path, names: Sequence[str], kind: str) -> list[Path]:
     """Give each image a file in the folder of this kind."""
     short = [name.removesuffix(PurePosixPath(name).suffix) for name in names]
     apart = len({name.casefold() for name in short}) == len(short)  # a.jpg and a.png need their endings
-    return [folder / kind / name for name in file_names(short if apart else names, ENDINGS[kind])]
+    return [folder / kind / name for name in file_names(short if apart else names, FORMATS[kind].ending or "")]
 
 
 def _is_below(path: Path, folder: Path) -> bool:
@@ -160,11 +200,13 @@ def _remove_earlier_files(folder: Path) -> None:
     """Take away what results.json says that an earlier run wrote; other files stay."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         earlier = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
-        if earlier["files"]:
-            (folder / COCO).unlink(missing_ok=True)
+        for kind in earlier["files"]:  # a list that anybody may have written
+            if not FORMATS[kind].ending:
+                (folder / FORMATS[kind].files).unlink(missing_ok=True)
         for image in earlier["images"]:
-            for kind, file in image["files"].items():  # a list that anybody may have written
-                if kind != "maps" and _is_below(folder / file, folder / kind) and file.endswith(ENDINGS[kind]):
+            for kind, file in image["files"].items():
+                ending = None if kind == "maps" else FORMATS[kind].ending
+                if ending and _is_below(folder / file, folder / kind) and file.endswith(ending):
                     (folder / file).unlink(missing_ok=True)
 
 

@@ -23,7 +23,7 @@ from musc_lite.reports.group_report import group_picture, group_rows
 from musc_lite.reports.html import inlined, write_page
 from musc_lite.reports.plots import plot_ranking
 from musc_lite.results.evidence import Evidence
-from musc_lite.results.metrics import Metrics, evaluate_scores
+from musc_lite.results.metrics import METRICS, Metrics, evaluate_scores
 from musc_lite.results.scores import Scores
 from musc_lite.results.summary import (
     compared_with,
@@ -34,16 +34,6 @@ from musc_lite.results.summary import (
 )
 
 __all__ = ["Result", "versions", "write_report"]
-
-METRIC_TITLES = {
-    "image_auroc": "image AUROC",
-    "image_f1_max": "image F1-max",
-    "image_ap": "image AP",
-    "pixel_auroc": "pixel AUROC",
-    "pixel_f1_max": "pixel F1-max",
-    "pixel_ap": "pixel AP",
-    "aupro": "AUPRO",
-}
 
 
 @dataclass(frozen=True)
@@ -126,12 +116,12 @@ def write_report(
     Path
     """
     stages = list(dict.fromkeys(stage for result in results for stage in result.scores.seconds))
-    names = [n for n in METRIC_TITLES if any(np.isfinite(getattr(r.metrics, n)) for r in results)]
+    names = [n for n in METRICS if any(np.isfinite(getattr(r.metrics, n)) for r in results)]
     return write_page(
         path,
         "report.html.jinja",
         title=title,
-        metric_names=[METRIC_TITLES[name] for name in names],
+        metric_names=[METRICS[name].title for name in names],
         stages=stages,
         ideas=ideas(result.scores for result in results),
         any_closely=any(result.evidence for result in results),

@@ -1,6 +1,9 @@
 """What a result is worth, when labels or masks exist: all by scikit-learn."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -9,11 +12,10 @@ from sklearn.metrics import auc, average_precision_score, precision_recall_curve
 
 from musc_lite.results.scores import Scores
 
-__all__ = ["Metrics", "aupro", "evaluate", "evaluate_scores", "f1_max"]
+__all__ = ["IN_TERMINAL", "METRICS", "Metric", "Metrics", "aupro", "evaluate", "evaluate_scores", "f1_max"]
 
 
-@dataclass(frozen=True)
-class Metrics:
+class Metrics(SimpleNamespace):
     """Scores in 0..1, higher is better; NaN where labels or masks are missing or all of one kind.
 
     Attributes
@@ -27,17 +29,14 @@ class Metrics:
         as large ones.
     """
 
-    image_auroc: float = np.nan
-    image_f1_max: float = np.nan
-    image_ap: float = np.nan
-    pixel_auroc: float = np.nan
-    pixel_f1_max: float = np.nan
-    pixel_ap: float = np.nan
-    aupro: float = np.nan
+    def __init__(self, **values: float):
+        if unknown := values.keys() - METRICS.keys():
+            raise TypeError(f"no metric is named {', '.join(sorted(unknown))}; there are {', '.join(METRICS)}")
+        super().__init__(**dict.fromkeys(METRICS, np.nan) | values)
 
     def asdict(self) -> dict[str, float]:
-        """Return the seven numbers under their names."""
-        return asdict(self)
+        """Return the numbers under their names."""
+        return dict(vars(self))
 
 
 def evaluate(
@@ -79,15 +78,18 @@ def evaluate(
     >>> metrics.image_auroc, round(metrics.image_f1_max, 3), metrics.pixel_auroc
     (0.75, 0.8, nan)
     """
-    found: dict[str, float] = {}
+    compared = {}
     if labels is not None and image_scores is not None:
-        truth, scores = _checked("labels", labels, "image_scores", image_scores, ndim=1)
-        found |= {f"image_{name}": value for name, value in _ranking_metrics(truth, scores).items()}
+        compared["image"] = _checked("labels", labels, "image_scores", image_scores, ndim=1)
     if masks is not None and maps is not None:
-        truth, scores = _checked("masks", masks, "maps", maps, ndim=3)
-        found |= {f"pixel_{name}": value for name, value in _ranking_metrics(truth.ravel(), scores.ravel()).items()}
-        found["aupro"] = aupro(truth, scores)
-    return Metrics(**found)
+        compared["pixel"] = _checked("masks", masks, "maps", maps, ndim=3)
+    return Metrics(
+        **{
+            name: metric.compute(*compared[metric.level])
+            for name, metric in METRICS.items()
+            if metric.level in compared
+        }
+    )
 
 
 def evaluate_scores(scores: Scores) -> Metrics:
@@ -161,14 +163,13 @@ def aupro(masks: ArrayLike, maps: ArrayLike, max_fpr: float = 0.3) -> float:
     return float(auc(fpr_up_to_max, overlap_up_to_max) / max_fpr)
 
 
-def _ranking_metrics(truth: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    if truth.all() or not truth.any():
-        return {}  # one kind only: nothing to tell apart
-    return {
-        "auroc": float(roc_auc_score(truth, scores)),
-        "f1_max": f1_max(truth, scores),
-        "ap": float(average_precision_score(truth, scores)),
-    }
+def _of_both(metric: Callable) -> Callable[[np.ndarray, np.ndarray], float]:
+    """Return a metric of flat arrays that is NaN where all are of one kind: there is nothing to tell apart."""
+
+    def compute(truth: np.ndarray, scores: np.ndarray) -> float:
+        return np.nan if truth.all() or not truth.any() else float(metric(truth.ravel(), scores.ravel()))
+
+    return compute
 
 
 def _checked(
@@ -185,3 +186,35 @@ def _checked(
     if not np.isfinite(scores).all():
         raise ValueError(f"{scores_name} hold NaN or infinite values")
     return truth.astype(bool), scores
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number of a result that has labels or masks.
+
+    Attributes
+    ----------
+    title : str
+        In tables and reports.
+    level : {"image", "pixel"}
+        Whether it compares labels with image scores, or masks with maps.
+    compute : callable
+        compute(truth, scores), both (N,) or (N, H, W), returns a float.
+    """
+
+    title: str
+    level: Literal["image", "pixel"]
+    compute: Callable[[np.ndarray, np.ndarray], float]
+
+
+# A new metric is a function and a line here; reports, the benchmark and comparisons show it.
+METRICS: dict[str, Metric] = {
+    "image_auroc": Metric("image AUROC", "image", _of_both(roc_auc_score)),
+    "image_f1_max": Metric("image F1-max", "image", _of_both(f1_max)),
+    "image_ap": Metric("image AP", "image", _of_both(average_precision_score)),
+    "pixel_auroc": Metric("pixel AUROC", "pixel", _of_both(roc_auc_score)),
+    "pixel_f1_max": Metric("pixel F1-max", "pixel", _of_both(f1_max)),
+    "pixel_ap": Metric("pixel AP", "pixel", _of_both(average_precision_score)),
+    "aupro": Metric("AUPRO", "pixel", aupro),
+}
+IN_TERMINAL = ("image_auroc", "pixel_auroc", "aupro")  # what fits into a line

@@ -7,13 +7,11 @@ from typing import Literal
 import numpy as np
 
 __all__ = [
-    "FORMATS",
     "MAX_GROUPS",
     "check_compared",
     "check_contamination",
     "check_count",
     "check_degrees",
-    "check_formats",
     "check_group",
     "check_interval",
     "check_memory",
@@ -25,7 +23,6 @@ __all__ = [
 ]
 
 MAX_GROUPS = 6  # of images, as one batch is divided
-FORMATS = ("coco", "labelme", "masks", "heatmaps")  # what `write_results` writes for other programs
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "B": 1}
 
 
@@ -77,14 +74,6 @@ def check_count(name: str, value: object) -> None:
     """Refuse what is no whole number above 0."""
     if not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} must be a whole number, 1 or more, got {value!r}")
-
-
-def check_formats(formats: Sequence[str]) -> None:
-    """Refuse what `write_results` does not write."""
-    unknown = [name for name in formats if name not in FORMATS]
-    if isinstance(formats, str) or unknown:
-        wrong = formats if isinstance(formats, str) else unknown[0]
-        raise ValueError(f"there is no format {wrong!r} to write; give any of {', '.join(FORMATS)}")
 
 
 def check_pixel_threshold(threshold: float | None) -> None:

@@ -14,6 +14,7 @@ except ImportError as error:
 
 
 from musc_lite.widgets.defect_classes import DefectKinds
+from musc_lite.widgets.explorer import Explorer
 from musc_lite.widgets.interval_explorer import IntervalExplorer
 from musc_lite.widgets.neighborhood_explorer import NeighborhoodExplorer
 from musc_lite.widgets.patch_explorer import PatchExplorer
@@ -23,7 +24,19 @@ from musc_lite.widgets.similarity_counts import SimilarityCounts
 from musc_lite.widgets.threshold_explorer import ThresholdExplorer
 from musc_lite.widgets.toy_world import ToyWorld
 
+# What the app offers, in this order: a new explorer is a file and a line here.
+EXPLORERS: dict[str, type[Explorer]] = {
+    "Decisions": ThresholdExplorer,
+    "Kinds of defect": DefectKinds,
+    "Patches": PatchExplorer,
+    "Similar patches": SimilarityCounts,
+    "Neighborhoods": NeighborhoodExplorer,
+    "Interval": IntervalExplorer,
+    "Re-scoring": RescoringExplorer,
+}
+
 __all__ = [
+    "EXPLORERS",
     "DefectKinds",
     "IntervalExplorer",
     "NeighborhoodExplorer",

@@ -1,0 +1,37 @@
+"""The files for other programs that `write_results` can write: one line for each format.
+
+A new format is a function write(path, export) or write(path, export, i), see `export_results.Export`, and a line here.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+__all__ = ["FORMATS", "Format", "check_formats"]
+
+
+class Format(NamedTuple):
+    """What a format writes: one file, "coco.json", or one for each image, "masks/*.png"; and which function does."""
+
+    files: str
+    write: str  # "module:function", loaded when it is used
+
+    @property
+    def ending(self) -> str | None:
+        """The ending of the files for each image; None: one file for all."""
+        return self.files.rpartition("*")[2] if "*" in self.files else None
+
+
+FORMATS: dict[str, Format] = {
+    "coco": Format("coco.json", "musc_lite.reports.export_results:write_coco"),
+    "labelme": Format("labelme/*.json", "musc_lite.reports.export_results:write_labelme"),
+    "masks": Format("masks/*.png", "musc_lite.reports.export_results:write_mask"),
+    "heatmaps": Format("heatmaps/*.png", "musc_lite.reports.export_results:write_heat_map"),
+}
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Raise ValueError for a format that there is not."""
+    unknown = [name for name in formats if name not in FORMATS]
+    if isinstance(formats, str) or unknown:
+        wrong = formats if isinstance(formats, str) else unknown[0]
+        raise ValueError(f"there is no format {wrong!r} to write; give any of {', '.join(FORMATS)}")
