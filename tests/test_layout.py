@@ -145,3 +145,24 @@ def imported(tree: ast.AST) -> Iterator[str]:
             package = node.module.partition(".")[2]
             for name in dict.fromkeys(f"{package}.{alias.name}".lstrip(".") for alias in node.names):
                 yield name if name in modules() or not package else package
+
+
+def test_docstrings_of_private_names_take_three_lines_at_most():
+    """What a reader needs who does not change the code stands with public names."""
+    long = [
+        f"{name}.{node.name}"
+        for name, path in modules().items()
+        for node in _private(ast.parse(path.read_text(encoding="utf-8")))
+        if (ast.get_docstring(node, clean=False) or "").count("\n") > 2
+    ]
+    assert long == []
+
+
+def _private(tree: ast.AST, inside: bool = False) -> Iterator[ast.FunctionDef | ast.ClassDef]:
+    """Yield the functions and classes with a leading underscore, and all that is within these."""
+    for node in ast.iter_child_nodes(tree):
+        named = isinstance(node, ast.FunctionDef | ast.ClassDef)
+        private = inside or (named and node.name.startswith("_") and not node.name.startswith("__"))
+        if named and private:
+            yield node
+        yield from _private(node, private)

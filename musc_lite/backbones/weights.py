@@ -231,11 +231,9 @@ def _onnx_bytes(source: Path) -> bytes:
 
 
 def _read_onnx_weights(onnx_bytes: bytes) -> dict[str, Tensor]:
-    """Rename the ONNX initializers to timm's names.
-
-    The exporter folded each linear layer's weight into an anonymous, transposed constant; it is found as the
-    other input of the MatMul whose output is added to the layer's named bias.
-    """
+    """Rename the ONNX initializers to timm's names."""
+    # The exporter folded each linear layer's weight into an anonymous, transposed constant; it is found as the
+    # other input of the MatMul whose output is added to the layer's named bias.
     import onnx  # takes a second to import and is needed once per machine
 
     graph = onnx.load_from_string(onnx_bytes).graph

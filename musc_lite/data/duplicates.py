@@ -172,10 +172,8 @@ def _least_around(fine: np.ndarray, members: list[int], spacing: np.ndarray) -> 
 
 
 def _tree(fine: np.ndarray) -> list[tuple[float, int, int]]:
-    """Compute the minimum spanning tree of the rows (N, SIDE²), shortest link first: distance, and the two rows.
-
-    Links that are too long to matter are left out, so that there may be several trees.
-    """
+    """Compute the minimum spanning tree of the rows (N, SIDE²), shortest link first: distance, and the two rows."""
+    # Links that are too long to matter are left out, so that there may be several trees.
     n, longest = len(fine), (1 - LIMIT) / RATIO
     tree = coo_array((n, n), dtype=np.float32)
     for start in range(0, n, BLOCK):

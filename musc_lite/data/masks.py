@@ -310,10 +310,8 @@ def mask_names(images: Sequence[Path]) -> list[tuple[Path, Path]]:
 
 
 def _index(images: Sequence[Path], image_folder: Path) -> NameIndex[tuple[int, int]]:
-    """Index images by their paths with and without ending, and by what is left of these without the first folders.
-
-    The values are how many folders are left out, and which image it is.
-    """
+    """Index images by path, with and without ending, and by what is left of it without the first folders."""
+    # The values are how many folders are left out, and which image it is.
     relative = [file.relative_to(image_folder) for file in images]
     return NameIndex(
         ("/".join((*file.parts[extra:-1], name)), (extra, i))

@@ -49,21 +49,10 @@ Images = tuple[int, ...]
 
 @dataclass(frozen=True)
 class _Search:
-    """What a task must know beside its images; one search is not taken for another by what a worker keeps.
+    """What a task must know beside its images; one search is not taken for another by what a worker keeps."""
 
-    Attributes
-    ----------
-    path, stamp : str, (int, int)
-        The features file, and which one of this name: when it was written and its inode, as clocks may tick in
-        milliseconds. Kept blocks of an older file are not those of this one.
-    s, r, window, tiles
-        See `mutual_scores_on_cluster`; tiles that are compared apart.
-    axes : bytes, optional
-        Principal axes (C, n_components), float32.
-    """
-
-    path: str
-    stamp: tuple[int, int]
+    path: str  # of the features file
+    stamp: tuple[int, int]  # which file of this name: when it was written and its inode, as clocks tick in milliseconds
     s: int
     r: int
     window: int | None

@@ -223,13 +223,9 @@ def extract_features(
 
 @contextmanager
 def _cutting(images: ImageSet, framing: Framing, digests: Mapping[int, str]) -> Iterator[Cut]:
-    """Give a function that makes the tiles of image i, for many threads, with few photos in memory as they were.
-
-    An image whose digest is not the one in `digests` raises: features must not be cached for other bytes.
-
-    A decoded photo may take a GB. One is decoded while another is cut into tiles, and never more. One thread decodes
-    all of them: what a thread has freed, malloc may keep for that thread, so that 12 would keep the memory of 12.
-    """
+    """Give a function that makes the tiles of image i, for many threads; ValueError where its digest is another one."""
+    # A decoded photo may take a GB. One is decoded while another is cut into tiles, and never more. One thread decodes
+    # all of them: what a thread has freed, malloc may keep for that thread, so that 12 would keep the memory of 12.
     decoded = BoundedSemaphore(2)
 
     def read(i: int) -> Image.Image:
@@ -336,10 +332,7 @@ def _cache_folder(root: Path, backbone: Backbone, layers: list[int], framing: Fr
 
 
 def _read_batch(files: Sequence[Path], damaged: list[str]) -> tuple[Tensor, Tensor] | None:
-    """Read a batch back: patch tokens (B, S, M, C), class tokens (B, D); None unless every file is whole.
-
-    What is wrong with files that are there is appended to `damaged`.
-    """
+    """Read a batch back, (B, S, M, C) and (B, D); None unless every file is whole. `damaged` says what is wrong."""
     if not all(file.exists() for file in files):
         return None
     try:

@@ -46,10 +46,8 @@ def asked_again(precision: str) -> str:
 
 @cache
 def _bfloat16_is_faster() -> bool:
-    """Time products of two sizes, for some hundredths of a second.
-
-    A processor without units for bfloat16 may be a hundred times slower: a small product tells that soon enough.
-    """
+    """Time products of two sizes, for some hundredths of a second."""
+    # A processor without units for bfloat16 may be a hundred times slower: a small product tells that soon enough.
     with one_thread():
         return _seconds(128, torch.bfloat16) < 10 * _seconds(128, torch.float32) and (
             _seconds(512, torch.bfloat16) * WORTH_IT < _seconds(512, torch.float32)

@@ -46,11 +46,9 @@ class Shown(ipywidgets.DOMWidget):
         return f"{type(self).__name__}({len(self.images)} images)"
 
     def _ipython_display_(self) -> None:
-        """Display the widget, and after it the still picture as an output of its own.
-
-        A saved notebook that is opened again has no widget: Jupyter writes "model not found" in place of the first
-        output, and shows no other form of it. Where the widget lives, its style sheet hides the output after it.
-        """
+        """Display the widget, and after it the still picture as an output of its own."""
+        # A saved notebook that is opened again has no widget: Jupyter writes "model not found" in place of the first
+        # output, and shows no other form of it. Where the widget lives, its style sheet hides the output after it.
         self.add_class("musc-shown")
         bundle = super()._repr_mimebundle_()
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
