@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from musc_lite.data.discovery import user_path
 from musc_lite.utils.errors import DataNotFoundError
@@ -33,9 +33,9 @@ __all__ = ["CATALOG", "PUBLISHED_METRICS", "DataSet", "look_up", "presets"]
 PUBLISHED_METRICS = ("image_auroc", "image_f1_max", "image_ap", "pixel_auroc", "pixel_f1_max", "pixel_ap", "aupro")
 
 
-def _published() -> dict[str, dict[str, dict]]:
+def _published() -> dict[str, dict[str, Any]]:
     """Read published.csv: by data set the `counts` and `figures`, each by category."""
-    found: dict[str, dict[str, dict]] = {}
+    found: dict[str, dict[str, Any]] = {}
     with Path(__file__).with_name("published.csv").open(encoding="utf-8", newline="") as file:
         for name, category, *numbers in [*csv.reader(file)][1:]:
             of_set = found.setdefault(name, {"counts": {}, "figures": {}})
