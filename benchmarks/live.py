@@ -19,9 +19,8 @@ from pathlib import Path
 import numpy as np
 
 import musc_lite
-from musc_lite.static_page.accuracy import measure_agreement
 from musc_lite.static_page.payload import choose_features
-from musc_lite.static_page.quantization import quantize
+from musc_lite.static_page.quantization import measure_agreement, quantize
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

@@ -9,8 +9,6 @@ from .analysis.defect_classes import defect_classes as defect_classes
 from .analysis.groups import Groups as Groups
 from .analysis.groups import group_images as group_images
 from .analysis.groups import image_groups as image_groups
-from .analysis.recurring import Recurring as Recurring
-from .analysis.recurring import recurring_patches as recurring_patches
 from .analysis.regions import Regions as Regions
 from .analysis.regions import find_regions as find_regions
 from .analysis.regions import region_vectors as region_vectors
@@ -81,6 +79,8 @@ from .stages.mutual_scoring import nearest_patches as nearest_patches
 from .stages.mutual_scoring import patch_distances as patch_distances
 from .stages.mutual_scoring import similar_patch_counts as similar_patch_counts
 from .stages.mutual_scoring import similarity_counts as similarity_counts
+from .stages.recurring import Recurring as Recurring
+from .stages.recurring import recurring_patches as recurring_patches
 from .stages.rescoring import RsCon as RsCon
 from .stages.rescoring import image_similarity as image_similarity
 from .stages.rescoring import keep_top_k as keep_top_k

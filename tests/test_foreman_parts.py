@@ -22,13 +22,13 @@ from typer.testing import CliRunner
 import musc_lite
 from musc_lite import ImageSet, MuSc, Verdict, load_folder, planted_textures, read_verdicts, write_verdicts
 from musc_lite.cli import app
+from musc_lite.data.verdicts import VerdictBook
 from musc_lite.monitoring.app_paths import Places
 from musc_lite.monitoring.explorer_app import App
 from musc_lite.monitoring.folder_chooser import FolderChooser, count_images
 from musc_lite.monitoring.gallery import Gallery, heat_layer
 from musc_lite.monitoring.main import Page
 from musc_lite.monitoring.review_app import Foreman
-from musc_lite.monitoring.verdict_table import VerdictBook
 from musc_lite.reports.plots import color_range, overlay
 from musc_lite.utils.progress import followed_by, progress_bar
 from musc_lite.widgets.background_task import Stopped, Work

@@ -25,8 +25,7 @@ from musc_lite import (
 from musc_lite.analysis.groups import SMALLEST, image_distances
 from musc_lite.detector import explain
 from musc_lite.detector.explain import groups_to_show
-from musc_lite.reports.group_plots import draw_groups, plot_group_gallery, plot_group_matrix
-from musc_lite.reports.group_report import group_rows
+from musc_lite.reports.group_plots import draw_groups, group_rows, plot_group_gallery, plot_group_matrix
 from musc_lite.reports.report import Result, write_report
 from musc_lite.results.summary import describe_groups
 from musc_lite.stages.aggregation import aggregate

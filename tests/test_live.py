@@ -20,10 +20,9 @@ from typer.testing import CliRunner
 import musc_lite
 from musc_lite import MuSc, MutualScorer, SubspaceScorer, from_arrays, load_folder, planted_textures, publish
 from musc_lite.cli import app
-from musc_lite.static_page.accuracy import measure_agreement
 from musc_lite.static_page.bundle import MODULES, classic, read, script
 from musc_lite.static_page.payload import choose_images, collect, find_images
-from musc_lite.static_page.quantization import quantize
+from musc_lite.static_page.quantization import measure_agreement, quantize
 from musc_lite.utils.errors import DataNotFoundError
 
 FAST = {"image_size": 112, "layers": [5, 7, 8]}

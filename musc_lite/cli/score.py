@@ -258,7 +258,7 @@ def _write_page(detector: "Detector", output: Path) -> str | None:
 def _write_groups(detector: "Detector", output: Path) -> "Groups | None":
     """Draw which kinds of image there are, where that was asked for or there are several."""
     from musc_lite.detector.explain import groups_to_show
-    from musc_lite.reports.group_report import write_groups
+    from musc_lite.reports.group_plots import write_groups
 
     groups = groups_to_show(detector)
     if groups is not None:

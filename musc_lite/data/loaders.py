@@ -15,11 +15,13 @@ from contextlib import suppress
 from dataclasses import replace
 from difflib import get_close_matches
 from itertools import chain
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from musc_lite.data.arrays import from_arrays
 from musc_lite.data.datasets import look_up
 from musc_lite.data.decode import SKIP_HINT, count_pages
 from musc_lite.data.discovery import (
@@ -46,7 +48,17 @@ from musc_lite.data.masks import masks_among
 from musc_lite.utils.errors import DataNotFoundError, ImageReadError
 from musc_lite.utils.progress import progress_bar
 
-__all__ = ["left_out", "load_btad", "load_folder", "load_magnetic_tile", "load_mvtec", "load_visa"]
+__all__ = [
+    "Images",
+    "as_batch",
+    "as_image_set",
+    "left_out",
+    "load_btad",
+    "load_folder",
+    "load_magnetic_tile",
+    "load_mvtec",
+    "load_visa",
+]
 
 
 def load_folder(
@@ -429,3 +441,51 @@ def _trouble(images: ImageSet, i: int, path: Path, decode: bool, few_masks: bool
 def _summary(skipped: Skipped, at_most: int = 5) -> str:
     shown = "; ".join(f"{path}: {reason}" for path, reason in skipped[:at_most])
     return shown + (f"; and {len(skipped) - at_most} more" if len(skipped) > at_most else "")
+
+
+Images = ImageSet | str | Path | Iterable
+
+
+def as_image_set(images: Images) -> ImageSet:
+    """Take an ImageSet as it is, a path as a folder or a file, several as paths of both, or as images.
+
+    Several are any list, array, Series or data set that can be indexed by 0, 1, ...
+    """
+    if isinstance(images, ImageSet):
+        return images
+    if isinstance(images, str | Path) and not Path(images).is_file():
+        return load_folder(images)
+    items = [images] if isinstance(images, str | Path) else _listed(images)
+    if isinstance(items, Iterable) and not isinstance(items, dict) and not hasattr(items, "ndim"):
+        items = list(items)  # a generator gives them once only
+        if items and all(isinstance(item, str | PathLike) for item in items):
+            items = [fspath(item) for item in items]
+            if any(Path(item).is_dir() for item in items):
+                return load_folder(items)
+            return ImageSet([Path(item) for item in items], [str(item) for item in items])
+    return from_arrays(items)
+
+
+def _listed(images: Any) -> Any:
+    """Return a list in place of a column of a table, an array of paths or a data set; others as they are."""
+    if hasattr(images, "columns"):
+        raise ValueError(f"a table is no list of images: give one column, such as table[{str(images.columns[0])!r}]")
+    if isinstance(images, dict):
+        raise ValueError("give a list of images or one 4-D batch, not a dict: list(images.values())")
+    if getattr(images, "ndim", 0) == 1 and getattr(images.dtype, "kind", "O") in "OUT" and hasattr(images, "tolist"):
+        return images.tolist()
+    has_items = hasattr(images, "__getitem__") and hasattr(images, "__len__") and not hasattr(images, "shape")
+    if has_items and not isinstance(images, Iterable):  # as torch.utils.data.Dataset
+        return [images[i] for i in range(len(images))]
+    return images
+
+
+def as_batch(images: Images) -> ImageSet:
+    """Take images that score each other: at least 2."""
+    images = as_image_set(images)
+    if len(images) < 2:
+        raise ValueError(
+            f"mutual scoring compares images with each other: give at least 2, got {len(images)} "
+            f"({', '.join(images.names)}). A single new image can be scored against a fitted batch: score_images"
+        )
+    return images

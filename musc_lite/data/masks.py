@@ -16,9 +16,9 @@ import numpy as np
 from PIL import Image
 
 from musc_lite.data.decode import read_image
-from musc_lite.data.file_names import NameIndex
 from musc_lite.data.labels import folder_word
 from musc_lite.utils.errors import ImageReadError
+from musc_lite.utils.names import NameIndex
 
 __all__ = [
     "MaskFiles",

@@ -13,11 +13,11 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from musc_lite.data.appearance import chroma
-from musc_lite.data.coerce import Images, as_image_set
 from musc_lite.data.decode import SKIP_HINT
 from musc_lite.data.depth import scales_in_words
 from musc_lite.data.duplicates import Duplicates, duplicates_among, fine_structure
 from musc_lite.data.image_set import ImageSet
+from musc_lite.data.loaders import Images, as_image_set
 from musc_lite.data.quality_checks import (
     Look,
     Remark,

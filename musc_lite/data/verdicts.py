@@ -6,20 +6,23 @@ import io
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
-from musc_lite.data.file_names import NameIndex
+from filelock import FileLock
+
+from musc_lite.data.image_set import ImageSet
 from musc_lite.utils.errors import DataNotFoundError
-from musc_lite.utils.files import atomic_path
+from musc_lite.utils.files import atomic_path, make_folder
+from musc_lite.utils.names import NameIndex
 from musc_lite.utils.tables import from_cell, to_cells
 
 if TYPE_CHECKING:
     from musc_lite.data.image_set import ImageSet
 
-__all__ = ["VERDICTS", "Verdict", "match_verdicts", "read_verdicts", "sort_by_verdict", "write_verdicts"]
+__all__ = ["VERDICTS", "Verdict", "VerdictBook", "match_verdicts", "read_verdicts", "sort_by_verdict", "write_verdicts"]
 
 VERDICTS = ("good", "bad", "unsure")
 TITLES_AMONG = 10  # first rows
@@ -216,3 +219,40 @@ def sort_by_verdict(images: "ImageSet", verdicts: Sequence[Verdict]) -> list[str
             stacklevel=3,
         )
     return kinds
+
+
+PATIENCE = 30  # seconds: another page writes its table in far less
+
+
+class VerdictBook:
+    """A table of verdicts that is read again before each change: another page, or a person, may have written there.
+
+    Parameters
+    ----------
+    path : Path
+        verdicts.csv, which need not be there yet.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def read(self) -> list[Verdict]:
+        """Give all verdicts, also those on images that are gone."""
+        return read_verdicts(self.path) if self.path.exists() else []
+
+    def mark(self, images: ImageSet, i: int, verdict: str) -> None:
+        """Write the verdict on image i, and all of its copies; "" takes it back."""
+        name, digest = images.names[i], images.digest(i)
+        make_folder(self.path.parent)
+        with FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=PATIENCE):  # two pages may mark at once
+            found = self.read()
+            same = [each for each in found if each.sha256 == digest or each.image == name]
+            rows = [each for each in found if each not in same]
+            if verdict:
+                known = next((each for each in same if each.image == name), Verdict(name, verdict))
+                rows.append(replace(known, verdict=verdict, sha256=digest))  # a class and a note that are there stay
+            write_verdicts(self.path, rows)
+
+    def of(self, images: ImageSet) -> tuple[list[str], list[str]]:
+        """Give each image's verdict, "" where there is none; and the names of those that were changed since theirs."""
+        return match_verdicts(images, self.read())[:2]

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from musc_lite.analysis.groups import check_groups
-from musc_lite.data.coerce import Images, as_image_set
+from musc_lite.data.loaders import Images, as_image_set
 from musc_lite.detector.components import check_methods, part_class, scorer_name
 from musc_lite.detector.detector import Detector
 from musc_lite.detector.musc import MuSc

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.backbones.load import load_backbone
-from musc_lite.data.coerce import Images, as_batch, as_image_set
 from musc_lite.data.duplicates import without_copies
 from musc_lite.data.image_set import ImageSet
+from musc_lite.data.loaders import Images, as_batch, as_image_set
 from musc_lite.data.roi import WHOLE, Region
 from musc_lite.data.view import Framing, View
 from musc_lite.detector.components import PARTS, Parts
@@ -40,7 +40,7 @@ SHARED = ("backbone", "layers", "groups", "max_memory", "batch_size", "device", 
 
 def _of_fit(*paths: str) -> Any:
     """Return properties that read parts of the fitted record."""
-    return (property(attrgetter(f"fitted_.{path}")) for path in paths)
+    return (property(attrgetter(f"fitted_.{path}"), doc=f"``fitted_.{path}``.") for path in paths)
 
 
 class Detector(OutlierMixin, BaseEstimator):
@@ -244,6 +244,6 @@ class Detector(OutlierMixin, BaseEstimator):
         """Tell which new images are outliers: -1 outlier, 1 inlier, (N,)."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
-    # Which images of the batch are outliers: -1 outlier, 1 inlier, (N,); and the threshold in scikit-learn's sign.
-    labels_ = property(lambda self: np.where(self.scores_.is_outlier, -1, 1))
-    offset_ = property(lambda self: -self.threshold_, lambda self, value: setattr(self, "threshold_", -value))
+    labels_ = property(lambda self: np.where(self.scores_.is_outlier, -1, 1), doc="-1 outlier, 1 inlier, (N,).")
+    offset_ = property(lambda self: -self.threshold_, doc="The threshold in scikit-learn's sign.")
+    offset_ = offset_.setter(lambda self, value: setattr(self, "threshold_", -value))

@@ -22,7 +22,7 @@ from musc_lite.detector.planning import how_closely, settle_view
 from musc_lite.monitoring.app_paths import Places
 from musc_lite.monitoring.settings_form import Choices, left_out_by_name
 from musc_lite.reports.export_maps import draw_region
-from musc_lite.reports.group_report import group_picture
+from musc_lite.reports.group_plots import group_picture
 from musc_lite.results.summary import describe_groups, describe_region, describe_scores
 from musc_lite.widgets import EXPLORERS
 from musc_lite.widgets.explorer import Explorer, row

@@ -12,8 +12,8 @@ import numpy as np
 from sklearn.base import clone
 
 from musc_lite.backbones.backbone import Backbone
-from musc_lite.data.coerce import Images
 from musc_lite.data.image_set import ImageSet
+from musc_lite.data.loaders import Images
 from musc_lite.data.verdicts import Verdict, sort_by_verdict
 from musc_lite.detector.detector import Detector
 from musc_lite.results.scores import Scores

@@ -15,7 +15,7 @@ from musc_lite.backbones.backbone import Backbone
 from musc_lite.backbones.load import EMBEDDED, load_backbone
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.loaders import load_folder
-from musc_lite.data.verdicts import sort_by_verdict
+from musc_lite.data.verdicts import VerdictBook, sort_by_verdict
 from musc_lite.detector.explain import find_evidence
 from musc_lite.detector.musc import MuSc
 from musc_lite.detector.planning import how_closely, settle_view
@@ -24,7 +24,6 @@ from musc_lite.monitoring.folder_chooser import FolderChooser
 from musc_lite.monitoring.gallery import Gallery
 from musc_lite.monitoring.reference import TRUSTED, apply_line, fit_line
 from musc_lite.monitoring.settings_form import left_out_by_name
-from musc_lite.monitoring.verdict_table import VerdictBook
 from musc_lite.reports.export_maps import write_maps, write_scores
 from musc_lite.reports.export_results import write_results
 from musc_lite.reports.report import Result, write_report

@@ -1,5 +1,8 @@
 """Pictures of what a batch is made of."""
 
+import io
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
@@ -7,10 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from musc_lite.analysis.groups import Groups
+from musc_lite.data.duplicates import originals
 from musc_lite.data.image_set import ImageSet
 from musc_lite.reports.plots import HEAT, LINE_COLORS, plot_image
+from musc_lite.results.scores import Scores
+from musc_lite.utils.files import atomic_path
 
-__all__ = ["draw_groups", "plot_group_gallery", "plot_group_matrix"]
+__all__ = ["draw_groups", "group_picture", "group_rows", "plot_group_gallery", "plot_group_matrix", "write_groups"]
 
 WIDTH, MATRIX, ROW = 7.5, 3.6, 1.45  # inches: the figure, its matrix, a row of its gallery
 
@@ -97,3 +103,27 @@ def draw_groups(groups: Groups, images: ImageSet) -> Figure:
     plot_group_matrix(groups, above.subplots())
     plot_group_gallery(groups, images, figure=below)
     return figure
+
+
+def group_rows(groups: Groups, scores: Scores) -> list[dict]:
+    """Give the rows of `Groups.to_frame` with the names of the images."""
+    return groups.to_frame(_once(scores).names).to_dict("records")
+
+
+def group_picture(groups: Groups, scores: Scores) -> bytes:
+    """Draw the matrix and the gallery of `draw_groups` as a JPEG."""
+    buffer = io.BytesIO()
+    draw_groups(groups, _once(scores)).savefig(buffer, format="jpg", dpi=110, pil_kwargs={"quality": 85})
+    return buffer.getvalue()
+
+
+def write_groups(path: str | Path, groups: Groups, scores: Scores) -> None:
+    """Write `group_picture` to a file."""
+    with atomic_path(Path(path)) as partial:
+        partial.write_bytes(group_picture(groups, scores))
+
+
+def _once(scores: Scores) -> ImageSet:
+    """Give the images without copies, which groups are made of."""
+    images = scores.known_images
+    return images if scores.copy_of is None else images.subset(originals(scores.copy_of).tolist())

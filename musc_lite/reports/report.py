@@ -19,7 +19,7 @@ from musc_lite.data.verdicts import VERDICTS, Verdict
 from musc_lite.data.view import what_a_patch_covers
 from musc_lite.reports.class_plots import plot_class_gallery
 from musc_lite.reports.gallery import MOST_BOXES, make_cards, marking
-from musc_lite.reports.group_report import group_picture, group_rows
+from musc_lite.reports.group_plots import group_picture, group_rows
 from musc_lite.reports.html import inlined, write_page
 from musc_lite.reports.plots import plot_ranking
 from musc_lite.results.evidence import Evidence

@@ -1,1 +1,15 @@
-"""The method in the order of the paper: features, aggregation, mutual scoring, maps, re-scoring, thresholds."""
+"""The method in order; each file begins with its equation.
+
+===========  ======================  =================================================
+acronym      file                    what it is
+===========  ======================  =================================================
+LNAMD        aggregation             local neighborhood aggregation with multiple degrees
+SNAMD        snamd                   aggregation weighted by similarity
+MSM          mutual_scoring          mutual scoring of the patches
+RsCIN        rescoring               re-scoring in a constrained image neighborhood
+RsCon        rescoring               re-scoring by context
+===========  ======================  =================================================
+
+Before them: ``features`` (tokens of all images) and ``roi_detection``. After them: ``maps``, ``thresholds`` and
+``conformal``. Beside them: ``similarity_counts`` and ``recurring``, which explorers and scorers use.
+"""

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from musc_lite.data.coerce import Images, as_image_set
 from musc_lite.data.duplicates import originals
 from musc_lite.data.image_set import ImageSet
+from musc_lite.data.loaders import Images, as_image_set
 from musc_lite.data.roi import crop
 from musc_lite.detector.detector import Detector
 from musc_lite.reports.plots import COLORS, HEAT, VIRIDIS, outlined
@@ -22,8 +22,7 @@ from musc_lite.scorers.reference_images import choose_references
 from musc_lite.stages.maps import defective_patches
 from musc_lite.stages.rescoring import RsCIN, image_similarity
 from musc_lite.stages.similarity_counts import default_features, default_threshold
-from musc_lite.static_page.accuracy import Agreement, measure_agreement
-from musc_lite.static_page.quantization import Quantized, quantize
+from musc_lite.static_page.quantization import Agreement, Quantized, measure_agreement, quantize
 from musc_lite.utils.errors import DataNotFoundError
 
 __all__ = ["Content", "check_shows", "choose_features", "choose_images", "collect", "find_images"]

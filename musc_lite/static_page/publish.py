@@ -7,13 +7,13 @@ from pathlib import Path
 from markupsafe import Markup
 from sklearn.utils.validation import check_is_fitted
 
-from musc_lite.data.coerce import Images
 from musc_lite.data.duplicates import originals
+from musc_lite.data.loaders import Images
 from musc_lite.detector.detector import Detector
 from musc_lite.reports.html import filled_in
-from musc_lite.static_page.accuracy import Agreement
 from musc_lite.static_page.bundle import script, styles
 from musc_lite.static_page.payload import Content, check_shows, choose_features, collect, find_images
+from musc_lite.static_page.quantization import Agreement
 from musc_lite.utils.files import atomic_path
 from musc_lite.utils.validation import parse_bytes
 

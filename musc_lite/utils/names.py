@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Generic, TypeVar
 
-__all__ = ["check_file_names", "file_names", "writable"]
+__all__ = ["NameIndex", "check_file_names", "file_names", "writable"]
 
 # Control characters, line and paragraph separators, and what stands for bytes that are not UTF-8.
 UNSAFE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -113,3 +114,45 @@ def _can_be(folder: Path, name: str) -> bool:
 def _ignores_case(folder: Path) -> bool:
     (folder / "Case").touch()
     return (folder / "case").exists()
+
+
+T = TypeVar("T")
+
+
+class NameIndex(Generic[T]):
+    r"""Values by name.
+
+    Parameters
+    ----------
+    pairs : iterable of (str, value)
+        Several values may have one name.
+
+    Examples
+    --------
+    >>> index = NameIndex([("day/a.png", 0), ("day/A.png", 1)])
+    >>> index.find("day/A.png"), index.find("./DAY\\a.png"), index.find("b.png")
+    ([1], [0, 1], [])
+    """
+
+    def __init__(self, pairs: Iterable[tuple[str, T]]):
+        self._spelled: tuple[dict[str, list[T]], ...] = ({}, {}, {})
+        for name, value in pairs:
+            for found, spelling in zip(self._spelled, _spellings(name), strict=True):
+                found.setdefault(spelling, []).append(value)
+
+    def find(self, *names: str) -> list[T]:
+        """Return the values of the first of the names that there is; all exact spellings come before all others."""
+        spelled = [_spellings(name) for name in names]
+        for level, found in enumerate(self._spelled):
+            for spellings in spelled:
+                if values := found.get(spellings[level]):
+                    return values
+        return []
+
+
+def _spellings(name: str) -> tuple[str, str, str]:
+    """Return a name as it is, with plain slashes and composed letters, and without regard to capitals."""
+    plain = unicodedata.normalize("NFC", name.replace("\\", "/"))
+    while plain.startswith("./"):
+        plain = plain[2:]
+    return name, plain, unicodedata.normalize("NFC", plain.casefold())

@@ -36,7 +36,6 @@ EXPLORERS: dict[str, type[Explorer]] = {
 }
 
 __all__ = [
-    "EXPLORERS",
     "DefectKinds",
     "IntervalExplorer",
     "NeighborhoodExplorer",

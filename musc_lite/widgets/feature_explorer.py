@@ -11,12 +11,12 @@ import traitlets
 from torch import Tensor
 
 from musc_lite.detector.detector import Detector
-from musc_lite.stages.similarity_counts import default_features
+from musc_lite.stages.similarity_counts import default_features, default_threshold
 from musc_lite.utils.progress import progress_bar
 from musc_lite.widgets.background_task import Work
 from musc_lite.widgets.explorer import Explorer
 
-__all__ = ["FeatureExplorer"]
+__all__ = ["PER_UNIT", "FeatureExplorer", "Similarity"]
 
 PATIENCE = 0.4  # seconds: what is done by then was no long work
 
@@ -117,3 +117,40 @@ class FeatureExplorer(Explorer):
     def patch_scores(self, s: int, r: int) -> np.ndarray:
         """Give the detector's patch scores (N, M) of the s-th layer at degree r."""
         return self.detector.patch_scores_[self.detector.r_.index(r), s]
+
+
+PER_UNIT = 100  # thresholds to a distance of 1: all explorers share them, so that their thresholds can be linked
+
+
+class Similarity(FeatureExplorer):
+    """Has a threshold in hundredths, from 0 to 2.
+
+    Attributes
+    ----------
+    threshold : float
+        Largest distance that counts as similar; what is set is rounded to hundredths. At first the default of the
+        chosen features, which it follows until it is set.
+    """
+
+    threshold = traitlets.Float()
+
+    @traitlets.validate("threshold")
+    def _check_threshold(self, proposal):
+        if not 0 <= proposal.value <= 2:
+            raise traitlets.TraitError(f"unit vectors lie 0 to 2 apart: give such a threshold, got {proposal.value}")
+        return round(proposal.value * PER_UNIT) / PER_UNIT
+
+    def default_threshold(self) -> float:
+        """Compute the default threshold of the chosen features from the detector's scores."""
+        return default_threshold(self.patch_scores(*self.features))
+
+    def begin_at_default_threshold(self) -> None:
+        """Set the default threshold, and set it again where other features are chosen before it was changed."""
+        self.threshold = self._default = self.default_threshold()
+        self.observe(self._follow_features, "features")
+
+    def _follow_features(self, _) -> None:
+        before, self._default = self._default, self.default_threshold()
+        if self.threshold == before:
+            with self.following():
+                self.threshold = self._default

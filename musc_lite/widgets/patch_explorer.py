@@ -1,5 +1,6 @@
 """Stage 3 by hand: pick a patch and see its nearest patches, the images that hold a similar one, and its score."""
 
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
@@ -11,16 +12,15 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from musc_lite.detector.detector import Detector
-from musc_lite.reports.plots import COLORS, plot_distances, plot_image
+from musc_lite.reports.plots import COLORS, KINDS, VIRIDIS, plot_distances, plot_image
+from musc_lite.stages.mutual_scoring import interval_average, interval_bounds
 from musc_lite.stages.similarity_counts import default_threshold
 from musc_lite.widgets.chart import Chart, series
 from musc_lite.widgets.explorer import PICTURE, THUMBNAIL, row
-from musc_lite.widgets.patch_query import Answer, answer
-from musc_lite.widgets.patch_views import asking_tile, distance_dots, nearness_tile, other_tiles
-from musc_lite.widgets.similarity import Similarity
-from musc_lite.widgets.tiles import Tiles
+from musc_lite.widgets.feature_explorer import Similarity
+from musc_lite.widgets.tiles import Tiles, color_bar, colored_layer, values_of
 
-__all__ = ["Answer", "PatchExplorer"]
+__all__ = ["Answer", "PatchExplorer", "answer", "asking_tile", "distance_dots", "nearness_tile", "other_tiles"]
 
 MOST_IN_REGION = 64  # patches: each asks for itself
 OF_MEAN = 5  # images whose highest patch is asked for, where no scores exist: for the mean of all features
@@ -75,7 +75,7 @@ class PatchExplorer(Similarity):
     selected = traitlets.Tuple(traitlets.Int(), traitlets.Int())
     region = traitlets.Tuple()
     compared = traitlets.Int()
-    answer: Answer
+    answer: "Answer"
     _pointed: int | None
 
     def __init__(
@@ -200,7 +200,7 @@ class PatchExplorer(Similarity):
         answers = [self._answer(i, [int(self._scores[i].argmax())]) for i in middle]
         return default_threshold([[found.interval_mean] for found in answers])
 
-    def _answer(self, i: int, patches: list[int]) -> Answer:
+    def _answer(self, i: int, patches: list[int]) -> "Answer":
         asked = [self._distances(i, m) for m in patches]
         to_all = reduce(torch.minimum, [distances for distances, _ in asked])
         chosen = self.all_features if self.features is None else [self.features]
@@ -243,7 +243,7 @@ class PatchExplorer(Similarity):
         self._show_distances()
         self.say(self.sentence)
 
-    def _show_pictures(self, found: Answer, pointed: int | None = None) -> None:
+    def _show_pictures(self, found: "Answer", pointed: int | None = None) -> None:
         """Send both large pictures and the small ones: of the selected patch, or the one that is pointed at."""
         (i, m), j, names = self.selected, self.compared, self.detector.names_
         with self._large.hold_sync():
@@ -304,3 +304,147 @@ class PatchExplorer(Similarity):
         middle = self.sentence.index(";") + 1
         ax.set_title(f"{self.sentence[:middle]}\n{self.sentence[middle + 1 :]}")
         return figure
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one patch finds in the other images, or a region: of its patches the one that is nearest counts.
+
+    Attributes
+    ----------
+    to_all : ndarray (N, M)
+        The distance to every patch of every image, its own image among them; infinite where the scorer does not look.
+    others : ndarray (J,)
+        The images that score it, nearest first; without references all others.
+    distances, patches : ndarray (J,)
+        The distance to the nearest patch of each of them, and which patch that is.
+    similar_patches : ndarray (J,)
+        How many patches of each lie within the threshold.
+    interval : (int, int)
+        Which of the others the interval holds: [first, last).
+    interval_mean : float
+        The mean distance over the interval.
+    rank : int
+        Place of the patch among all patches of the batch by the detector's score, 1 is the most anomalous; of a region
+        that of its most anomalous patch.
+    """
+
+    to_all: np.ndarray
+    others: np.ndarray
+    distances: np.ndarray
+    patches: np.ndarray
+    similar_patches: np.ndarray
+    interval: tuple[int, int]
+    interval_mean: float
+    rank: int
+
+    def at(self, threshold: float) -> "Answer":
+        """Count again at another threshold."""
+        return replace(self, similar_patches=(self.to_all[self.others] <= threshold).sum(axis=1))
+
+
+def answer(to_all: Tensor, images: Tensor, threshold: float, interval: tuple[float, float], rank: int) -> Answer:
+    """Sort what was found.
+
+    Parameters
+    ----------
+    to_all : Tensor (N, M)
+        Distances to every patch.
+    images : Tensor (J,)
+        The images that count.
+    threshold : float
+        Largest distance that counts as similar.
+    interval : (float, float)
+        See `interval_average`.
+    rank : int
+
+    Returns
+    -------
+    Answer
+    """
+    nearest, patches = to_all.min(dim=1)
+    others = images[nearest[images].argsort(stable=True)]
+    found = Answer(
+        to_all=to_all.numpy(),
+        others=others.numpy(),
+        distances=nearest[others].numpy(),
+        patches=patches[others].numpy(),
+        similar_patches=torch.zeros_like(others).numpy(),
+        interval=interval_bounds(len(others), interval),
+        interval_mean=float(interval_average(nearest[others], interval)),
+        rank=rank,
+    )
+    return found.at(threshold)
+
+
+RING = (COLORS["normal"], "round")  # around the nearest patch
+
+
+def asking_tile(i: int, m: int, name: str, region: tuple[int, ...], pointed: int | None) -> dict:
+    """Show the image that asks: its patch, or its region, and the patch under the mouse."""
+    tile = {"picture": 0, "title": f"image {i}, patch {m}:", "name": name, "points": True, "of": i}
+    marks = [] if region else [[m, COLORS["defective"]]]
+    tile["marks"] = marks if pointed is None else [*marks, [pointed, COLORS["unlabeled"]]]
+    return tile | {"region": list(region)} if region else tile
+
+
+def nearness_tile(found: Answer, j: int, name: str) -> dict:
+    """Color the patches of image j by how near they are."""
+    nearest, (closest, usual) = int(found.to_all[j].argmin()), _scale(found)
+    return {
+        "picture": 1,
+        "title": f"image {j}, nearest at {found.to_all[j, nearest]:.2f}:",
+        "name": name,
+        "layer": _near(found, j),
+        "values": values_of(found.to_all[j]),
+        "unit": "away",
+        "bar": color_bar(VIRIDIS.reversed(), closest, usual, "distance, up to the usual one"),
+        "marks": [[nearest, *RING]],
+        "walk": True,
+        "of": j,
+    }
+
+
+def other_tiles(found: Answer, order: Answer, is_colored: bool) -> list[dict]:
+    """Show what was found in each other image, in the order of an answer, whose interval is framed.
+
+    Each bears the number of its similar patches, and a ring around the nearest one.
+    """
+    places, (first, last), tiles = np.argsort(found.others), order.interval, []
+    places = places[np.searchsorted(found.others, order.others, sorter=places)]
+    for place, (j, at) in enumerate(zip(order.others.tolist(), places.tolist(), strict=True)):
+        tile = {"picture": j, "title": f"{found.distances[at]:.2f} away", "name": f"image {j}"}
+        tile |= {"number": f"{found.similar_patches[at]}", "marks": [[int(found.patches[at]), *RING]]}
+        if first <= place < last:
+            tile["frame"] = COLORS["threshold"]
+        if is_colored:
+            tile["layer"] = _near(found, j)
+        tiles.append(tile)
+    return tiles
+
+
+def distance_dots(found: Answer, labels: np.ndarray | None) -> tuple[list[dict], list[np.ndarray]]:
+    """Make a dot for each other image, by its label where that is known; and say which places each entry holds."""
+    n = len(found.others)
+    kinds = [("image", np.arange(n), "unlabeled")]
+    if labels is not None:
+        of_others = labels[found.others]
+        kinds = [(f"{kind} image", np.flatnonzero(of_others == k), kind) for k, kind in enumerate(KINDS)]
+    dots, held = [], []
+    for name, places, kind in kinds:
+        if len(places):
+            words = [f"image {found.others[k]}, place {k + 1}" for k in places]
+            look = {"labels": words, "hollow": kind == "defective"}
+            dots.append(series(name, places + 1, found.distances[places], COLORS[kind], "points", **look))
+            held.append(places)
+    return dots, held
+
+
+def _scale(found: Answer) -> tuple[float, float]:
+    """Give the ends of the color scale: the nearest patch of all, and the usual distance."""
+    return float(found.distances[0]), float(np.median(found.to_all[np.isfinite(found.to_all)]))
+
+
+def _near(found: Answer, j: int) -> bytes:
+    closest, usual = _scale(found)
+    return colored_layer(-found.to_all[j], VIRIDIS, -usual, -closest, opacity=0.6)

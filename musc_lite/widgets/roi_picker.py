@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from musc_lite.data.coerce import Images, as_image_set
+from musc_lite.data.loaders import Images, as_image_set
 from musc_lite.data.roi import WHOLE, Region, dim_outside, pixel_box
 from musc_lite.results.summary import describe_region
 from musc_lite.utils.errors import ImageReadError

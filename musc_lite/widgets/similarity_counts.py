@@ -16,7 +16,7 @@ from musc_lite.stages.mutual_scoring import similarity_counts
 from musc_lite.stages.similarity_counts import similar_patch_counts_in_steps
 from musc_lite.widgets.chart import Chart
 from musc_lite.widgets.explorer import PICTURE, THUMBNAIL, row
-from musc_lite.widgets.similarity import PER_UNIT, Similarity
+from musc_lite.widgets.feature_explorer import PER_UNIT, Similarity
 from musc_lite.widgets.tiles import Tiles, color_bar, colored_layer, values_of
 
 __all__ = ["SimilarityCounts"]

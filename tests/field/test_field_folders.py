@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 
 from musc_lite import MuSc, Verdict, View, load_folder, read_verdicts
 from musc_lite.cli import app
-from musc_lite.data.file_names import NameIndex
 from musc_lite.data.loaders import left_out
 from musc_lite.data.verdicts import sort_by_verdict
 from musc_lite.utils.errors import DataNotFoundError, ImageReadError
+from musc_lite.utils.names import NameIndex
 
 Y, X = np.mgrid[:48, :64]
 
