@@ -25,8 +25,8 @@ QUICK = {
     "test_aggregation",
     "test_datasets",
     "test_duplicates",
-    "test_images",
-    "test_inspection",
+    "test_decode",
+    "test_quality",
     "test_layout",
     "test_log",
     "test_maps",
@@ -36,7 +36,7 @@ QUICK = {
     "test_progress",
     "test_repository",
     "test_rescoring",
-    "test_textures",
+    "test_synthetic",
     "test_thresholds",
 }
 
