@@ -32,7 +32,6 @@ from musc_lite.cli import app
 from musc_lite.data.view import Framing
 from musc_lite.reports.export_coco import outline, run_lengths
 from musc_lite.reports.formats import FORMATS
-from musc_lite.results.segmentation import label_defects
 from musc_lite.stages.features import Features
 from musc_lite.stages.thresholds import Decision
 
@@ -78,7 +77,12 @@ class TestDefects:
             defects = find_defects(scores, threshold)
             for i in range(4):
                 own = [defect for defect in defects if defect.image == i]
-                mask, labels = defect_mask(scores, i, threshold), label_defects(scores, i, threshold)
+                mask, labels = defect_mask(scores, i, threshold), np.zeros((40, 60), int)
+                for k, defect in enumerate(own, start=1):
+                    left, top, right, bottom = defect.box
+                    assert not labels[top:bottom, left:right][defect.mask].any()  # a pixel is of one defect
+                    labels[top:bottom, left:right][defect.mask] = k
+                np.testing.assert_array_equal(labels > 0, mask)
                 on_photo = scores.map_of_photo(i)
                 assert mask.shape == (40, 60)
                 assert label(mask, np.ones((3, 3)))[1] == len(own)

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import binary_fill_holes, find_objects
+from scipy.ndimage import binary_fill_holes
 from skimage.measure import approximate_polygon, find_contours
 
 from musc_lite.analysis.defect_classes import DefectClasses
 from musc_lite.results.scores import Scores
-from musc_lite.results.segmentation import Defect, label_defects
+from musc_lite.results.segmentation import Defect
 
 __all__ = ["coco_instances", "labelme_annotation", "outline", "run_lengths"]
 
@@ -22,9 +22,7 @@ COARSE = 1.0  # pixels by which a polygon may leave the border of its defect: ma
 LABELME = "5.5.0"  # the version whose keys are written
 
 
-def coco_instances(
-    scores: Scores, defects: Sequence[Defect], threshold: float | None = None, kinds: DefectClasses | None = None
-) -> dict:
+def coco_instances(scores: Scores, defects: Sequence[Defect], kinds: DefectClasses | None = None) -> dict:
     """Give all images and their defects as COCO's instances, with exact masks.
 
     Masks are uncompressed run lengths, with `iscrowd` 0, since each is one object; `score` is the defect's peak.
@@ -34,8 +32,7 @@ def coco_instances(
     ----------
     scores : Scores
     defects : sequence of Defect
-        What `find_defects` finds with the same threshold and kinds.
-    threshold : float, optional
+        What `find_defects` finds with the same kinds.
     kinds : DefectClasses, optional
         Each kind is a category; without them all are of the category "defect".
 
@@ -53,12 +50,9 @@ def coco_instances(
     for i, name in enumerate(scores.names):
         width, height = scores.known_images.size(i)
         images.append({"id": i + 1, "file_name": name, "width": width, "height": height})
-        if not of_image[i]:
-            continue
-        labels = label_defects(scores, i, threshold)
-        for k, (defect, place) in enumerate(zip(of_image[i], find_objects(labels), strict=True), start=1):
+        for defect in of_image[i]:
             left, top, right, bottom = defect.box
-            counts = run_lengths(labels[place] == k, (top, left), (height, width))
+            counts = run_lengths(defect.mask, (top, left), (height, width))
             annotations.append(
                 {
                     "id": len(annotations) + 1,
@@ -80,9 +74,7 @@ def coco_instances(
     }
 
 
-def labelme_annotation(
-    scores: Scores, i: int, defects: Sequence[Defect], file: Path, threshold: float | None = None
-) -> dict:
+def labelme_annotation(scores: Scores, i: int, defects: Sequence[Defect], file: Path) -> dict:
     """Give the i-th image and its defects as LabelMe keeps them, a polygon for each.
 
     A polygon goes around a defect, also around its holes, which a polygon cannot have, within a pixel of its border.
@@ -95,7 +87,6 @@ def labelme_annotation(
         Those of this image, as `find_defects` orders them.
     file : Path
         Where it will be written: LabelMe looks for the photo from there. Images without a file have their name only.
-    threshold : float, optional
 
     Returns
     -------
@@ -103,18 +94,17 @@ def labelme_annotation(
         For strict JSON.
     """
     width, height = scores.known_images.size(i)
-    labels = label_defects(scores, i, threshold)
     shapes: list[dict] = [
         {
             "label": _name(defect.kind),
-            "points": outline(labels[place] == k, corner=(place[0].start, place[1].start)),
+            "points": outline(defect.mask, corner=(defect.box[1], defect.box[0])),
             "group_id": None,
             "description": f"peak {defect.peak:.4g}, mean {defect.mean:.4g}, {defect.area} pixels",
             "shape_type": "polygon",
             "flags": {},
             "mask": None,
         }
-        for k, (defect, place) in enumerate(zip(defects, find_objects(labels), strict=True), start=1)
+        for defect in defects
     ]
     source = scores.known_images.sources[i]
     return {

@@ -20,7 +20,7 @@ from musc_lite.reports.export_coco import by_image, coco_instances, labelme_anno
 from musc_lite.reports.export_maps import map_names, remove_maps
 from musc_lite.reports.formats import FORMATS, check_formats
 from musc_lite.results.scores import Scores
-from musc_lite.results.segmentation import Defect, defect_mask, find_defects
+from musc_lite.results.segmentation import Defect, find_defects
 from musc_lite.utils.files import atomic_path, make_folder, not_written
 from musc_lite.utils.names import file_names
 
@@ -41,14 +41,11 @@ class Export:
     scores : Scores
     defects : list of lists of Defect
         Of each image.
-    threshold : float or None
-        Of pixels; None: each image's own.
     kinds : DefectClasses or None
     """
 
     scores: Scores
     defects: list[list[Defect]]
-    threshold: float | None
     kinds: DefectClasses | None
 
     @cached_property
@@ -105,7 +102,7 @@ def write_results(
     check_formats(formats)
     folder = make_folder(Path(folder))
     defects = by_image(find_defects(scores, threshold, kinds), len(scores))
-    export = Export(scores, defects, threshold, kinds)
+    export = Export(scores, defects, kinds)
     files = {kind: _paths(folder, scores.names, kind) for kind in formats if FORMATS[kind].ending}
     listed = files | ({"maps": [folder / "maps" / name for name in map_names(scores.names)]} if maps else {})
     records = [
@@ -140,17 +137,21 @@ def write_results(
 def write_coco(path: Path, export: Export) -> None:
     """Write the defects of all images as COCO instances with exact masks."""
     everything = [defect for some in export.defects for defect in some]
-    _write_json(path, coco_instances(export.scores, everything, export.threshold, export.kinds))
+    _write_json(path, coco_instances(export.scores, everything, export.kinds))
 
 
 def write_labelme(path: Path, export: Export, i: int) -> None:
     """Write a polygon around each defect of image i."""
-    _write_json(path, labelme_annotation(export.scores, i, export.defects[i], path, export.threshold))
+    _write_json(path, labelme_annotation(export.scores, i, export.defects[i], path))
 
 
 def write_mask(path: Path, export: Export, i: int) -> None:
     """Write image i's mask: 255 where defective, else 0."""
-    _write_png(path, defect_mask(export.scores, i, export.threshold).astype(np.uint8) * 255)
+    mask = np.zeros(export.scores.known_images.size(i)[::-1], dtype=np.uint8)
+    for defect in export.defects[i]:
+        left, top, right, bottom = defect.box
+        mask[top:bottom, left:right][defect.mask] = 255
+    _write_png(path, mask)
 
 
 def write_heat_map(path: Path, export: Export, i: int) -> None:

@@ -13,7 +13,7 @@ unseen may be a pinhole. Being low, they come last among the defects of their im
 out what is too small for you.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.ndimage import find_objects, label, maximum
@@ -24,7 +24,7 @@ from musc_lite.data.roi import pixel_box
 from musc_lite.results.scores import Scores
 from musc_lite.utils.validation import check_pixel_threshold
 
-__all__ = ["Defect", "defect_mask", "find_defects", "label_defects"]
+__all__ = ["Defect", "defect_mask", "find_defects"]
 
 ABOVE = 0.3  # of the way from what is high in a usual image to the highest value
 ROUNDING = 1e-5  # share of the highest value: what differs less is the same value, stretched over a photo
@@ -46,6 +46,8 @@ class Defect:
         Of the map inside.
     kind : int, optional
         Its class, where defects were sorted.
+    mask : (bottom - top, right - left) bool
+        Which pixels of the box are in it; not compared.
     """
 
     image: int
@@ -54,6 +56,7 @@ class Defect:
     mean: float
     peak: float
     kind: int | None = None
+    mask: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), dtype=bool), repr=False, compare=False)
 
 
 def find_defects(scores: Scores, threshold: float | None = None, kinds: DefectClasses | None = None) -> list[Defect]:
@@ -99,28 +102,24 @@ def find_defects(scores: Scores, threshold: float | None = None, kinds: DefectCl
     for i in np.flatnonzero(scores.is_outlier).tolist():
         on_photo, labels = _map_and_labels(scores, i, threshold)
         for k, place in enumerate(find_objects(labels), start=1):
-            values = np.where(labels[place] == k, on_photo[place], -np.inf)
-            inside = values[values > -np.inf]
+            mask = labels[place] == k
+            values = np.where(mask, on_photo[place], -np.inf)
+            inside = on_photo[place][mask]
             row, column = np.unravel_index(values.argmax(), values.shape)
             rows, columns = place
             kind = None if kinds is None else _kind(kinds, scores, i, (rows.start + row, columns.start + column))
             box = columns.start, rows.start, columns.stop, rows.stop
             mean, peak = _short(inside.mean(dtype=float)), _short(inside.max())
-            found.append(Defect(i, box, inside.size, mean, peak, kind))
+            found.append(Defect(i, box, inside.size, mean, peak, kind, mask))
     return found
 
 
 def defect_mask(scores: Scores, i: int, threshold: float | None = None) -> np.ndarray:
     """Say which pixels of the i-th photo are defective: (H', W') bool, the union of what `find_defects` finds there."""
-    return label_defects(scores, i, threshold) > 0
-
-
-def label_defects(scores: Scores, i: int, threshold: float | None = None) -> np.ndarray:
-    """Give the i-th photo's defects numbers, as `find_defects` orders them: (H', W') int, from 1; 0 elsewhere."""
     check_pixel_threshold(threshold)
     if not scores.is_outlier[i]:
-        return np.zeros(scores.known_images.size(i)[::-1], dtype=np.int32)
-    return _map_and_labels(scores, i, threshold)[1]
+        return np.zeros(scores.known_images.size(i)[::-1], dtype=bool)
+    return _map_and_labels(scores, i, threshold)[1] > 0
 
 
 def pixel_threshold(values: np.ndarray, usual_high: float = -np.inf) -> float:
