@@ -12,37 +12,9 @@ from musc_lite.data.roi import crop
 from musc_lite.reports.plots import LINE_COLORS, plot_image
 from musc_lite.results.scores import Scores
 
-__all__ = ["plot_class_gallery", "plot_region"]
+__all__ = ["plot_class_gallery"]
 
 SIDE = 224  # pixels of a picture, at most
-
-
-def plot_region(image: Image.Image, classes: DefectClasses, k: int, ax: Axes | None = None) -> Axes:
-    """Draw an image with the box of a region, in its class's color.
-
-    Parameters
-    ----------
-    image : PIL image
-        The part of the photo that was looked at, of any size.
-    classes : DefectClasses
-    k : int
-        The region.
-    ax : matplotlib Axes, optional
-
-    Returns
-    -------
-    matplotlib Axes
-    """
-    ax = plt.gca() if ax is None else ax
-    plot_image(image, ax=ax)
-    rows, columns = classes.regions.grid
-    top, left, bottom, right = classes.regions.boxes[k]
-    x, y = image.width / columns, image.height / rows
-    color = LINE_COLORS[classes.region_labels[k] % len(LINE_COLORS)]
-    corner, size = (left * x - 0.5, top * y - 0.5), ((right - left) * x, (bottom - top) * y)
-    ax.add_patch(Rectangle(corner, *size, fill=False, edgecolor="white", linewidth=3.2, clip_on=False))
-    ax.add_patch(Rectangle(corner, *size, fill=False, edgecolor=color, linewidth=1.8, clip_on=False))
-    return ax
 
 
 def plot_class_gallery(
@@ -85,7 +57,19 @@ def plot_class_gallery(
         for ax, k in zip(row, members, strict=False):
             image = crop(images[int(classes.regions.images[k])], scores.region)
             image.thumbnail((SIDE, SIDE))
-            plot_region(image, classes, int(k), ax=ax)
+            _plot_region(image, classes, int(k), ax)
         n_images = f"{len(members)} image{'s' * (len(members) > 1)}"
         row[0].set_title(f"kind {kind}: {n_images}", fontsize=9, loc="left", color=LINE_COLORS[kind % len(LINE_COLORS)])
     return axes
+
+
+def _plot_region(image: Image.Image, classes: DefectClasses, k: int, ax: Axes) -> None:
+    """Draw the part of a photo that was looked at, with the box of region k in its class's color."""
+    plot_image(image, ax=ax)
+    rows, columns = classes.regions.grid
+    top, left, bottom, right = classes.regions.boxes[k]
+    x, y = image.width / columns, image.height / rows
+    color = LINE_COLORS[classes.region_labels[k] % len(LINE_COLORS)]
+    corner, size = (left * x - 0.5, top * y - 0.5), ((right - left) * x, (bottom - top) * y)
+    ax.add_patch(Rectangle(corner, *size, fill=False, edgecolor="white", linewidth=3.2, clip_on=False))
+    ax.add_patch(Rectangle(corner, *size, fill=False, edgecolor=color, linewidth=1.8, clip_on=False))
