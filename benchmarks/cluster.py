@@ -1,14 +1,19 @@
 """When a cluster pays: the same scoring in one process and on Dask workers with as many cores, taking turns.
 
-    python benchmarks/cluster.py
+    python benchmarks/cluster.py [--only-memory] [--memory 1GB]
 
 One process with two threads against two workers of one thread each on this machine, for growing N (M = 256, C = 384,
 one layer, r = 3). What the cluster loses at equal cores (reading features, aggregating blocks again for each task,
 gathering minima) is what more machines must win back: k machines are about k times that share as fast. Start-up of the
 cluster is printed apart. Every patch is compared everywhere; with `aligned`, of T tiles, the products shrink to 1/T and
 what the cluster loses stays as it is, so that more machines win less.
+
+The first line scores N = 512 on two worker processes that may hold less (`--memory`) than one process takes for it:
+workers read blocks of the features file, so each holds two blocks of images, whatever N is.
 """
 
+import argparse
+import resource
 import statistics
 import tempfile
 import time
@@ -39,8 +44,40 @@ def score_on_cluster(client, path, _, scorer):
     return mutual_scores_on_cluster(path, client, s=0, r=3, scorer=scorer)
 
 
+def peak_bytes():
+    """Return the most memory that this process has held."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def within_memory(limit, folder, n_images=512):
+    """Score a batch on workers that may hold less than one process takes, and print what each took."""
+    tokens = torch.randn(n_images, 1, 256, 384, generator=torch.Generator().manual_seed(0))
+    features = Features(tokens, torch.ones(n_images, 4), Framing((224, 224), 14), (5,))
+    path = Path(folder, "large.safetensors")
+    features.save(path)
+    workers = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "memory_limit": limit}
+    with LocalCluster(**workers, dashboard_address=None) as cluster, Client(cluster) as client:
+        client.run(torch.set_num_threads, 1)
+        start = time.perf_counter()
+        found = mutual_scores_on_cluster(path, client, s=0, r=3, scorer=MutualScorer())
+        took, peaks = time.perf_counter() - start, client.run(peak_bytes).values()
+    alone = one_process(features, MutualScorer())
+    print(
+        f"\n{n_images} images, workers of {limit} each: {took:.0f} s, at most {max(peaks) / 1e6:.0f} MB in a worker; "
+        f"one process {peak_bytes() / 1e6:.0f} MB; largest difference {(found - alone).abs().max().item():.0e}"
+    )
+
+
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--memory", default="1GB")
+    parser.add_argument("--only-memory", action="store_true")
+    options = parser.parse_args()
     torch.set_num_threads(2)
+    with tempfile.TemporaryDirectory() as folder:
+        within_memory(options.memory, folder)
+    if options.only_memory:
+        raise SystemExit
     start = time.perf_counter()
     with (
         tempfile.TemporaryDirectory() as folder,
