@@ -15,7 +15,7 @@ weights lie is printed: the file to bring to a machine without a network. The sa
 
 import typer
 
-from musc_lite.cli.benchmark import weights
+from musc_lite.cli.weights import weights
 
 if __name__ == "__main__":
     typer.run(weights)

@@ -30,12 +30,14 @@ __all__ = [
     "START",
     "Contamination",
     "Labels",
+    "Line",
     "OnError",
     "Output",
     "Photos",
     "PixelThreshold",
     "Write",
     "check_apart",
+    "check_line",
     "expand",
     "load_photos",
     "make_folder",
@@ -107,6 +109,9 @@ def plain_errors() -> Iterator[None]:
             file=sys.stderr,
         )
         raise typer.Exit(130) from None
+
+
+Line = Annotated[Path, typer.Argument(help="What `musc-lite fit` or `Detector.save` wrote.", metavar="LINE")]
 
 
 def ready_streams() -> None:
@@ -247,3 +252,11 @@ def print_table(results: "Sequence[Result]", seconds: Sequence[Mapping[str, floa
         numbers = [f"{value:.3f}" if value == value else "–" for value in values]
         table.add_row(escape(result.name), str(len(result.scores)), *numbers, *(f"{s:.1f}" for s in stages.values()))
     Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def check_line(line: Path) -> None:
+    """Refuse a folder, and what is not there."""
+    if line.is_dir():
+        raise ValueError(f"{line} is a folder: the line file comes first, such as line.musc")
+    if not line.is_file():
+        raise ValueError(f"there is no line file {line}; `musc-lite fit PHOTOS -o {line}` writes one")

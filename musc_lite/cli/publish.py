@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from musc_lite.cli.common import START, Labels, load_photos, plain_errors
+from musc_lite.cli.common import START, Labels, Line, check_line, load_photos, plain_errors
 from musc_lite.cli.main import app
-from musc_lite.cli.reference import Line, check_line
 
 __all__ = ["publish"]
 

@@ -1,4 +1,4 @@
-"""Commands for a batch that is scored by itself: demo, inspect, score."""
+"""The command `score`: the photos of a batch, scored by each other."""
 
 import sys
 import time
@@ -20,7 +20,6 @@ from musc_lite.cli.common import (
     load_photos,
     make_folder,
     named,
-    open_photos,
     plain_errors,
     print_table,
     say_cost,
@@ -38,8 +37,7 @@ from musc_lite.cli.method_options import (
     takes_method,
 )
 from musc_lite.detector.components import scorer_name
-from musc_lite.utils.files import atomic_path
-from musc_lite.utils.names import check_file_names, writable
+from musc_lite.utils.names import check_file_names
 from musc_lite.utils.tables import write_frame
 from musc_lite.utils.validation import check_contamination, check_pixel_threshold
 
@@ -48,68 +46,10 @@ if TYPE_CHECKING:
     from musc_lite.analysis.groups import Groups
     from musc_lite.detector.detector import Detector
 
-__all__ = ["demo", "inspect", "score"]
+__all__ = ["score"]
 
 GROUPS = "groups.jpg"
 EXPLORE = "explore.html"
-
-
-@app.command()
-def demo(
-    output: Output = Path("out/demo"),
-    n_images: Annotated[int, typer.Option(help="Images of each texture.", min=4)] = 40,
-    seed: Annotated[int, typer.Option(help="Another seed makes other images.", min=0)] = 0,
-) -> None:
-    """Find planted defects in three textures, print how well it went and write a report.
-
-    The images are made from photographs inside scikit-image; the backbone is the real DINOv2 ViT-S/14.
-    """
-    with plain_errors():
-        from musc_lite.backbones.load import EMBEDDED, load_backbone
-        from musc_lite.data.synthetic import PHOTOS, planted_textures
-        from musc_lite.detector.musc import MuSc
-        from musc_lite.reports.report import Result, write_report
-
-        backbone = load_backbone(EMBEDDED)
-        results = []
-        for name in PHOTOS:
-            images = planted_textures(name, n_images=n_images, n_defective=round(0.3 * n_images), seed=seed)
-            detector = MuSc(backbone, cache_dir=output / "features").fit(images)
-            results.append(Result(name, detector.scores_))
-        report = write_report(output / "report.html", results, title="MuSc on planted-defect textures", max_images=24)
-        print_table(results, [result.scores.seconds for result in results])
-        print(f"{time.perf_counter() - START:.0f} s in all. Look at {report}")
-
-
-@app.command(epilog="Examples: `musc-lite inspect photos/`; `musc-lite inspect monday/ tuesday/ -o out/photos`")
-def inspect(
-    photos: Photos,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for contact_sheet.jpg; made where it is missing.")
-    ] = None,
-) -> None:
-    """Look at the images of a folder before they are scored; takes seconds.
-
-    Says which are there twice, dark, bright, blurred, gray, of another camera, shape or size, unreadable or left out,
-    and what to do. With -o it also writes contact_sheet.jpg: thumbnails with names, those with remarks framed.
-    """
-    with plain_errors():
-        from musc_lite.data.quality import inspect_images
-
-        if output is not None:
-            check_apart(output, photos)
-            make_folder(output)
-        # Neither labels nor masks matter here, so none of their errors does.
-        found = inspect_images(open_photos(photos, "none"))
-        print(found)
-        for path, reason in found.images.skipped:
-            print(f"musc-lite: left out {writable(str(path))}: {reason}", file=sys.stderr)
-        if output is not None:
-            from musc_lite.reports.contact_sheet import contact_sheet
-
-            with atomic_path(output / "contact_sheet.jpg") as partial:
-                contact_sheet(found).save(partial, "JPEG", quality=88)
-            print(f"Look at {output / 'contact_sheet.jpg'}")
 
 
 @app.command(

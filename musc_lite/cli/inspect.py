@@ -1,0 +1,54 @@
+"""The command `inspect`: what a folder holds, before anything is scored."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from musc_lite.cli.common import (
+    Photos,
+    check_apart,
+    make_folder,
+    open_photos,
+    plain_errors,
+)
+from musc_lite.cli.main import app
+from musc_lite.utils.files import atomic_path
+from musc_lite.utils.names import writable
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["inspect"]
+
+
+@app.command(epilog="Examples: `musc-lite inspect photos/`; `musc-lite inspect monday/ tuesday/ -o out/photos`")
+def inspect(
+    photos: Photos,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for contact_sheet.jpg; made where it is missing.")
+    ] = None,
+) -> None:
+    """Look at the images of a folder before they are scored; takes seconds.
+
+    Says which are there twice, dark, bright, blurred, gray, of another camera, shape or size, unreadable or left out,
+    and what to do. With -o it also writes contact_sheet.jpg: thumbnails with names, those with remarks framed.
+    """
+    with plain_errors():
+        from musc_lite.data.quality import inspect_images
+
+        if output is not None:
+            check_apart(output, photos)
+            make_folder(output)
+        # Neither labels nor masks matter here, so none of their errors does.
+        found = inspect_images(open_photos(photos, "none"))
+        print(found)
+        for path, reason in found.images.skipped:
+            print(f"musc-lite: left out {writable(str(path))}: {reason}", file=sys.stderr)
+        if output is not None:
+            from musc_lite.reports.contact_sheet import contact_sheet
+
+            with atomic_path(output / "contact_sheet.jpg") as partial:
+                contact_sheet(found).save(partial, "JPEG", quality=88)
+            print(f"Look at {output / 'contact_sheet.jpg'}")
