@@ -8,8 +8,8 @@ gathering minima) is what more machines must win back: k machines are about k ti
 cluster is printed apart. Every patch is compared everywhere; with `aligned`, of T tiles, the products shrink to 1/T and
 what the cluster loses stays as it is, so that more machines win less.
 
-The first line scores N = 512 on two worker processes that may hold less (`--memory`) than one process takes for it:
-workers read blocks of the features file, so each holds two blocks of images, whatever N is.
+The first line scores N = 512 on two worker processes under a memory limit (`--memory`): workers read blocks of the
+features file. The peak of one process is that of this one, which also made the tokens and is the cluster's client.
 """
 
 import argparse

@@ -5,10 +5,10 @@ a folder that all of them see, so no tokens travel between machines, and a task 
 again by another one. A task compares two blocks of images of one layer; a worker keeps the last blocks that it has read
 and aggregated.
 
-It is for tokens that exceed one machine's memory, not for speed on one machine. Two worker processes limited to 1 GB
-scored 512 images (256 patches, 384 channels) bit for bit as one process did; each held 0.90 GB at most, the one process
-1.39 GB (`python benchmarks/cluster.py --only-memory`). The other scorers' cost does not grow with the square of N, so
-that one machine will do.
+It is meant for tokens that exceed one machine's memory, not for speed on one machine; neither that nor several
+machines were tried. Two worker processes limited to 1 GB scored 512 images (0.2 GB of tokens) bit for bit as one
+process did, and held 0.90 GB at most (`python benchmarks/cluster.py --only-memory`). The other scorers' cost does
+not grow with the square of N, so that one machine will do.
 """
 
 import json
