@@ -499,3 +499,13 @@ def test_a_search_that_cannot_be_is_refused_before_the_work(backbone, images, wr
 
     with pytest.raises(ValueError, match=message):
         MuSc(replace(backbone, tokens=refuse), image_size=112, **wrong).fit(images)
+
+
+def test_a_loaded_detector_caches_features_of_new_images_where_it_is_told_to(backbone, images, tmp_path):
+    """A saved file says neither where to write nor how many images go through the backbone at once."""
+    for i, image in enumerate(images):
+        image.save(tmp_path / f"{i}.png")
+    MuSc(backbone, layers=[5], r=(1,), image_size=56).fit(images).save(tmp_path / "fitted.safetensors")
+    loaded = MuSc.load(tmp_path / "fitted.safetensors", backbone).set_params(cache_dir=tmp_path / "cache")
+    loaded.score_images([tmp_path / "1.png", tmp_path / "2.png"])
+    assert len([*(tmp_path / "cache").rglob("*.safetensors")]) == 2

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path, PureWindowsPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock
 
@@ -18,9 +18,6 @@ from musc_lite.utils.errors import DataNotFoundError
 from musc_lite.utils.files import atomic_path, make_folder
 from musc_lite.utils.names import NameIndex
 from musc_lite.utils.tables import from_cell, to_cells
-
-if TYPE_CHECKING:
-    from musc_lite.data.image_set import ImageSet
 
 __all__ = ["VERDICTS", "Verdict", "VerdictBook", "match_verdicts", "read_verdicts", "sort_by_verdict", "write_verdicts"]
 
@@ -131,7 +128,7 @@ def write_verdicts(path: str | Path, verdicts: Sequence[Verdict]) -> None:
         table.writerows(to_cells([each.image, each.sha256, each.verdict, each.kind, each.note]) for each in verdicts)
 
 
-def match_verdicts(images: "ImageSet", verdicts: Sequence[Verdict]) -> tuple[list[str], list[str], list[Verdict]]:
+def match_verdicts(images: ImageSet, verdicts: Sequence[Verdict]) -> tuple[list[str], list[str], list[Verdict]]:
     """Find each image's verdict.
 
     Names match exactly, else without regard to slashes, capitals and the Unicode form, or as absolute paths.
@@ -167,14 +164,14 @@ def match_verdicts(images: "ImageSet", verdicts: Sequence[Verdict]) -> tuple[lis
     return kinds, changed, unmatched
 
 
-def _whole_names(images: "ImageSet", verdicts: Sequence[Verdict]) -> list[tuple[int, str]]:
+def _whole_names(images: ImageSet, verdicts: Sequence[Verdict]) -> list[tuple[int, str]]:
     """Return the images' absolute paths, if verdicts name images so."""
     if not any(PureWindowsPath(each.image).root for each in verdicts):
         return []
     return [(i, str(source.absolute())) for i, source in enumerate(images.sources) if isinstance(source, Path)]
 
 
-def sort_by_verdict(images: "ImageSet", verdicts: Sequence[Verdict]) -> list[str]:
+def sort_by_verdict(images: ImageSet, verdicts: Sequence[Verdict]) -> list[str]:
     """Give each image its verdict, "" where there is none: by its bytes where these are known, else by its name.
 
     Parameters

@@ -1,7 +1,6 @@
 """Several methods on one extraction: what each of them says of the same patch vectors."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 
 from musc_lite.analysis.groups import check_groups
@@ -68,9 +67,7 @@ def compare(
         check_groups(setup.groups, setup.parts.scorer)
     first = setups[0]
     view = first.parts.view if features else settle_view(first, images)
-    framing = (
-        features.framing if features else resolve_view(replace(first, parts=replace(first.parts, view=view)), images)
-    )
+    framing = features.framing if features else resolve_view(first, images, **view.get_params())
     extent = extent_of(first, framing, features)
     plan = partial(plan_memory, n_images=len(images), extent=extent, max_memory=shared.max_memory)
     plans: list[Plan] = [plan(setup.parts.scorer) for setup in setups]
@@ -79,9 +76,8 @@ def compare(
         with timed(seconds, "features"):
             features = first.extract(images, extent.layers, framing, storage)
     scores = {name: one.with_components(view=view).fit_features(features, images).scores_ for name, one in each.items()}
-    return Comparison(
-        scores, {name: found.n_bytes for name, found in zip(each, plans, strict=True)}, seconds.get("features")
-    )
+    n_bytes = {name: found.n_bytes for name, found in zip(each, plans, strict=True)}
+    return Comparison(scores, n_bytes, seconds.get("features"))
 
 
 def _scorers(methods: Sequence[str] | Mapping[str, PatchScorer], own: PatchScorer) -> dict[str, PatchScorer]:

@@ -150,7 +150,7 @@ class Detector(OutlierMixin, BaseEstimator):
         fit's range (a new image may score above 1 or below 0) and re-scored among the batch.
         """
         check_is_fitted(self)
-        return self.fitted_.score_images(as_image_set(X))
+        return self.fitted_.score_images(as_image_set(X), batch_size=self.batch_size, cache_dir=self.cache_dir)
 
     def describe(self) -> dict[str, str]:
         """Return everything that shaped the numbers, title: value."""

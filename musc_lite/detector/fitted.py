@@ -3,6 +3,7 @@
 import warnings
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import torch
@@ -94,9 +95,12 @@ class Fitted:
         scores = replace(self.scores, images=images)
         return replace(self, batch=replace(self.batch, images=images), scores=scores)
 
-    def score_images(self, images: ImageSet) -> Scores:
-        """Score new images against the batch: see `Detector.score_images`."""
-        batch = self.batch
+    def score_images(self, images: ImageSet, **reading: Any) -> Scores:
+        """Score new images against the batch: see `Detector.score_images`.
+
+        `reading`, a batch size and a folder for the cache, may differ from the fit's: no score depends on it.
+        """
+        batch, setup = self.batch, replace(self.setup, params={**self.setup.params, **reading})
         images = images.scaled_as(batch.scales)
         if known := batch.names_in(images):
             warnings.warn(
@@ -104,7 +108,7 @@ class Fitted:
                 "and looks normal; the scores of fitted images are in scores_",
                 stacklevel=3,
             )
-        arrays = _score_new(self.setup, self.tokens, self.scorers, self.scores.map_scores, images)
+        arrays = _score_new(setup, self.tokens, self.scorers, self.scores.map_scores, images)
         warn_of_reading(images, stacklevel=4)
         if others := [kind for kind in images.scales.found if kind not in batch.scales]:
             warnings.warn(

@@ -214,7 +214,7 @@ def resolve_view(setup: Setup, images: ImageSet | None, found: Region = WHOLE, *
 
 
 def view_of_batch(setup: Setup, images: ImageSet, features: Features | None = None) -> Framing:
-    """Return what a fit looks at; features that are there know where the objects are and how closely they looked."""
+    """Return what a fit looks at; given features hold the region and the tiles that they were made with."""
     view = setup.parts.view
     if features and view.seconds is not None:
         return features.framing
@@ -224,10 +224,7 @@ def view_of_batch(setup: Setup, images: ImageSet, features: Features | None = No
 
 
 def settle_view(setup: Setup, images: ImageSet) -> View:
-    """Return the view with numbers for what it is to find out by itself, so that a fit does not look again.
-
-    That is where the objects are, and how closely it can look in a given time.
-    """
+    """Return the view with numbers in place of "auto": the region of the objects, and the tiles that a time allows."""
     view = clone(setup.parts.view)
     if view.region == "auto":
         view.region = setup.find_objects(images)

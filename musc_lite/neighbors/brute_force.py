@@ -9,7 +9,7 @@
 - `principal_axes`, `project`: the same search among fewer channels.
 
 Tokens on a GPU that Triton serves go to `gpu`; on any other they take the same way as on a CPU. With
-``precision="bfloat16"`` those on a CPU go to `bfloat16`, which is faster on processors that have units for it.
+``precision="bfloat16"`` those on a CPU go to `cpu_bfloat16`, which is faster on processors that have units for it.
 """
 
 from collections.abc import Callable, Sequence

@@ -33,7 +33,7 @@ N_PARTS = 3  # of 8 digits each, as many as float32 has
 
 
 def nearest_of_pairs(tokens: Tensor, progress: Callable[[int], object] | None = None) -> Tensor:
-    """Give all nearest distances between pairs of images: see `nearest.nearest_of_pairs`."""
+    """Give all nearest distances between pairs of images: see `brute_force.nearest_of_pairs`."""
     n_images, n_patches, n_channels = tokens.shape
     longer = lengthened(tokens)
     nearest = torch.full((n_images, n_images, n_patches), torch.inf)
@@ -61,7 +61,7 @@ def nearest_to_references(
     bands: Sequence[tuple[slice, slice, Tensor | None]],
     progress: Callable[[int], object] | None = None,
 ) -> None:
-    """Visit every image once, with its distances (M, J) to the references: see `nearest.nearest_to_references`.
+    """Visit every image once, with its distances (M, J) to the references: see `brute_force.nearest_to_references`.
 
     Parameters
     ----------

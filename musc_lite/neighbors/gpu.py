@@ -21,7 +21,7 @@ RESULT_BYTES = 2**28  # minima that one launch may write
 
 
 def nearest_of_pairs(tokens: Tensor, progress: Callable[[int], object] | None = None) -> Tensor:
-    """Give all nearest distances between pairs of images, as `nearest.nearest_of_pairs` does: (N, N, M)."""
+    """Give all nearest distances between pairs of images, as `brute_force.nearest_of_pairs` does: (N, N, M)."""
     n_images, n_patches, _ = tokens.shape
     halves, longest = _in_half(tokens)
     lengths = _squared_lengths(halves)

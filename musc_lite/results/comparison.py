@@ -28,7 +28,7 @@ class Comparison:
     scores : mapping of str to Scores
         Of each method, in the order in which they are shown; also such as `Scores.from_maps` made.
     n_bytes : mapping of str to int
-        The most memory that a method holds at once by the plan (`budget.plan_memory`), beside program and backbone;
+        The most memory that a method holds at once by the plan (`planning.plan_memory`), beside program and backbone;
         this is reckoned, not measured.
     feature_seconds : float, optional
         What the one extraction took that all methods share.

@@ -228,7 +228,7 @@ def compared_with(scores: Sequence[Scores]) -> dict[str, Any]:
 
 
 def describe_unseen_defects(scores: Scores) -> str | None:
-    """Return the images of which some true defect lies outside of the region, or None."""
+    """Return a sentence on images whose true defect lies partly outside of the region; None where there are none."""
     unseen = scores.unseen_defects()
     if not unseen:
         return None

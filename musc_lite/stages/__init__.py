@@ -6,8 +6,8 @@ acronym      file                    what it is
 LNAMD        aggregation             local neighborhood aggregation with multiple degrees
 SNAMD        snamd                   aggregation weighted by similarity
 MSM          mutual_scoring          mutual scoring of the patches
-RsCIN        rescoring               re-scoring in a constrained image neighborhood
-RsCon        rescoring               re-scoring by context
+RsCIN        rescoring               re-scoring with a constrained image neighborhood
+RsCon        rescoring               RsCIN with the image alone always among its neighborhoods
 ===========  ======================  =================================================
 
 Before them: ``features`` (tokens of all images) and ``roi_detection``. After them: ``maps``, ``thresholds`` and

@@ -1,4 +1,4 @@
-// Shows the photo of region.py, and a rectangle on it that can be drawn, moved and resized.
+// Shows the photo of roi_picker.py, and a rectangle on it that can be drawn, moved and resized.
 
 const whole = [0, 0, 1, 1]; // left, top, right, bottom
 const smallest = 0.01; // width and height: less is a click
