@@ -267,8 +267,8 @@ def test_whatever_ends_the_command_ends_its_kernels(page, tmp_path, ending):
         open_page(page, url)
         assert len(kernels(tmp_path)) == 1
         server.send_signal(ending)
-        server.wait(20)
-        wait_for(lambda: not kernels(tmp_path), 20)
+        server.wait(60)
+        wait_for(lambda: not kernels(tmp_path), 60)
         if ending != signal.SIGKILL:
             assert "Traceback" not in (tmp_path / "log").read_text()
     finally:
