@@ -272,6 +272,27 @@ def test_large_pictures_are_looked_at_closer(open_page):
     assert "patch 28:" in canvas.get_attribute("aria-label")
 
 
+def test_two_fingers_look_closer_and_one_moves(open_page):
+    page = open_page(has_touch=True)
+    picture = page.locator("#panel .musc-picture").first
+    box = picture.locator("canvas").bounding_box()
+    middle = [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2]
+    touch = page.context.new_cdp_session(page)
+
+    def move(*places):
+        for k, apart in enumerate([*places, []]):
+            points = [{"x": middle[0] + dx, "y": middle[1], "id": n} for n, dx in enumerate(apart)]
+            kind = ("touchStart" if k == 0 else "touchMove") if apart else "touchEnd"
+            touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    move([-20, 20], [-30, 30], [-50, 50])
+    assert "musc-enlarged" in picture.get_attribute("class")
+    assert page.evaluate("visualViewport.scale") == 1  # the page itself keeps its size
+    before = picture.screenshot()
+    move([0], [15], [30])
+    assert picture.screenshot() != before
+
+
 def test_touch_on_a_narrow_dark_page(open_page):
     page = open_page(width=400, has_touch=True, is_mobile=True, color_scheme="dark")
     first = page.locator("#panel canvas").first

@@ -8,7 +8,7 @@ __all__ = ["MODULES", "classic", "script"]
 # Each sees the names of those before it. The views are the very files that Jupyter uses.
 MODULES = {
     "core": ("static_page/core.js",),
-    "tiles": ("widgets/lens.js", "widgets/tiles.js"),
+    "tiles": ("widgets/zoom.js", "widgets/tiles.js"),
     "chart": ("widgets/chart.js",),
     "host": ("static_page/host.js",),
     "patch": ("static_page/patch.js",),

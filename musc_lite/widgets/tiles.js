@@ -1,12 +1,11 @@
 // Draws the pictures of tiles.py, and tells which patch is picked, pointed at, or begins a rectangle.
-// lens.js comes before it in one module.
+// zoom.js comes before it in one module.
 
 const bytes = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 const size_of = (data) => data?.byteLength ?? 0;
 const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0], Enter: [0, 0], " ": [0, 0] };
 const TURNS = { PageUp: -1, PageDown: 1 };
 const PATIENCE = 3000; // milliseconds: so long an answer of the kernel is waited for
-const CLOSER = { "+": 1.5, "=": 1.5, "-": 1 / 1.5, 0: 0 }; // times; 0: the whole picture
 
 function shape({ width, height }, size) {
   return [width, height].map((side) => Math.max(1, Math.round((size * side) / Math.max(width, height))));
@@ -20,15 +19,15 @@ function strokes(context, color, path) {
   }
 }
 
-function draw(canvas, tile, bitmap, over, grid, [wide, high], lens, cursor) {
+function draw(canvas, tile, bitmap, over, grid, [wide, high], zoom, cursor) {
   const [rows, columns] = grid;
   const scale = window.devicePixelRatio || 1;
   [canvas.width, canvas.height] = [Math.round(wide * scale), Math.round(high * scale)];
   [canvas.style.width, canvas.style.height] = [`${wide}px`, `${high}px`];
-  const [across, down] = [wide * lens.zoom(), high * lens.zoom()];
+  const [across, down] = [wide * zoom.times(), high * zoom.times()];
   const context = canvas.getContext("2d");
   context.scale(scale, scale);
-  context.translate(-lens.corner()[0] * across, -lens.corner()[1] * down);
+  context.translate(-zoom.corner()[0] * across, -zoom.corner()[1] * down);
   context.drawImage(bitmap, 0, 0, across, down);
   context.imageSmoothingEnabled = false;
   if (size_of(tile.layer)) {
@@ -71,8 +70,8 @@ function render({ model, el }) {
   group.setAttribute("role", "group");
   const readout = make("div", "musc-readout", document.createElement("div"));
   const figures = []; // one object for each tile
-  const lenses = new Map(); // by the image that is seen: all pictures of one are enlarged together
-  let [bitmaps, drawn, active, pressed, held, dragged, pointed, asked] = [[], 0, 0, null, null, false, null, false];
+  const zooms = new Map(); // by the image that is seen: all pictures of one are enlarged together
+  let [bitmaps, drawn, active, pressed, dragged, pointed, asked] = [[], 0, 0, null, false, null, false];
   const get = (name, otherwise) => model.get(name) ?? otherwise;
   const tileOf = (index) => get("tiles", [])[index] ?? {};
 
@@ -84,17 +83,13 @@ function render({ model, el }) {
     if (get("clickable")) send({ tile: index, patch });
   }
 
-  function patchAt(canvas, event) {
+  function patchAt({ canvas, zoom }, event) {
     const [rows, columns] = get("grid");
-    const [across, down] = figureOf(canvas).lens.toPicture(placeOf(canvas, event));
+    const box = canvas.getBoundingClientRect();
+    const place = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+    const [across, down] = zoom.toPicture(place);
     const at = (share, count) => Math.min(count - 1, Math.max(0, Math.floor(share * count)));
     return at(down, rows) * columns + at(across, columns);
-  }
-
-  // Where in the frame, as shares of its sides.
-  function placeOf(canvas, event) {
-    const box = canvas.getBoundingClientRect();
-    return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
   }
 
   function middleOf(patch) {
@@ -102,25 +97,19 @@ function render({ model, el }) {
     return [((patch % columns) + 0.5) / columns, (Math.floor(patch / columns) + 0.5) / rows];
   }
 
-  const figureOf = (canvas) => figures.find((each) => each.canvas === canvas);
-
   // Draws all pictures of an image again that was enlarged or moved, and has a sharper one sent, once.
-  function look({ of, lens }) {
+  function look({ of, zoom }) {
     figures.forEach((each, k) => each.of === of && drawOne(k));
-    if (lens.zoom() === 1 || lens.sharp) return;
-    lens.sharp = true;
+    if (zoom.times() === 1 || zoom.sharp) return;
+    zoom.sharp = true;
     send({ enlarged: of });
   }
 
   // By keys and buttons: around the cursor, the patch that is marked, or the middle.
   function enlarge(figure, index, factor) {
-    const { lens } = figure;
     const patch = figure.cursor ?? tileOf(index).marks?.[0]?.[0];
-    if (!factor) lens.whole();
-    else {
-      const place = patch === undefined ? [0.5, 0.5] : lens.toFrame(middleOf(patch));
-      lens.zoomBy(factor, place.map((share) => Math.min(1, Math.max(0, share))));
-    }
+    const place = patch === undefined ? [0.5, 0.5] : figure.zoom.toFrame(middleOf(patch));
+    figure.zoom.zoomBy(factor, place.map((share) => Math.min(1, Math.max(0, share))));
     look(figure);
   }
 
@@ -138,8 +127,8 @@ function render({ model, el }) {
     readout.textContent = get("clickable") || known !== null ? `patch ${patch}${value}` : "";
     figure.picture.append(readout);
     const { clientWidth: across, clientHeight: down } = figure.canvas;
-    const [width, height] = [across / columns, down / get("grid")[0]].map((side) => side * figure.lens.zoom());
-    const [x, y] = figure.lens.toFrame(middleOf(patch)).map((share, k) => share * [across, down][k]);
+    const [width, height] = [across / columns, down / get("grid")[0]].map((side) => side * figure.zoom.times());
+    const [x, y] = figure.zoom.toFrame(middleOf(patch)).map((share, k) => share * [across, down][k]);
     readout.style.left = `${Math.max(0, Math.min(x + width, across - readout.offsetWidth))}px`;
     const [above, below] = [y - height / 2 - 24, Math.min(y + height, down - 24)];
     readout.style.top = `${above >= 0 ? above : below}px`;
@@ -183,10 +172,10 @@ function render({ model, el }) {
   }
 
   function press(figure, index, event) {
-    if (figure.of !== undefined && event.key in CLOSER && !(event.ctrlKey || event.metaKey || event.altKey)) {
+    if (figure.of !== undefined && event.key in ZOOM_KEYS && !(event.ctrlKey || event.metaKey || event.altKey)) {
       event.preventDefault();
       event.stopPropagation();
-      return enlarge(figure, index, CLOSER[event.key]);
+      return enlarge(figure, index, ZOOM_KEYS[event.key]);
     }
     const step = STEPS[event.key];
     const byTiles = get("arrows") === "tiles";
@@ -209,7 +198,7 @@ function render({ model, el }) {
       return pick(index, patch);
     }
     figure.cursor = patch;
-    figure.lens.reveal(middleOf(patch));
+    figure.zoom.reveal(middleOf(patch));
     look(figure);
     figure.canvas.setAttribute("aria-label", read(figure, index, patch));
   }
@@ -220,56 +209,37 @@ function render({ model, el }) {
     const [canvas, number] = [make("canvas", "", picture), make("span", "musc-number", picture)];
     const caption = make("figcaption", "", box);
     const [title, name, scale] = [make("span", "", caption), make("span", "musc-name", caption), make("div", "musc-scale", box)];
-    const parts = { box, picture, canvas, number, caption, title, name: make("bdi", "", name), scale, lens: makeLens() };
-    const tools = make("div", "musc-lens", picture);
-    for (const [text, words, factor] of [["+", "closer (+)", 1.5], ["−", "farther (-)", 1 / 1.5], ["0", "whole (0)", 0]]) {
-      const button = make("button", "", tools);
-      Object.assign(button, { type: "button", textContent: text, title: words, tabIndex: -1 }); // keys do the same
-      button.setAttribute("aria-label", words);
-      button.addEventListener("click", () => enlarge(parts, index, factor));
-    }
-    const at = (event) => patchAt(canvas, event);
-    canvas.addEventListener(
-      "wheel",
-      (event) => {
-        if (parts.of === undefined) return;
-        const { lens } = parts;
-        const closer = event.ctrlKey || event.metaKey; // two fingers of a trackpad say so, too
-        const [before, sizes] = [lens.zoom(), [canvas.clientWidth, canvas.clientHeight]];
-        if (closer) lens.zoomBy(Math.exp(-event.deltaY / 100), placeOf(canvas, event));
-        const moved = closer
-          ? lens.zoom() !== before
-          : lens.moveBy([event.deltaX, event.deltaY].map((pixels, k) => pixels / sizes[k]));
-        if (closer || moved) event.preventDefault(); // else the page moves on
-        if (moved) look(parts);
-      },
-      { passive: false },
-    );
+    const parts = { box, picture, canvas, number, caption, title, name: make("bdi", "", name), scale, zoom: makeZoom() };
+    const tools = make("div", "musc-zoom", picture);
+    tools.append(...zoomButtons((factor) => enlarge(parts, index, factor)));
+    for (const button of tools.children) button.tabIndex = -1; // keys do the same
+    const at = (event) => patchAt(parts, event);
+    const draws = () => get("draggable") && tileOf(index).points;
+    listenToZoom(canvas, {
+      zoomOf: () => (parts.of === undefined ? undefined : parts.zoom),
+      frameOf: () => canvas.getBoundingClientRect(),
+      changed: () => look(parts),
+      taken: draws,
+    });
     canvas.addEventListener("pointerdown", (event) => {
-      [pressed, dragged] = [get("draggable") && tileOf(index).points ? at(event) : null, false];
-      held = pressed === null && parts.lens.zoom() > 1 ? placeOf(canvas, event) : null;
-      if (pressed !== null || held) canvas.setPointerCapture(event.pointerId);
+      [pressed, dragged] = [draws() ? at(event) : null, false];
+      if (pressed !== null) canvas.setPointerCapture(event.pointerId);
     });
     canvas.addEventListener("pointermove", (event) => {
       if (pressed !== null) {
         dragged ||= at(event) !== pressed;
         if (dragged) drawOne(index, { region: corners(pressed, at(event)) });
-      } else if (held) {
-        const now = placeOf(canvas, event);
-        if (!parts.lens.moveBy(held.map((share, k) => share - now[k]))) return;
-        [held, dragged] = [now, true];
-        look(parts);
-      } else if (event.pointerType === "mouse") {
+      } else if (event.pointerType === "mouse" && !event.buttons) {
         read(parts, index, at(event));
         point(index, at(event));
       }
     });
     canvas.addEventListener("pointerup", (event) => {
       if (pressed !== null && dragged) send({ tile: index, region: corners(pressed, at(event)) });
-      [pressed, held] = [null, null];
+      pressed = null;
     });
     canvas.addEventListener("pointercancel", () => {
-      [pressed, held] = [null, null];
+      pressed = null;
       drawOne(index);
     });
     canvas.addEventListener("pointerleave", () => {
@@ -303,10 +273,10 @@ function render({ model, el }) {
   }
 
   function drawOne(index, change) {
-    const { canvas, bitmap, over, wanted, lens, cursor, picture } = figures[index];
-    picture.classList.toggle("musc-enlarged", lens.zoom() > 1);
-    canvas.style.touchAction = lens.zoom() > 1 || (get("draggable") && tileOf(index).points) ? "none" : "manipulation";
-    if (bitmap) draw(canvas, { ...tileOf(index), ...change }, bitmap, over, get("grid"), wanted, lens, cursor);
+    const { canvas, bitmap, over, wanted, zoom, cursor, picture } = figures[index];
+    picture.classList.toggle("musc-enlarged", zoom.times() > 1);
+    canvas.style.touchAction = zoom.times() > 1 || (get("draggable") && tileOf(index).points) ? "none" : "manipulation";
+    if (bitmap) draw(canvas, { ...tileOf(index), ...change }, bitmap, over, get("grid"), wanted, zoom, cursor);
   }
 
   function scaleOf({ scale }, bar) {
@@ -346,16 +316,16 @@ function render({ model, el }) {
       scaleOf(parts, tile.bar);
       if (parts.shown !== tile.picture) delete parts.cursor;
       if (parts.sent?.patch === tile.marks?.[0]?.[0] || parts.of !== tile.of) delete parts.sent;
-      if (tile.of !== undefined && !lenses.has(tile.of)) lenses.set(tile.of, makeLens());
-      const lens = lenses.get(tile.of) ?? makeLens();
+      if (tile.of !== undefined && !zooms.has(tile.of)) zooms.set(tile.of, makeZoom());
+      const zoom = zooms.get(tile.of) ?? makeZoom();
       parts.picture.classList.toggle("musc-may-enlarge", tile.of !== undefined);
       Object.assign(parts, { bitmap: bitmaps[tile.picture], over: over[index] || null, wanted, shown: tile.picture });
       const mark = tile.marks?.[0]?.[0];
-      if (mark !== undefined && mark !== parts.mark) lens.reveal(middleOf(mark));
-      Object.assign(parts, { of: tile.of, lens, mark });
+      if (mark !== undefined && mark !== parts.mark) zoom.reveal(middleOf(mark));
+      Object.assign(parts, { of: tile.of, zoom, mark });
       drawOne(index);
     });
-    for (const of of lenses.keys()) if (!tiles.some((tile) => tile.of === of)) lenses.delete(of);
+    for (const of of zooms.keys()) if (!tiles.some((tile) => tile.of === of)) zooms.delete(of);
     if (asked) answered();
   }
 

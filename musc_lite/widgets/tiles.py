@@ -57,7 +57,7 @@ class Tiles(anywidget.AnyWidget):
         `on_point`, `on_region` was called.
     """
 
-    _esm = "".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("lens.js", "tiles.js"))
+    _esm = "".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("zoom.js", "tiles.js"))
     _css = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
 
     pictures = traitlets.List(traitlets.Bytes()).tag(sync=True)
