@@ -4,6 +4,8 @@ Needs Chromium (`apt-get install chromium`) and playwright; skipped where either
 out/screenshots.
 """
 
+import csv
+import io
 import re
 import shutil
 import time
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import musc_lite
 from musc_lite import Verdict, load_folder, planted_textures, read_verdicts, write_verdicts
 from musc_lite.cli import app
 from musc_lite.data.verdicts import sort_by_verdict
@@ -416,6 +419,38 @@ def test_a_loaded_table_is_matched_by_bytes_then_by_name(page, report, tmp_path)
         chooser.set_input_files(tmp_path / "wrong.csv")
         page.get_by_text(words).wait_for()
         assert said(page) == "1 good, 1 bad, 0 unsure of 6"
+
+
+def read_in_browser(page, data):
+    """Read a table as the report does."""
+    page.goto("about:blank")
+    page.add_script_tag(path=Path(musc_lite.__file__).parent / "reports" / "verdicts.js")
+    rows = page.evaluate("bytes => readTable(new Uint8Array(bytes))", list(data))
+    return [Verdict(row["image"], row["verdict"], row["sha256"], row["class"], row["note"]) for row in rows]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "cp1252"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("above", ["", "sep={}\n", 'Verdicts, "of Monday"\r\n\r\n'])
+def test_report_and_library_read_the_same_tables(page, tmp_path, encoding, separator, above):
+    lines = io.StringIO()
+    ways = {"\t": {"lineterminator": "\r", "quoting": csv.QUOTE_ALL}, ";": {"lineterminator": "\n"}, ",": {}}
+    table = csv.writer(lines, delimiter=separator, **ways[separator])
+    table.writerow(["who", " Verdict ", "IMAGE", "note", "Class", "sha256"])
+    table.writerow(["me", "Good", "ä b.png", 'a "scratch", long; 3\tmm', "größe", "0A" * 32])
+    table.writerow(["", "", "no verdict.png"])
+    table.writerow(["me", "bad", "ä b.png", "two\nlines", "'=1+1"])
+    table.writerow([])
+    table.writerow(["me", "unsure", "c.png"])
+    last = f'me{separator}  bad{separator} "d{separator}.png"{separator}5" deep'
+    text = above.format(separator) + lines.getvalue() + last
+    bom = "\ufeff" if encoding == "utf-16-be" else ""
+    (tmp_path / "v.csv").write_bytes((bom + text).encode(encoding))
+    found = read_verdicts(tmp_path / "v.csv")
+    assert [each.image for each in found] == ["ä b.png", "c.png", f"d{separator}.png"]
+    assert found[0] == Verdict("ä b.png", "bad", kind="=1+1", note="two\nlines")
+    assert found[2].note == '5" deep'
+    assert read_in_browser(page, (bom + text).encode(encoding)) == found
 
 
 def test_verdicts_that_are_given_are_there_at_the_start(page, report, tmp_path):

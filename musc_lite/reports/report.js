@@ -161,7 +161,7 @@ class Gallery {
     const [chosen] = file.files;
     if (!chosen) return;
     try {
-      const rows = readTable(await chosen.text());
+      const rows = readTable(new Uint8Array(await chosen.arrayBuffer()));
       const others = this.marks.take(rows);
       const left = others.length ? `; ${onOthers(others)}` : "";
       this.say(`Took ${rows.length - others.length} rows of ${chosen.name}${left}.`);

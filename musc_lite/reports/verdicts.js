@@ -2,6 +2,7 @@
 
 const COLUMNS = ["image", "sha256", "verdict", "class", "note"];
 const VERDICTS = ["good", "bad", "unsure"];
+const TITLES_AMONG = 10; // first rows
 const EMPTY = { verdict: "", class: "", note: "" };
 
 const quoted = (value) => (/[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
@@ -13,46 +14,67 @@ const fromCell = (text) => (/^'+[=+\-@\t\r]/.test(text) ? text.slice(1) : text);
 const writeTable = (rows) =>
   [COLUMNS, ...rows].map((row) => row.map((value) => quoted(asCell(value))).join(",") + "\r\n").join("");
 
+function decoded(bytes) {
+  const [first, second] = bytes;
+  if (first === 0xff && second === 0xfe) return new TextDecoder("utf-16le").decode(bytes);
+  if (first === 0xfe && second === 0xff) return new TextDecoder("utf-16be").decode(bytes);
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    return new TextDecoder("windows-1252").decode(bytes);
+  }
+}
+
 // Fields in quotes may hold separators, line ends and doubled quotes; a quote elsewhere in a field is itself.
 function splitTable(text, separator) {
   const rows = [];
-  let [row, field, inside] = [[], "", false];
+  let [row, field, inside, begins] = [[], "", false, true];
   for (let k = 0; k < text.length; k++) {
     const letter = text[k];
-    if (inside && letter !== '"') field += letter;
-    else if (inside && text[k + 1] === '"') field += text[++k];
-    else if (inside) inside = false;
-    else if (letter === '"' && field === "") inside = true;
+    if (inside && letter === '"' && text[k + 1] === '"') field += text[++k];
+    else if (inside && letter === '"') inside = false;
+    else if (inside) field += letter;
     else if (letter === separator) {
       row.push(field);
-      field = "";
+      [field, begins] = ["", true];
     } else if (letter === "\n" || letter === "\r") {
       if (letter === "\r" && text[k + 1] === "\n") k++;
       rows.push([...row, field]);
-      [row, field] = [[], ""];
-    } else field += letter;
+      [row, field, begins] = [[], "", true];
+    } else if (!(begins && letter === " ")) {
+      if (begins && letter === '"') inside = true;
+      else field += letter;
+      begins = false;
+    }
   }
-  if (field || row.length) rows.push([...row, field]);
-  return rows.filter((fields) => fields.some((value) => value.trim()));
+  return [...rows, [...row, field]];
 }
 
-function readTable(text) {
-  const plain = text.replace(/^\ufeff/, "");
-  const first = plain.split("\n", 1)[0];
-  const count = (letter) => first.split(letter).length;
-  const [names, ...rows] = splitTable(plain, count(";") > count(",") ? ";" : ",");
-  if (!names?.includes("image") || !names.includes("verdict")) {
-    throw new Error(`it needs the columns image and verdict, got '${first.trim().slice(0, 60).replace(/[^ -~]/g, "?")}'`);
+// Bytes of a table, by the rules of read_verdicts; rows that only have a class or a note are kept.
+function readTable(bytes) {
+  const text = decoded(bytes);
+  for (const separator of [",", ";", "\t"]) {
+    const rows = splitTable(text, separator).map((row) => row.map((field) => field.trim()));
+    const titles = rows.slice(0, TITLES_AMONG).map((row) => row.map((title) => title.toLowerCase()));
+    const at = titles.findIndex((names) => names.includes("image") && names.includes("verdict"));
+    if (at >= 0) return rowsBelow(titles[at], rows.slice(at + 1));
   }
-  return rows.map((fields, k) => {
-    const row = Object.fromEntries(COLUMNS.map((name) => [name, fromCell((fields[names.indexOf(name)] ?? "").trim())]));
-    row.verdict = row.verdict.toLowerCase();
-    row.sha256 = row.sha256.toLowerCase();
+  const first = text.split("\n", 1)[0].trim().slice(0, 60).replace(/[^ -~]/g, "?");
+  throw new Error(`it needs the columns image and verdict, got '${first}'`);
+}
+
+// Of several rows on one image the last one counts.
+function rowsBelow(titles, rows) {
+  const found = new Map();
+  for (const fields of rows) {
+    const row = Object.fromEntries(COLUMNS.map((name) => [name, fromCell(fields[titles.indexOf(name)] ?? "")]));
+    [row.verdict, row.sha256] = [row.verdict.toLowerCase(), row.sha256.toLowerCase()];
     if (row.verdict && !VERDICTS.includes(row.verdict)) {
       throw new Error(`the verdict on '${row.image}' must be one of ${VERDICTS.join(", ")}, got '${row.verdict}'`);
     }
-    return row;
-  });
+    if (row.verdict || row.class || row.note) found.set(row.image, row);
+  }
+  return [...found.values()];
 }
 
 // A browser may keep nothing for files, or be told to.
