@@ -31,9 +31,9 @@ WAYS = {
     "references=40, n_components=128": {"references": 40, "n_components": 128},
     "references=40, n_components=64": {"references": 40, "n_components": 64},
     "references=20, n_components=64": {"references": 20, "n_components": 64},
-    "window=1": {"window": 1},
-    "window=2": {"window": 2},
-    "window=4": {"window": 4},
+    "search_window=1": {"search_window": 1},
+    "search_window=2": {"search_window": 2},
+    "search_window=4": {"search_window": 4},
 }
 ROUNDS = 3
 

@@ -30,7 +30,7 @@ from musc_lite.scorers.base import Context
 from musc_lite.scorers.cluster import mutual_scores_on_cluster
 
 SIZES = (128, 256, 512)
-OPTIONS = ({"references": 64}, {"window": 2}, {"n_components": 64})  # at the second size
+OPTIONS = ({"references": 64}, {"search_window": 2}, {"n_components": 64})  # at the second size
 ROUNDS = 3
 
 

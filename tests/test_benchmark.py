@@ -126,7 +126,10 @@ def test_the_command_prints_and_keeps_the_table(mvtec, tmp_path):
     assert run["versions"]["musc-lite"] == musc_lite.__version__
     assert run["n_subsets"] == 2
     assert run["settings"]["layers"] == [4, 5, 6, 7, 8, 9]  # what the backbone chose is written down
-    assert "r 1; windows 1, 2, 3; layers 4, 5, 6, 7, 8, 9; n_subsets 2; seed 0" in (tmp_path / "results.md").read_text()
+    assert (
+        "r 1; rescoring_sizes 1, 2, 3; layers 4, 5, 6, 7, 8, 9; n_subsets 2; seed 0"
+        in (tmp_path / "results.md").read_text()
+    )
     assert len(run["weights_sha256"]) == len(run["data_sha256"]) == 64
 
 
@@ -281,6 +284,6 @@ def test_presets_are_the_published_settings():
     for preset in presets().values():
         assert {**published.get_params(deep=False), **preset} == {
             **published.get_params(deep=False),
-            "windows": preset["windows"],
+            "rescoring_sizes": preset["rescoring_sizes"],
         }
-    assert presets()["visa"]["windows"] == (1, 8, 9)
+    assert presets()["visa"]["rescoring_sizes"] == (1, 8, 9)

@@ -145,7 +145,7 @@ def test_a_closer_look_is_offered_in_the_photos_own_pixels(folder, tmp_path):
         (["--method", "memory", "--set", "share=much"], "--set share takes float, got 'much'"),
         (["--method", "memory", "--set", "variance=0.9"], "memory has references or share"),
         (["--set", "interval=0,1", "--interval", "0,0.5"], "interval is given twice"),
-        (["--set", "window=1", "--set", "window=2"], "--set window: there are two of it"),
+        (["--set", "search_window=1", "--set", "search_window=2"], "--set search_window: there are two of it"),
     ],
     ids=str,
 )
@@ -166,7 +166,7 @@ def test_what_is_no_view_is_refused(folder, tmp_path, options, message):
         ("gaussian", "each_place=true", True),
         ("subspace", "n_components=4", 4),
         ("subspace", "n_components=", None),
-        ("musc", "interval=0.1,0.5", (0.1, 0.5)),
+        ("mutual", "interval=0.1,0.5", (0.1, 0.5)),
         ("nearest", "k=3", 3),
     ],
 )
@@ -179,12 +179,12 @@ def test_the_signature_says_what_a_text_stands_for(method, text, value):
 
 def test_what_is_set_goes_before_a_preset():
     preset = {"interval": (0.0, 0.3), "references": 9, "r": (1,)}
-    (scorer,) = Method(given=["interval=0.2,0.8"]).scorers(["mutual"], preset).values()
+    (scorer,) = Method(assignments=["interval=0.2,0.8"]).scorers(["mutual"], preset).values()
     assert (scorer.interval, scorer.references) == ((0.2, 0.8), 9)
 
 
 def test_a_fusion_takes_scorers_by_name():
-    (fusion,) = scorers_by_name(["fusion"], {"scorers": "musc,gaussian"}).values()
+    (fusion,) = scorers_by_name(["fusion"], {"scorers": "mutual,gaussian"}).values()
     assert repr(fusion.scorers) == "(MutualScorer(), GaussianScorer())"
 
 
@@ -192,7 +192,7 @@ def test_what_is_set_reaches_the_method(folder, tmp_path):
     names = ["0.png", "1.png", "2.png"]
     for method, option, scorer in [
         ("memory", "references=0.png,1.png,2.png", MemoryBankScorer(names)),
-        ("musc", "interval=0.1,0.9", MutualScorer((0.1, 0.9))),
+        ("mutual", "interval=0.1,0.9", MutualScorer((0.1, 0.9))),
     ]:
         out = tmp_path / method
         done = run("score", folder, "-o", out, *FAST, "--method", method, "--set", option)
@@ -202,12 +202,12 @@ def test_what_is_set_reaches_the_method(folder, tmp_path):
             scores = {row["image"]: float(row["score"]) for row in csv.DictReader(file)}
         assert scores == pytest.approx(dict(zip(expected.names_, expected.image_scores_, strict=True)), abs=1e-5)
         page = (out / "report.html").read_text()
-        assert f"<h1>{'MuSc' if method == 'musc' else 'The method memory'} on photos</h1>" in page
-        assert ("by each other" in page) == (method == "musc")
+        assert f"<h1>{'MuSc' if method == 'mutual' else 'The method memory'} on photos</h1>" in page
+        assert ("by each other" in page) == (method == "mutual")
 
 
 def test_cheaper_scoring_is_told_to_the_detector(folder, tmp_path):
-    options = {"references": 4, "n_components": 32, "window": 2, "max_memory": "2GB"}
+    options = {"references": 4, "n_components": 32, "search_window": 2, "max_memory": "2GB"}
     arguments = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
     done = run("score", folder, "-o", tmp_path / "out", *FAST, *arguments)
     assert done.exit_code == 0, done.output
@@ -243,7 +243,7 @@ def test_errors_are_one_message(folder, tmp_path):
         (["score", folder, "-o", tmp_path / "out", "--r", "2"], "odd"),
         (["score", folder, "-o", tmp_path / "out", "--r", "one"], "--r takes numbers"),
         (["score", folder, "-o", tmp_path / "out", "--interval", "0.3"], "two shares"),
-        (["score", folder, "-o", tmp_path / "out", "--windows", "0"], "at least 1"),
+        (["score", folder, "-o", tmp_path / "out", "--rescoring-sizes", "0"], "at least 1"),
         (["score", folder, "-o", tmp_path / "out", "--contamination", "0.9"], "contamination must be"),
         (["score", folder, "-o", tmp_path / "out", "--contamination", "some"], "--contamination takes numbers"),
         (["score", folder, "-o", tmp_path / "out", "--contamination", ""], "one share"),

@@ -40,9 +40,9 @@ def saved(tmp_path_factory):
         {},
         {"references": 7},
         {"references": [22, 3, 4, 9]},
-        {"window": 2},
+        {"search_window": 2},
         {"n_components": 5},
-        {"references": 6, "window": 1, "n_components": 9},
+        {"references": 6, "search_window": 1, "n_components": 9},
     ],
     ids=str,
 )
@@ -83,7 +83,7 @@ def test_a_new_file_of_the_same_name_is_read_again(saved, tmp_path):
         (SubspaceScorer(), TypeError, "a cluster runs MutualScorer only, got SubspaceScorer"),
         (MutualScorer(references=50), ValueError, "references must be 2 to 23 of the 23 images"),
         (MutualScorer(n_components=17), ValueError, "between 1 and the 16 channels"),
-        (MutualScorer(window=-1), ValueError, "window must be a whole number"),
+        (MutualScorer(search_window=-1), ValueError, "search_window must be a whole number"),
     ],
     ids=lambda each: type(each).__name__,
 )

@@ -136,19 +136,19 @@ def detector(backbone):
 
 @pytest.fixture(scope="module")
 def comparison(images, detector):
-    return compare(images, ["musc", "subspace", "memory"], detector=detector)
+    return compare(images, ["mutual", "subspace", "memory"], detector=detector)
 
 
 def test_each_method_scores_as_it_does_alone(images, detector, comparison):
-    alone = {"musc": detector, **{n: detector.with_scorer(s()) for n, s in [("subspace", SubspaceScorer)]}}
+    alone = {"mutual": detector, **{n: detector.with_scorer(s()) for n, s in [("subspace", SubspaceScorer)]}}
     for name, one in alone.items():  # the detector's own scorer keeps its interval
         expected = one.fit(images).scores_
         np.testing.assert_allclose(comparison.scores[name].image_scores, expected.image_scores, atol=1e-5)
         assert comparison.scores[name].threshold == pytest.approx(expected.threshold, abs=1e-5)
-    assert comparison.metrics["musc"]["image_auroc"] > 0.5
+    assert comparison.metrics["mutual"]["image_auroc"] > 0.5
     assert comparison.feature_seconds > 0
     assert all(n_bytes > 0 for n_bytes in comparison.n_bytes.values())
-    assert comparison.seconds("musc") > 0
+    assert comparison.seconds("mutual") > 0
 
 
 def test_features_are_extracted_once(images, detector, backbone, monkeypatch):
@@ -182,8 +182,8 @@ def test_memory_is_that_of_the_thriftiest_plan(images, detector, monkeypatch):
 def test_the_detector_stays_as_it_was(images, backbone):
     shared = MuSc(backbone, image_size="auto 600", layers=[5])
     view = View("auto 600")
-    compare(images, ["musc", "nearest"], detector=shared)
-    compare(images, ["musc", "nearest"], detector=Detector(backbone, view=view, layers=[5]))
+    compare(images, ["mutual", "nearest"], detector=shared)
+    compare(images, ["mutual", "nearest"], detector=Detector(backbone, view=view, layers=[5]))
     assert shared.image_size == "auto 600"
     assert repr(view) == repr(View("auto 600"))
 
@@ -196,9 +196,9 @@ class Refused(PatchScorer):
 @pytest.mark.parametrize(
     ("methods", "message"),
     [
-        (["musc"], "two methods or more, got musc"),
-        (["musc", "mutual"], "mutual is there twice"),
-        (["musc", "subspce"], "must be one of mutual, .*, musc, got 'subspce'"),
+        (["mutual"], "two methods or more, got mutual"),
+        (["mutual", "mutual"], "mutual is there twice"),
+        (["mutual", "subspce"], "must be one of mutual, .*, got 'subspce'"),
         ({"a": SubspaceScorer(), "b": "subspace"}, "b is no scorer"),
         ({"a": SubspaceScorer(variance=2), "b": SubspaceScorer()}, "variance is the share"),
         ({"a": SubspaceScorer(), "b": Refused()}, "no batch makes this right"),
@@ -211,7 +211,7 @@ def test_methods_are_checked_before_the_work(images, detector, methods, message,
     with pytest.raises(ValueError, match=message):
         compare(images, methods, detector=detector)
     with pytest.raises(ValueError, match="give at least 3, got 2"):
-        compare(images.subset([0, 1]), ["musc", "subspace"], detector=detector)
+        compare(images.subset([0, 1]), ["mutual", "subspace"], detector=detector)
 
 
 def test_the_report_shows_the_largest_disagreement_first(comparison, tmp_path):
@@ -232,7 +232,7 @@ def test_the_report_shows_the_largest_disagreement_first(comparison, tmp_path):
     assert "blue outlines" in page.lower()
     table = pandas.read_csv(tmp_path / "new" / "table.csv").set_index("method")
     assert table.image_auroc["memory"] == pytest.approx(comparison.metrics["memory"]["image_auroc"], abs=1e-5)
-    assert table.spearman_musc["memory"] == pytest.approx(comparison.correlations().loc["musc", "memory"], abs=1e-5)
+    assert table.spearman_mutual["memory"] == pytest.approx(comparison.correlations().loc["mutual", "memory"], abs=1e-5)
 
 
 def test_each_method_has_one_scale(comparison, tmp_path, monkeypatch):
@@ -273,28 +273,28 @@ def test_compare_on_the_command_line(backbone, tmp_path):
     def run(*more):
         return CliRunner().invoke(app, ["compare", str(folder), "-o", str(out), *options, *more])
 
-    done = run("--methods", "musc,memory", "--set", "share=0.5")
+    done = run("--methods", "mutual,memory", "--set", "share=0.5")
     assert done.exit_code == 0, done.output
     assert "rank the images" in done.output
     settings = {"image_size": 56, "layers": [5], "r": (1,), "interval": (0, 0.5)}
-    methods = {"musc": MutualScorer((0, 0.5)), "memory": MemoryBankScorer(share=0.5)}
+    methods = {"mutual": MutualScorer((0, 0.5)), "memory": MemoryBankScorer(share=0.5)}
     expected = compare(folder, methods, detector=MuSc(backbone, **settings)).to_frame()
     table = pandas.read_csv(out / "table.csv")
-    assert table.spearman_musc.tolist() == pytest.approx(expected.spearman_musc.tolist(), abs=1e-5)
+    assert table.spearman_mutual.tolist() == pytest.approx(expected.spearman_mutual.tolist(), abs=1e-5)
     page = (out / "report.html").read_text()
     assert "Methods compared on photos" in page
     assert "50% of the patches" in page
     assert "0 to 0.5 of the other images" in page
     for wrong, message in [
-        (["--methods", "musc"], "two methods or more, got musc"),
+        (["--methods", "mutual"], "two methods or more, got mutual"),
         (["--methods", "memory,gaussian"], "--interval belongs to the method mutual; what memory or gaussian takes"),
-        (["--methods", "musc,memory", "--set", "variance=0.9"], "no such parameter; mutual has interval, references"),
-        (["--methods", "musc,memory", "--set", "interval=0,1"], "interval is given twice"),
+        (["--methods", "mutual,memory", "--set", "variance=0.9"], "no such parameter; mutual has interval, references"),
+        (["--methods", "mutual,memory", "--set", "interval=0,1"], "interval is given twice"),
     ]:
         refused = run(*wrong)
         assert refused.exit_code == 1, wrong
         assert message in refused.stderr
-    assert run("--method", "musc").exit_code == 2
+    assert run("--method", "mutual").exit_code == 2
     for i in range(2, 6):
         (folder / f"{i}.png").unlink()
-    assert "give at least 3, got 2" in run("--methods", "musc,memory").stderr
+    assert "give at least 3, got 2" in run("--methods", "mutual,memory").stderr

@@ -213,7 +213,7 @@ def test_severity_is_area_times_depth_over_what_is_usual():
 
 @pytest.fixture(scope="module")
 def detector(backbone):
-    return MuSc(backbone, r=(1,), layers=[4, 6, 8], windows=()).fit(planted_textures("brick", 24, 12))
+    return MuSc(backbone, r=(1,), layers=[4, 6, 8], rescoring_sizes=()).fit(planted_textures("brick", 24, 12))
 
 
 def test_kinds_of_planted_defects_are_told_apart(detector):

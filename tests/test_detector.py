@@ -61,7 +61,7 @@ def test_scikit_learn_conventions(backbone):
     detector = MuSc(backbone, r=(1,), interval=(0.0, 0.5))
     assert clone(detector).get_params()["interval"] == (0.0, 0.5)
     assert repr(MuSc(r=(1, 3))) == "MuSc(r=(1, 3))"
-    assert MuSc().set_params(windows=()).windows == ()
+    assert MuSc().set_params(rescoring_sizes=()).rescoring_sizes == ()
     with pytest.raises(NotFittedError):
         detector.score_images([np.zeros((8, 8))])
 
@@ -70,14 +70,14 @@ def test_published_settings():
     published = MuSc.published()
     assert published.backbone == "ViT-L-14-336-gelu"  # plain GELU, visible
     assert (published.layers, published.image_size, published.r) == ("even", 518, (1, 3, 5))
-    assert (published.interval, published.windows) == ((0.0, 0.3), (1, 2, 3))
-    assert MuSc.published("dinov2_vits14", windows=(1, 8, 9)).windows == (1, 8, 9)
+    assert (published.interval, published.rescoring_sizes) == ((0.0, 0.3), (1, 2, 3))
+    assert MuSc.published("dinov2_vits14", rescoring_sizes=(1, 8, 9)).rescoring_sizes == (1, 8, 9)
 
 
 def test_recommended_settings_look_more_closely():
-    recommended = MuSc.recommended(windows=())
+    recommended = MuSc.recommended(rescoring_sizes=())
     assert (recommended.image_size, recommended.layers, recommended.r) == (448, (4, 6, 8), (1, 3))
-    assert (recommended.interval, recommended.windows) == ((0.0, 0.3), ())
+    assert (recommended.interval, recommended.rescoring_sizes) == ((0.0, 0.3), ())
 
 
 def test_fit_predict_answers_from_the_fit(backbone, images, detector):
@@ -172,8 +172,8 @@ def test_references_by_name(backbone, images):
 
 def test_a_new_image_scores_as_if_it_had_been_in_the_batch(backbone, images):
     """Against N fitted images a new one has the N others that it has in a batch of N + 1."""
-    whole = MuSc(backbone, image_size=112, windows=()).fit(images)
-    batch = MuSc(backbone, image_size=112, windows=()).fit(images.subset(range(7)))
+    whole = MuSc(backbone, image_size=112, rescoring_sizes=()).fit(images)
+    batch = MuSc(backbone, image_size=112, rescoring_sizes=()).fit(images.subset(range(7)))
     new = batch.score_images(images.subset([7]))
     np.testing.assert_allclose(new.image_scores, whole.image_scores_[7:], atol=1e-5)
     np.testing.assert_allclose(new.anomaly_maps, whole.anomaly_maps_[7:], atol=1e-5)
@@ -193,7 +193,7 @@ def test_new_images_are_scored_apart(detector):
 
 def test_new_scores_are_on_the_scale_of_the_fit(backbone, images):
     """With window 1, re-scoring only scales, by the range of the fit."""
-    detector = MuSc(backbone, image_size=112, windows=(1,)).fit(images)
+    detector = MuSc(backbone, image_size=112, rescoring_sizes=(1,)).fit(images)
     new = detector.score_images(planted_textures("brick", n_images=1, n_defective=0, image_size=112))
     low, high = detector.map_scores_.min(), detector.map_scores_.max()
     np.testing.assert_allclose(new.image_scores, (new.map_scores - low) / (high - low), rtol=1e-5)
@@ -258,8 +258,8 @@ def test_one_image_alone_cannot_be_scored(backbone):
         ({"r": (2,)}, "odd"),
         ({"r": 3}, "odd"),
         ({"interval": 0.3}, "two shares"),
-        ({"windows": 2}, "windows"),
-        ({"windows": None}, "windows"),
+        ({"rescoring_sizes": 2}, "rescoring_sizes"),
+        ({"rescoring_sizes": None}, "rescoring_sizes"),
         ({"contamination": None}, "contamination"),
         ({"layers": 5}, "layers"),
         ({"layers": [4.5]}, "layers"),
@@ -267,7 +267,7 @@ def test_one_image_alone_cannot_be_scored(backbone):
         ({"batch_size": "8"}, "batch_size"),
         ({"r": ()}, "odd"),
         ({"interval": (0.5, 0.1)}, "begin < end"),
-        ({"windows": (0, 1)}, "at least 1"),
+        ({"rescoring_sizes": (0, 1)}, "at least 1"),
         ({"contamination": 0.9}, "contamination"),
         ({"contamination": "some"}, "contamination"),
         ({"layers": "deep"}, "layers"),
@@ -303,7 +303,7 @@ def test_real_backbone_finds_defects_of_magnetic_tiles(backbone, magnetic_tiles)
     assert found.pixel_auroc > 0.7
 
 
-OPTIONS = [{"references": 5}, {"references": [0, 2, 3, 7]}, {"n_components": 32}, {"window": 2}]
+OPTIONS = [{"references": 5}, {"references": [0, 2, 3, 7]}, {"n_components": 32}, {"search_window": 2}]
 
 
 @pytest.mark.parametrize("options", [{}, *OPTIONS], ids=str)
@@ -486,7 +486,7 @@ def test_what_json_does_not_know_is_saved_all_the_same(backbone, images, tmp_pat
     ("wrong", "message"),
     [
         ({"n_components": 1000}, "between 1 and the 384 channels"),
-        ({"window": "2"}, "window must be a whole number"),
+        ({"search_window": "2"}, "search_window must be a whole number"),
         ({"references": 9}, "references must be 2 to 8"),
         ({"references": "all"}, "references must be 2 to 8"),
         ({"references": "trusted"}, "are the images that verdicts say are good"),

@@ -101,7 +101,7 @@ def test_our_own_maps_come_back_as_the_same_scores(backbone, tmp_path):
 def test_class_tokens_and_pooling_are_used():
     images = planted_textures("brick", n_images=3, n_defective=1, image_size=56)
     maps, tokens = np.random.default_rng(0).random((3, 4, 4)), np.eye(3)[[0, 0, 1]]
-    scores = Scores.from_maps(images, maps, tokens, pooling="mean", windows=(2,))
+    scores = Scores.from_maps(images, maps, tokens, pooling="mean", rescoring_sizes=(2,))
     np.testing.assert_allclose(scores.map_scores, maps.mean(axis=(1, 2)), atol=1e-6)
     np.testing.assert_allclose(scores.image_scores, rescore(scores.map_scores, tokens, (2,)), atol=1e-6)
 

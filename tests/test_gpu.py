@@ -86,7 +86,8 @@ def test_the_kernel_gives_the_same_distances_on_a_gpu():
 
 @on_cuda
 @pytest.mark.parametrize(
-    "options", [{}, {"references": 3}, {"n_components": 16}, {"window": 1}, {"max_memory": "500MB"}, {"method": "loop"}]
+    "options",
+    [{}, {"references": 3}, {"n_components": 16}, {"search_window": 1}, {"max_memory": "500MB"}, {"method": "loop"}],
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_scores_on_a_gpu_are_those_of_the_cpu(options, dtype):

@@ -151,7 +151,7 @@ def mixed():
     return from_arrays([np.asarray(photo) for photo in photos])
 
 
-SMALL = {"image_size": 112, "layers": [4, 8], "r": (1,), "windows": ()}
+SMALL = {"image_size": 112, "layers": [4, 8], "r": (1,), "rescoring_sizes": ()}
 
 
 def test_images_of_another_kind_stand_out_by_the_normal_group(backbone, mixed, tmp_path):

@@ -215,7 +215,7 @@ def options(draw, n, grid):
     some = st.lists(st.integers(0, n - 1), min_size=2, unique=True)
     return {
         "references": draw(st.none() | st.integers(2, n) | some),
-        "window": draw(st.none() | st.integers(0, 4)),
+        "search_window": draw(st.none() | st.integers(0, 4)),
         "grid": grid,
     }
 
@@ -242,13 +242,13 @@ def test_all_images_as_references_are_no_references():
 
 def test_window_of_the_whole_grid_is_no_window():
     tokens = random_tokens(4, 12, 4).double()
-    torch.testing.assert_close(mutual_scores(tokens, window=3, grid=(3, 4)), mutual_scores(tokens))
+    torch.testing.assert_close(mutual_scores(tokens, search_window=3, grid=(3, 4)), mutual_scores(tokens))
 
 
 def test_window_of_zero_compares_each_place_with_itself():
     tokens = random_tokens(4, 9, 5).double()
     expected = torch.stack([(tokens - tokens[i]).norm(dim=-1)[torch.arange(4) != i].amin(dim=0) for i in range(4)])
-    torch.testing.assert_close(mutual_scores(tokens, window=0, interval=(0, 0.3)), expected)
+    torch.testing.assert_close(mutual_scores(tokens, search_window=0, interval=(0, 0.3)), expected)
 
 
 def test_window_finds_a_part_at_the_wrong_place():
@@ -258,7 +258,7 @@ def test_window_finds_a_part_at_the_wrong_place():
     tokens[:, 4] = torch.tensor([0.0, 1.0])
     tokens[7] = tokens[7].roll(2, dims=0)
     assert mutual_scores(tokens)[7].max() < 1e-2
-    assert mutual_scores(tokens, window=0)[7].max() > 1
+    assert mutual_scores(tokens, search_window=0)[7].max() > 1
 
 
 def test_all_components_change_nothing_and_few_keep_the_largest_directions():
@@ -330,9 +330,9 @@ def test_too_small_a_budget_names_the_smallest_that_works():
         ({"references": [1, 1]}, "at least 2 of the images 0 to 3"),
         ({"references": [1, 4]}, "at least 2 of the images 0 to 3"),
         ({"references": [0.5, 1]}, "at least 2 of the images 0 to 3"),
-        ({"window": -1, "grid": (2, 3)}, "window must be a whole number"),
-        ({"window": 1}, "needs to know the grid of the 6 patches"),
-        ({"window": 1, "grid": (2, 4)}, "needs to know the grid of the 6 patches"),
+        ({"search_window": -1, "grid": (2, 3)}, "search_window must be a whole number"),
+        ({"search_window": 1}, "needs to know the grid of the 6 patches"),
+        ({"search_window": 1, "grid": (2, 4)}, "needs to know the grid of the 6 patches"),
         ({"n_components": 0}, "between 1 and the 5 channels"),
         ({"n_components": 6}, "between 1 and the 5 channels"),
     ],
@@ -345,8 +345,8 @@ def test_wrong_options_are_refused(wrong, message):
 def test_new_images_are_searched_the_same_way():
     tokens = random_tokens(6, 12, 8).double()
     grid = Context(grid=(3, 4))
-    all_as_references = mutual_scores(tokens, interval=(0, 1), references=range(1, 6), window=1, grid=(3, 4))[0]
-    new = MutualScorer((0, 1), window=1).score(tokens[:1], tokens[1:], grid)[0]
+    all_as_references = mutual_scores(tokens, interval=(0, 1), references=range(1, 6), search_window=1, grid=(3, 4))[0]
+    new = MutualScorer((0, 1), search_window=1).score(tokens[:1], tokens[1:], grid)[0]
     torch.testing.assert_close(new, all_as_references)
     axes = brute_force.principal_axes(tokens[1:], 4)
     close = MutualScorer(n_components=4).score(tokens[:1], tokens[1:])

@@ -71,9 +71,9 @@ def test_the_report_reads_masks_once(result, tmp_path, monkeypatch):
 
 def test_the_report_says_how_patches_were_searched(backbone, tmp_path):
     images = planted_textures("gravel", n_images=4, n_defective=1, image_size=56)
-    detector = MuSc(backbone, image_size=56, r=(1,), references=3, window=1).fit(images)
+    detector = MuSc(backbone, image_size=56, r=(1,), references=3, search_window=1).fit(images)
     page = write_report(tmp_path / "report.html", [Result("gravel", detector.scores_)]).read_text()
-    assert "references=3, window=1" in page
+    assert "references=3, search_window=1" in page
 
 
 def test_the_report_begins_with_the_idea_of_the_method_that_ran(detector, result, backbone, tmp_path):

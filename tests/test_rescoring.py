@@ -50,16 +50,16 @@ def test_new_scores_are_means_of_scaled_ones(n, seed, windows):
 
 
 def test_window_one_only_scales():
-    found = rescore([2.0, 6.0, 4.0], unit_tokens(3, 4, 0), windows=(1,))
+    found = rescore([2.0, 6.0, 4.0], unit_tokens(3, 4, 0), rescoring_sizes=(1,))
     np.testing.assert_allclose(found, [0.0, 1.0, 0.5])
 
 
 def test_no_windows_leave_the_scores_alone():
-    np.testing.assert_array_equal(rescore([2.0, 6.0], unit_tokens(2, 4, 0), windows=()), [2.0, 6.0])
+    np.testing.assert_array_equal(rescore([2.0, 6.0], unit_tokens(2, 4, 0), rescoring_sizes=()), [2.0, 6.0])
 
 
 def test_a_window_over_all_identical_images_gives_the_mean():
-    found = rescore([0.0, 1.0, 0.5, 0.1], np.ones((4, 2)) / np.sqrt(2), windows=(99,))
+    found = rescore([0.0, 1.0, 0.5, 0.1], np.ones((4, 2)) / np.sqrt(2), rescoring_sizes=(99,))
     np.testing.assert_allclose(found, 0.4)
 
 
@@ -86,7 +86,7 @@ def test_bad_arguments():
     with pytest.raises(ValueError, match="NaN"):
         rescore([1.0, float("nan")], np.eye(2))
     with pytest.raises(ValueError, match="list of sizes"):
-        rescore([1.0, 2.0], np.eye(2), windows=2)
+        rescore([1.0, 2.0], np.eye(2), rescoring_sizes=2)
     with pytest.raises(ValueError, match="no positive similarity"):
         rescore([1.0, 2.0], np.zeros((2, 2)))
 

@@ -203,7 +203,13 @@ def test_nearest_says_what_does_not_fit():
         NearestScorer().fit_score(tokens, Context(max_memory=10))
 
 
-SEARCHES = [{}, {"references": [0, 2, 5]}, {"n_components": 4}, {"window": 1}, {"references": 3, "window": 0}]
+SEARCHES = [
+    {},
+    {"references": [0, 2, 5]},
+    {"n_components": 4},
+    {"search_window": 1},
+    {"references": 3, "search_window": 0},
+]
 
 
 @pytest.mark.parametrize("search", SEARCHES, ids=str)

@@ -214,7 +214,7 @@ def test_without_labels_there_are_none(images, tmp_path):
     assert data["defective"] is None
 
 
-@pytest.mark.parametrize("scorer", [SubspaceScorer(), MutualScorer(window=1), MutualScorer(n_components=8)])
+@pytest.mark.parametrize("scorer", [SubspaceScorer(), MutualScorer(search_window=1), MutualScorer(n_components=8)])
 def test_what_the_page_cannot_compute_is_refused(scorer, detector, images, tmp_path):
     other = detector.with_scorer(scorer).fit_features(detector.features_, images)
     with pytest.raises(ValueError, match=r"the page (shows mutual scoring|compares all patches)"):

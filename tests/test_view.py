@@ -17,7 +17,7 @@ from musc_lite.results.metrics import evaluate_scores
 from musc_lite.results.summary import describe_unseen_defects
 from musc_lite.scorers.base import Context
 
-SMALL = {"layers": (5, 8), "r": (1, 3), "windows": ()}
+SMALL = {"layers": (5, 8), "r": (1, 3), "rescoring_sizes": ()}
 
 
 def photos(n=5, size=(180, 120), seed=0):
@@ -122,7 +122,7 @@ def test_odd_shapes_keep_the_place(backbone, width, height, across, down, tiles)
     x, y = round(across * width), round(down * height)
     images = with_spot(photos(4, (width, height)), (x - 5, y - 5, x + 5, y + 5))
     view = {"image_size": "aspect 84", "tiles": tiles}
-    detector = musc_lite.MuSc(backbone, **view, layers=(5,), r=(1,), windows=()).fit(images)
+    detector = musc_lite.MuSc(backbone, **view, layers=(5,), r=(1,), rescoring_sizes=()).fit(images)
     patch = np.array(detector.features_.framing.patch_extent((width, height)))
     assert detector.scores_.map_of_photo(0).shape == (height, width)
     center = (peak(detector.scores_) // patch + 0.5) * patch
@@ -234,7 +234,9 @@ def test_each_view_has_its_own_place_in_the_cache(backbone, tmp_path):
         assert torch.equal(again.class_tokens, features.class_tokens)
 
 
-@pytest.mark.parametrize("settings", [{}, {"n_components": 4}, {"references": [0, 2, 3]}, {"window": 1}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, {"n_components": 4}, {"references": [0, 2, 3]}, {"search_window": 1}], ids=str
+)
 def test_aligned_tiles_are_scored_one_by_one(settings):
     tokens = torch.nn.functional.normalize(torch.rand(5, 4 * 6, 8, dtype=torch.float64), dim=-1)
     context = Context((4, 6), tiles=(2, 3))

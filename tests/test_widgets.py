@@ -900,8 +900,8 @@ def test_an_explorer_of_a_loaded_detector_without_images_says_what_to_do(backbon
 
 
 SEARCHES = [
-    {"window": 0},
-    {"window": 1, "references": [0, 2, 5]},
+    {"search_window": 0},
+    {"search_window": 1, "references": [0, 2, 5]},
     {"references": 2},
     {"n_components": 16, "interval": (0.1, 0.6)},
 ]

@@ -1,7 +1,6 @@
 """The command `benchmark`: the paper's tables."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -50,10 +49,10 @@ def benchmark(
             print(f"The published figures were made with --preset {dataset}: {_words(published)}.")
         method.check()
         chosen = {} if preset is None else presets()[preset]
-        method = replace(method, precision=method.precision or "float32")  # the same tables on every machine
         print(f"Settings: {_words({**chosen, **method.told}) or 'the defaults of dinov2_vits14'}.")
         make_folder(output)
-        detector = method.detector(preset=chosen)
+        same_everywhere = {"precision": "float32"}  # the same tables on every machine
+        detector = method.detector(preset={**same_everywhere, **chosen})
         results = []
         for result in run_benchmark(
             dataset, root, output, detector, categories=categories, n_subsets=subsets, seed=seed

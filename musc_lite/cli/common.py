@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from musc_lite.reports.formats import FORMATS
 from musc_lite.utils.errors import MuScError
 from musc_lite.utils.names import writable
 
@@ -65,8 +66,9 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for results
 Write = Annotated[
     str,
     typer.Option(
-        help="For other programs, any of coco, labelme, masks, heatmaps, with commas between: coco.json; a LabelMe "
-        "file, a PNG mask, a 16-bit heat map of each photo in its own size (results.json has their scale)."
+        help="Files for other programs, names with commas between: "
+        + "; ".join(f"{name}: {each.files}" + f" ({each.about})" * bool(each.about) for name, each in FORMATS.items())
+        + "."
     ),
 ]
 PixelThreshold = Annotated[
@@ -89,6 +91,7 @@ def plain_errors() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = one_line
+            warnings.filterwarnings("default", category=DeprecationWarning, module="musc_lite")  # old options
             warnings.filterwarnings("ignore", module="PIL")  # on damaged metadata, without the name of the file
             yield
     except (MuScError, ValueError, OSError) as error:

@@ -25,7 +25,7 @@ from musc_lite.cli.common import (
 from musc_lite.cli.main import app
 from musc_lite.cli.method_options import Method, listed, parse_contamination, takes_method
 from musc_lite.detector.components import PARTS, check_methods
-from musc_lite.utils.validation import check_compared, check_contamination
+from musc_lite.utils.validation import check_compared
 
 if TYPE_CHECKING:
     from musc_lite.detector.planning import Cost
@@ -36,7 +36,7 @@ __all__ = ["compare"]
 
 @app.command(
     epilog="Examples: "
-    "`musc-lite compare photos/ --methods musc,subspace,memory,gaussian -o out/compare`; "
+    "`musc-lite compare photos/ --methods mutual,subspace,memory,gaussian -o out/compare`; "
     "`musc-lite compare photos/ --methods memory,gaussian --set references=20 -o out/trusted`"
 )
 @takes_method
@@ -45,8 +45,8 @@ def compare(
     output: Output,
     method: Method,
     methods: Annotated[
-        str, typer.Option(help=f"Two or more of {listed(PARTS['scorer'])}; musc is another name of mutual.")
-    ] = "musc,subspace,memory,gaussian",
+        str, typer.Option(help=f"Two or more of {listed(PARTS['scorer'])}.")
+    ] = "mutual,subspace,memory,gaussian",
     contamination: Contamination = "auto",
     labels: Labels = "auto",
     on_error: OnError = "raise",
@@ -61,7 +61,6 @@ def compare(
         from musc_lite.data.loaders import left_out
 
         share, names = parse_contamination(contamination), methods.replace(",", " ").split()
-        check_contamination(share)
         check_methods(names)
         method.check(names)
         check_apart(output, photos)

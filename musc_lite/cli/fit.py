@@ -24,7 +24,6 @@ from musc_lite.cli.common import (
 )
 from musc_lite.cli.main import app
 from musc_lite.cli.method_options import Method, parse_contamination, takes_method
-from musc_lite.utils.validation import check_contamination
 
 if TYPE_CHECKING:
     from musc_lite.results.scores import Scores
@@ -65,7 +64,6 @@ def fit(
         from musc_lite.data.verdicts import read_verdicts, sort_by_verdict
 
         share = parse_contamination(contamination)
-        check_contamination(share)
         if share != "auto" and false_alarm_rate is not None:
             raise ValueError("--contamination and --false-alarm-rate each set the threshold: give one of the two")
         method.check()

@@ -39,7 +39,7 @@ from musc_lite.cli.method_options import (
 from musc_lite.detector.components import scorer_name
 from musc_lite.utils.names import check_file_names
 from musc_lite.utils.tables import write_frame
-from musc_lite.utils.validation import check_contamination, check_pixel_threshold
+from musc_lite.utils.validation import check_pixel_threshold
 
 if TYPE_CHECKING:
     from musc_lite.analysis.defect_classes import DefectClasses
@@ -92,7 +92,6 @@ def score(
         # What needs no torch comes first: its import takes seconds, a slip of the pen is known at once.
         share, normal = parse_contamination(contamination), parse_groups(groups)
         n_classes = parse_classes(classes)
-        check_contamination(share)
         formats = parse_formats(write)
         check_pixel_threshold(pixel_threshold)
         method.check()

@@ -181,7 +181,7 @@ PAPER = {
     "layers": "even",
     "r": (1, 3, 5),
     "interval": (0.0, 0.3),
-    "windows": (1, 2, 3),
+    "rescoring_sizes": (1, 2, 3),
 }
 
 MVTEC = DataSet(
@@ -198,7 +198,7 @@ VISA = DataSet(
     script="get_visa.py",
     loader="musc_lite.data.loaders:load_visa",
     categories=partial(by_name, inside="1cls"),
-    preset=PAPER | {"windows": (1, 8, 9)},
+    preset=PAPER | {"rescoring_sizes": (1, 8, 9)},
 )
 
 BTAD = DataSet(

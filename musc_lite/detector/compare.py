@@ -22,7 +22,7 @@ STORAGES = ("float32", "float16", "disk")  # from the fastest to the thriftiest
 
 def compare(
     images: Images,
-    methods: Sequence[str] | Mapping[str, PatchScorer] = ("musc", "subspace", "memory", "gaussian"),
+    methods: Sequence[str] | Mapping[str, PatchScorer] = ("mutual", "subspace", "memory", "gaussian"),
     *,
     detector: Detector | None = None,
     features: Features | None = None,
@@ -34,8 +34,8 @@ def compare(
     images : ImageSet, path or images
         At least 3.
     methods : sequence of str, or mapping of str to PatchScorer
-        Names of scorers ("musc" is mutual scoring), which run with their defaults, but the one of the detector as it
-        is there; or scorers under names of your own.
+        Names of scorers, which run with their defaults, but the one of the detector as it is there; or scorers under
+        names of your own.
     detector : Detector, optional
         Not fitted: everything but the scorer is that of all methods. None: `MuSc` with its defaults.
     features : Features, optional
@@ -53,8 +53,8 @@ def compare(
     Examples
     --------
     >>> from musc_lite import planted_textures
-    >>> compare(planted_textures("brick", 6, 1), ["musc", "subspace"], detector=MuSc(image_size=56))
-    Comparison(musc, subspace on 6 images)
+    >>> compare(planted_textures("brick", 6, 1), ["mutual", "subspace"], detector=MuSc(image_size=56))
+    Comparison(mutual, subspace on 6 images)
     """
     shared = MuSc() if detector is None else detector
     scorers = _scorers(methods, shared.parts.scorer)

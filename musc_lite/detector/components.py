@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
+from musc_lite.utils.deprecation import current_names, warn_of_old_name
+
 if TYPE_CHECKING:  # the command line reads the names before it needs any of this
     from musc_lite.data.view import View
     from musc_lite.scorers.base import PatchScorer
@@ -22,6 +24,7 @@ __all__ = [
     "PARTS",
     "Parts",
     "check_methods",
+    "default_part",
     "detector_class",
     "part_as_json",
     "part_class",
@@ -52,7 +55,7 @@ PARTS: "dict[str, dict[str, str | type[Part]]]" = {
         "false alarm rate": "musc_lite.stages.conformal:FalseAlarmRate",
     },
 }
-MUSC = "musc"  # what people call the default scorer
+OLD_NAMES = {"musc": "mutual"}  # of scorers
 
 # What a saved file may be: the name of a class, and where it is.
 DETECTORS = {"Detector": "musc_lite.detector.detector:Detector", "MuSc": "musc_lite.detector.musc:MuSc"}
@@ -72,9 +75,7 @@ class Parts:
     @classmethod
     def given(cls, **given: "Part | None") -> "Parts":
         """Take the parts that are given, and the default of each other kind."""
-        missing: dict[str, Any] = {
-            kind: part_class(kind, next(iter(PARTS[kind])))() for kind in PARTS if given.get(kind) is None
-        }
+        missing: dict[str, Any] = {kind: default_part(kind)() for kind in PARTS if given.get(kind) is None}
         return cls(**given | missing)
 
     def check(self) -> None:
@@ -106,6 +107,11 @@ def part_class(kind: str, name: str) -> "type[Part]":
     return resolve_name(found) if isinstance(found, str) else found
 
 
+def default_part(kind: str) -> "type[Part]":
+    """Return the first class of a kind, the paper's."""
+    return part_class(kind, next(iter(PARTS[kind])))
+
+
 def detector_class(name: str) -> Any:
     """Return the class of a saved detector; ValueError where there is none of that name."""
     if name not in DETECTORS:
@@ -114,7 +120,7 @@ def detector_class(name: str) -> Any:
 
 
 def scorer_name(name: str) -> str:
-    """Give the registered name of a scorer; "musc" is another one of the default.
+    """Return the registered name of a scorer; an old one works with a DeprecationWarning.
 
     Raises
     ------
@@ -123,13 +129,15 @@ def scorer_name(name: str) -> str:
 
     Examples
     --------
-    >>> scorer_name("musc"), scorer_name("subspace")
-    ('mutual', 'subspace')
+    >>> scorer_name("subspace")
+    'subspace'
     """
     known = PARTS["scorer"]
-    name = next(iter(known)) if name == MUSC and MUSC not in known else name
+    if name in OLD_NAMES and name not in known:
+        warn_of_old_name(f"the method {name}", OLD_NAMES[name])
+        return OLD_NAMES[name]
     if name not in known:
-        raise ValueError(f"the method must be one of {', '.join([*known, MUSC])}, got {name!r}")
+        raise ValueError(f"the method must be one of {', '.join(known)}, got {name!r}")
     return name
 
 
@@ -166,8 +174,9 @@ def part_from_json(kind: str, about: Mapping | None) -> "Part | None":
     """Undo `part_as_json`."""
     if about is None:
         return None
-    parameters = {key: _from_json(value) for key, value in about["parameters"].items()}
-    return part_class(kind, about["name"])(**parameters)
+    found = part_class(kind, about["name"])
+    parameters = {key: _from_json(value) for key, value in current_names(about["parameters"], found).items()}
+    return found(**parameters)
 
 
 def _as_json(value: Any) -> Any:

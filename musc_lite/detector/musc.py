@@ -5,31 +5,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from musc_lite.backbones.backbone import Backbone
-from musc_lite.data.view import View
-from musc_lite.detector.components import Parts
+from musc_lite.detector.components import PARTS, Parts, default_part
 from musc_lite.detector.detector import Detector
-from musc_lite.scorers.mutual import MutualScorer
-from musc_lite.stages.aggregation import LNAMD
+from musc_lite.detector.options import of_component
 from musc_lite.stages.conformal import FalseAlarmRate
-from musc_lite.stages.maps import Pooling
-from musc_lite.stages.rescoring import RsCIN
 from musc_lite.stages.thresholds import Contamination
+from musc_lite.utils.deprecation import renamed_parameters
 
 __all__ = ["MuSc"]
 
-# Kind: the paper's component, and which of our parameters is which of its own. (The threshold has one of two.)
-FLAT: dict[str, tuple[Any, dict[str, str]]] = {
-    "view": (View, {"image_size": "size", "region": "region", "tiles": "tiles", "overlap": "overlap"}),
-    "aggregation": (LNAMD, {"r": "r"}),
-    "scorer": (
-        MutualScorer,
-        {name: name for name in ("interval", "references", "n_components", "window", "aligned")},
-    ),
-    "pooling": (Pooling, {"pooling": "pooling"}),
-    "rescoring": (RsCIN, {"windows": "windows"}),
-}
 
-
+@renamed_parameters(windows="rescoring_sizes", window="search_window")
 class MuSc(Detector):
     """Zero-shot anomaly detection by mutual scoring of a batch of unlabeled images.
 
@@ -46,9 +32,9 @@ class MuSc(Detector):
         Aggregation degrees; None: the backbone's default.
     interval : (float, float)
         Share of the closest images that score a patch.
-    windows : sequence of int
+    rescoring_sizes : sequence of int
         Neighborhood sizes of re-scoring; () turns it off.
-    references, n_components, window, aligned
+    references, n_components, search_window, aligned
         Cheaper or more local mutual scoring, see `MutualScorer`: by some of the images only (a number of them, or a
         list of indices or names), among the first principal components, only near the same place, only in the same
         tile.
@@ -129,10 +115,10 @@ class MuSc(Detector):
         overlap: float = 0.0,
         r: Sequence[int] | None = None,
         interval: tuple[float, float] = (0.0, 0.3),
-        windows: Sequence[int] = (1, 2, 3),
+        rescoring_sizes: Sequence[int] = (1, 2, 3),
         references: int | Sequence[int | str] | None = None,
         n_components: int | None = None,
-        window: int | None = None,
+        search_window: int | None = None,
         aligned: bool = False,
         pooling: str | float = "max",
         groups: Literal["largest"] | int | None = None,
@@ -152,10 +138,10 @@ class MuSc(Detector):
         self.overlap = overlap
         self.r = r
         self.interval = interval
-        self.windows = windows
+        self.rescoring_sizes = rescoring_sizes
         self.references = references
         self.n_components = n_components
-        self.window = window
+        self.search_window = search_window
         self.aligned = aligned
         self.pooling = pooling
         self.groups = groups
@@ -183,10 +169,15 @@ class MuSc(Detector):
 
         Examples
         --------
-        >>> MuSc.published(windows=(1, 8, 9))
-        MuSc(backbone='ViT-L-14-336-gelu', image_size=518, layers='even', r=(1, 3, 5), windows=(1, 8, 9))
+        >>> MuSc.published(rescoring_sizes=(1, 8, 9))
+        MuSc(backbone='ViT-L-14-336-gelu', image_size=518, layers='even', r=(1, 3, 5), rescoring_sizes=(1, 8, 9))
         """
-        settings: dict[str, Any] = {"layers": "even", "r": (1, 3, 5), "interval": (0.0, 0.3), "windows": (1, 2, 3)}
+        settings: dict[str, Any] = {
+            "layers": "even",
+            "r": (1, 3, 5),
+            "interval": (0.0, 0.3),
+            "rescoring_sizes": (1, 2, 3),
+        }
         if backbone == "ViT-L-14-336-gelu":
             settings["image_size"] = 518
         return cls(backbone, **(settings | changes))
@@ -227,8 +218,9 @@ class MuSc(Detector):
                 "each of them sets the threshold: give one of the two"
             )
         made: dict[str, Any] = {
-            kind: component(**{theirs: getattr(self, ours) for ours, theirs in names.items()})
-            for kind, (component, names) in FLAT.items()
+            kind: default_part(kind)(**{theirs: getattr(self, ours) for ours, theirs in of_component(kind).items()})
+            for kind in PARTS
+            if kind != "threshold"  # which has one of two
         }
         rate = self.false_alarm_rate
         return Parts(**made, threshold=Contamination(self.contamination) if rate is None else FalseAlarmRate(rate))
@@ -240,8 +232,8 @@ class MuSc(Detector):
             if kind == "threshold" and isinstance(component, Contamination | FalseAlarmRate):
                 rate = component.rate if isinstance(component, FalseAlarmRate) else None
                 flat |= {"contamination": "auto" if rate else component.share, "false_alarm_rate": rate}
-            elif kind in FLAT and type(component) is FLAT[kind][0]:
-                flat |= {ours: getattr(component, theirs) for ours, theirs in FLAT[kind][1].items()}
+            elif type(component) is default_part(kind):
+                flat |= {ours: getattr(component, theirs) for ours, theirs in of_component(kind).items()}
             else:
                 return super().with_components(**components)
         return type(self)(**self.get_params(deep=False) | flat)

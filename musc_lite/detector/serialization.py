@@ -23,6 +23,7 @@ from musc_lite.results.scores import Scores
 from musc_lite.stages.features import Features, framing_from_json, storage_of
 from musc_lite.stages.thresholds import Decision
 from musc_lite.utils.component import Part
+from musc_lite.utils.deprecation import current_names
 from musc_lite.utils.errors import DataNotFoundError
 from musc_lite.utils.files import make_folder, read_tensors, write_tensors
 from musc_lite.utils.names import writable
@@ -112,7 +113,8 @@ def _read(about: dict, tensors: dict[str, Tensor], backbone: str, device: str | 
     if parameters.get("false_alarm_rate") is not None:
         parameters["contamination"] = "auto"  # early versions took both and ignored this one
     class_name = about.get("class", "MuSc" if "image_size" in parameters else "Detector")  # early ones did not say
-    unfitted = detector_class(class_name)(backbone, **parameters, **parts, device=device)
+    found = detector_class(class_name)
+    unfitted = found(backbone, **current_names(parameters, found), **parts, device=device)
     params = unfitted.get_params(deep=False)
     setup = Setup(class_name, params, unfitted.parts, backbone)  # type: ignore[arg-type]
     patch_tokens, class_tokens = tensors.pop("patch_tokens"), tensors.pop("class_tokens")

@@ -10,10 +10,14 @@ __all__ = ["FORMATS", "Format", "check_formats"]
 
 
 class Format(NamedTuple):
-    """What a format writes: one file, "coco.json", or one for each image, "masks/*.png"; and which function does."""
+    """What a format writes: one file, "coco.json", or one for each image, "masks/*.png"; which function does; for whom.
+
+    The help of `musc-lite score --write` is made of these.
+    """
 
     files: str
     write: str  # "module:function", loaded when it is used
+    about: str = ""
 
     @property
     def ending(self) -> str | None:
@@ -22,10 +26,12 @@ class Format(NamedTuple):
 
 
 FORMATS: dict[str, Format] = {
-    "coco": Format("coco.json", "musc_lite.reports.export_results:write_coco"),
-    "labelme": Format("labelme/*.json", "musc_lite.reports.export_results:write_labelme"),
-    "masks": Format("masks/*.png", "musc_lite.reports.export_results:write_mask"),
-    "heatmaps": Format("heatmaps/*.png", "musc_lite.reports.export_results:write_heat_map"),
+    "coco": Format("coco.json", "musc_lite.reports.export_results:write_coco", "COCO annotations"),
+    "labelme": Format("labelme/*.json", "musc_lite.reports.export_results:write_labelme", "for LabelMe"),
+    "masks": Format("masks/*.png", "musc_lite.reports.export_results:write_mask", "in each photo's own size"),
+    "heatmaps": Format(
+        "heatmaps/*.png", "musc_lite.reports.export_results:write_heat_map", "16 bits; results.json has their scale"
+    ),
 }
 
 

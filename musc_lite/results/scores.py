@@ -20,6 +20,7 @@ from musc_lite.stages.thresholds import Contamination, Decision
 
 if TYPE_CHECKING:
     import pandas
+from musc_lite.utils.deprecation import renamed_parameters
 
 __all__ = ["Scores"]
 
@@ -93,6 +94,7 @@ class Scores:
             raise ValueError(f"names, scores and maps must be those of the same images, got {sorted(lengths)} of them")
 
     @classmethod
+    @renamed_parameters(windows="rescoring_sizes")
     def from_maps(
         cls,
         images: ImageSet,
@@ -100,7 +102,7 @@ class Scores:
         class_tokens: ArrayLike | None = None,
         *,
         pooling: str | float = "max",
-        windows: Sequence[int] = (1, 2, 3),
+        rescoring_sizes: Sequence[int] = (1, 2, 3),
         contamination: Literal["auto"] | float = "auto",
         about: Mapping[str, str] | None = None,
     ) -> "Scores":
@@ -117,7 +119,7 @@ class Scores:
             scores (`rescore`). None: image scores are those of the maps.
         pooling : "max", "mean" or float
             See `image_scores_from_maps`.
-        windows : sequence of int
+        rescoring_sizes : sequence of int
             See `rescore`.
         contamination : "auto" or float
             Where the line is drawn, see `MuSc`.
@@ -130,7 +132,11 @@ class Scores:
         """
         values = read_maps(maps, images.names)
         map_scores = image_scores_from_maps(values, pooling).numpy()
-        scores = map_scores if class_tokens is None else rescore(map_scores, np.asarray(class_tokens), windows).numpy()
+        scores = (
+            map_scores
+            if class_tokens is None
+            else rescore(map_scores, np.asarray(class_tokens), rescoring_sizes).numpy()
+        )
         rule = Contamination(contamination)
         drawn = Decision.by(rule, rule.draw(scores, map_scores), len(scores))
         told = {"maps": "given, of another method"} if about is None else about

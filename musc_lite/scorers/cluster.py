@@ -81,8 +81,8 @@ def mutual_scores_on_cluster(
     r : int
         Aggregation degree.
     scorer : MutualScorer, optional
-        With its interval, references (a number of them or places in the file), n_components, window, aligned; None: one
-        with the defaults.
+        With its interval, references (a number of them or places in the file), n_components, search_window, aligned;
+        None: one with the defaults.
     block : int
         Images in a block: a task compares two blocks, keeps 8 block^2 M bytes.
 
@@ -114,7 +114,7 @@ def mutual_scores_on_cluster(
     tiles = framing.tiles if scorer.aligned else (1, 1)
     scorer.work(shape, tiles=tiles)  # says what does not fit
     stamp = path.stat().st_mtime_ns, path.stat().st_ino
-    search = _Search(str(path), stamp, s, r, scorer.window, tiles)
+    search = _Search(str(path), stamp, s, r, scorer.search_window, tiles)
     blocks, chosen = _blocks(range(n_images), block), choose_references(n_images, scorer.references)
     compared = blocks if scorer.references is None else _blocks(chosen.tolist(), block)
     if scorer.n_components is not None:

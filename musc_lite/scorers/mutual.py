@@ -35,6 +35,7 @@ from musc_lite.stages.mutual_scoring import (
     interval_average,
     nearest_distances_of_image,
 )
+from musc_lite.utils.deprecation import renamed_parameters
 from musc_lite.utils.precision import settle_precision
 from musc_lite.utils.threads import on_all_cores
 from musc_lite.utils.validation import check_interval, parse_bytes
@@ -42,6 +43,7 @@ from musc_lite.utils.validation import check_interval, parse_bytes
 __all__ = ["MutualScorer", "mutual_scores"]
 
 
+@renamed_parameters(window="search_window")
 class MutualScorer(PatchScorer):
     """Score every patch by its nearest patches in the other images, averaged over an interval of the images.
 
@@ -56,7 +58,7 @@ class MutualScorer(PatchScorer):
         cost grows with N, not N^2. None: by all. Names need a batch that has them: `for_batch`.
     n_components : int, optional
         Search among the first so many principal components of the (reference) tokens instead of all C channels.
-    window : int, optional
+    search_window : int, optional
         Look for the nearest patch only up to so many rows and columns away, for parts that lie alike in all images.
         None: everywhere.
     aligned : bool
@@ -82,13 +84,13 @@ class MutualScorer(PatchScorer):
         interval: tuple[float, float] = (0.0, 0.3),
         references: References = None,
         n_components: int | None = None,
-        window: int | None = None,
+        search_window: int | None = None,
         aligned: bool = False,
     ):
         self.interval = interval
         self.references = references
         self.n_components = n_components
-        self.window = window
+        self.search_window = search_window
         self.aligned = aligned
 
     def check(self) -> None:
@@ -97,7 +99,7 @@ class MutualScorer(PatchScorer):
 
     def describe(self) -> dict[str, str]:
         """Name the interval and what is searched."""
-        search = {name: getattr(self, name) for name in ("references", "n_components", "window")}
+        search = {name: getattr(self, name) for name in ("references", "n_components", "search_window")}
         search["aligned"] = self.aligned or None
         return {
             "interval": f"{self.interval[0]:g} to {self.interval[1]:g} of the other images",
@@ -213,7 +215,7 @@ class MutualScorer(PatchScorer):
         """Say what scoring a batch takes, in pairs of images."""
         n_images, n_patches, n_channels = shape
         self.check()
-        self._near(None, n_patches if self.window is None else round(n_patches**0.5) ** 2)
+        self._near(None, n_patches if self.search_window is None else round(n_patches**0.5) ** 2)
         if self.n_components is not None:
             principal_axes(torch.zeros(2, 1, n_channels), self.n_components)  # says what is wrong with them
         n_cells = tiles[0] * tiles[1] if self.aligned else 1
@@ -262,15 +264,15 @@ class MutualScorer(PatchScorer):
 
     def _near(self, grid: tuple[int, int] | None, n_patches: int) -> dict:
         """Check the window and the grid (h, w) that it moves over, a square where nothing else is said."""
-        if self.window is None:
+        if self.search_window is None:
             return {}
-        if not isinstance(self.window, Integral) or self.window < 0:
-            raise ValueError(f"window must be a whole number of patches, 0 or more, got {self.window!r}")
+        if not isinstance(self.search_window, Integral) or self.search_window < 0:
+            raise ValueError(f"search_window must be a whole number of patches, 0 or more, got {self.search_window!r}")
         side = round(n_patches**0.5)
         h, w = (side, side) if grid is None else grid
         if h * w != n_patches:
             raise ValueError(f"a window needs to know the grid of the {n_patches} patches, got grid={grid}")
-        return {"window": int(self.window), "grid": (h, w)}
+        return {"window": int(self.search_window), "grid": (h, w)}
 
     def _shares_products(self, shape: tuple[int, int, int], max_memory: int | str | None = None) -> bool:
         """Tell whether one product can serve both directions of a pair: for all pairs, if their distances fit."""
@@ -284,7 +286,7 @@ class MutualScorer(PatchScorer):
                 )
             if parse_bytes(max_memory) < 4 * n_images**2 * n_patches + least:
                 return False
-        return self.references is None and self.window is None
+        return self.references is None and self.search_window is None
 
     def _least_memory(self, shape: tuple[int, int, int]) -> int:
         """Count the bytes that scoring one image after the other holds beside the tokens: tiles and minima."""
@@ -296,9 +298,10 @@ class MutualScorer(PatchScorer):
 
     def _share_of_rows(self, n_patches: int) -> float:
         """Say which share of the rows of a square grid a window looks at."""
-        return 1.0 if self.window is None else min(1.0, (2 * self.window + 1) / n_patches**0.5)
+        return 1.0 if self.search_window is None else min(1.0, (2 * self.search_window + 1) / n_patches**0.5)
 
 
+@renamed_parameters(window="search_window")
 def mutual_scores(
     tokens: Tensor | np.ndarray,
     *,
@@ -306,7 +309,7 @@ def mutual_scores(
     method: str = "fast",
     references: int | Sequence[int] | None = None,
     n_components: int | None = None,
-    window: int | None = None,
+    search_window: int | None = None,
     grid: tuple[int, int] | None = None,
     max_memory: int | str | None = None,
     progress: Callable[[int], object] | None = None,
@@ -319,7 +322,7 @@ def mutual_scores(
     tokens : (N, M, C)
         Aggregated patch tokens. On a CPU half precision halves their memory; products are float32 all the same. On an
         NVIDIA GPU products are made in half precision and added up in float32: scores stay within 0.002.
-    interval, references, n_components, window
+    interval, references, n_components, search_window
         See `MutualScorer`.
     method : {"fast", "loop"}
         See `nearest_distances`; both give the same scores.
@@ -351,7 +354,7 @@ def mutual_scores(
             [0., 4.],
             [0., 0.]], dtype=torch.float64)
     """
-    scorer = MutualScorer(interval, references, n_components, window)
+    scorer = MutualScorer(interval, references, n_components, search_window)
     if method == "fast":
         tokens = as_tokens(tokens, keep_half=True)
         context = Context(grid, max_memory, precision=settle_precision(precision, tokens.device))

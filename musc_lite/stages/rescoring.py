@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from musc_lite.utils.component import Part
-from musc_lite.utils.validation import check_windows
+from musc_lite.utils.deprecation import renamed_parameters
+from musc_lite.utils.validation import check_rescoring_sizes
 
 __all__ = ["RsCIN", "RsCon", "image_similarity", "keep_top_k", "rescore"]
 
@@ -69,8 +70,9 @@ def keep_top_k(similarity: Tensor | np.ndarray, k: int) -> Tensor:
     return torch.zeros_like(similarity).scatter(-1, top.indices, top.values)
 
 
+@renamed_parameters(windows="rescoring_sizes")
 def rescore(
-    image_scores: Tensor | np.ndarray, class_tokens: Tensor | np.ndarray, windows: Sequence[int] = (1, 2, 3)
+    image_scores: Tensor | np.ndarray, class_tokens: Tensor | np.ndarray, rescoring_sizes: Sequence[int] = (1, 2, 3)
 ) -> Tensor:
     """Replace each image score by the weighted mean over its most similar images, averaged over window sizes.
 
@@ -80,7 +82,7 @@ def rescore(
         One score per image; they are scaled to 0..1 first.
     class_tokens : (N, D)
         Taken as given, not normalized again.
-    windows : sequence of int
+    rescoring_sizes : sequence of int
         Sizes of the neighborhoods, the image itself counted: 1 leaves the scaled score as it is. An empty
         sequence turns the stage off and returns the scores unscaled.
 
@@ -96,7 +98,7 @@ def rescore(
     Examples
     --------
     >>> scores, tokens = np.array([2.0, 4.0, 3.0]), np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
-    >>> rescore(scores, tokens, windows=(1, 2))
+    >>> rescore(scores, tokens, rescoring_sizes=(1, 2))
     tensor([0.2222, 0.7778, 0.5938], dtype=torch.float64)
     """
     image_scores, class_tokens = torch.as_tensor(image_scores), torch.as_tensor(class_tokens)
@@ -107,12 +109,15 @@ def rescore(
         )
     if not torch.isfinite(image_scores).all():
         raise ValueError("the image scores hold NaN or infinite values")
-    if np.ndim(windows) != 1:
-        raise ValueError(f"windows is a list of sizes such as (1, 2, 3), or () to turn re-scoring off; got {windows!r}")
-    if not len(windows):
+    if np.ndim(rescoring_sizes) != 1:
+        raise ValueError(
+            "rescoring_sizes is a list of sizes such as (1, 2, 3), or () to turn re-scoring off; "
+            f"got {rescoring_sizes!r}"
+        )
+    if not len(rescoring_sizes):
         return image_scores
     scaled = scale_scores(image_scores, image_scores.min(), image_scores.max())
-    return neighborhood_scores(image_similarity(class_tokens), scaled, windows)
+    return neighborhood_scores(image_similarity(class_tokens), scaled, rescoring_sizes)
 
 
 def scale_scores(image_scores: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -120,10 +125,10 @@ def scale_scores(image_scores: Tensor, low: Tensor, high: Tensor) -> Tensor:
     return (image_scores - low) / (high - low if high > low else 1.0)
 
 
-def neighborhood_scores(similarity: Tensor, scores: Tensor, windows: Sequence[int]) -> Tensor:
+def neighborhood_scores(similarity: Tensor, scores: Tensor, rescoring_sizes: Sequence[int]) -> Tensor:
     """Average the scores (N,) over the neighbors that each row of similarity (Q, N) keeps: (Q,)."""
     means = []
-    for k in windows:
+    for k in rescoring_sizes:
         weights = keep_top_k(similarity, k).to(scores.dtype)  # (Q, N)
         total = weights.sum(dim=-1)  # (Q,)
         if not (total > 0).all():
@@ -135,21 +140,22 @@ def neighborhood_scores(similarity: Tensor, scores: Tensor, windows: Sequence[in
     return torch.stack(means).mean(dim=0)
 
 
+@renamed_parameters(windows="rescoring_sizes")
 class RsCIN(Part):
     """The paper's re-scoring: `rescore` with these windows.
 
     Parameters
     ----------
-    windows : sequence of int
+    rescoring_sizes : sequence of int
         Neighborhood sizes; () turns it off.
     """
 
-    def __init__(self, windows: Sequence[int] = (1, 2, 3)):
-        self.windows = windows
+    def __init__(self, rescoring_sizes: Sequence[int] = (1, 2, 3)):
+        self.rescoring_sizes = rescoring_sizes
 
     def check(self) -> None:
         """Refuse what are no neighborhood sizes."""
-        check_windows(self.windows)
+        check_rescoring_sizes(self.rescoring_sizes)
 
     def describe(self) -> dict[str, str]:
         """Name the windows."""
@@ -158,7 +164,7 @@ class RsCIN(Part):
     @property
     def sizes(self) -> tuple[int, ...]:
         """The neighborhood sizes."""
-        return tuple(self.windows)
+        return tuple(self.rescoring_sizes)
 
     def rescore(self, map_scores: Tensor, class_tokens: Tensor) -> Tensor:
         """Re-score a batch: scores (N,) and class tokens (N, D) -> (N,)."""
@@ -190,6 +196,7 @@ class RsCIN(Part):
         return torch.cat(rescored)
 
 
+@renamed_parameters(windows="rescoring_sizes")
 class RsCon(RsCIN):
     """The re-scoring of MuSc-V2: the same, with the image alone always among the neighborhoods.
 
@@ -198,14 +205,14 @@ class RsCon(RsCIN):
 
     Parameters
     ----------
-    windows : sequence of int
+    rescoring_sizes : sequence of int
         Neighborhood sizes beside 1; () turns re-scoring off.
     """
 
-    def __init__(self, windows: Sequence[int] = (2, 3)):
-        self.windows = windows
+    def __init__(self, rescoring_sizes: Sequence[int] = (2, 3)):
+        self.rescoring_sizes = rescoring_sizes
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """The neighborhood sizes, 1 among them where there are any."""
-        return tuple(sorted({1, *self.windows})) if len(self.windows) else ()
+        return tuple(sorted({1, *self.rescoring_sizes})) if len(self.rescoring_sizes) else ()

@@ -29,7 +29,7 @@ __all__ = ["Content", "check_shows", "choose_features", "choose_images", "collec
 
 PICTURE = 224  # pixels along the longer side
 QUALITY = 55  # of JPEG
-RESTRICTED = ("n_components", "window", "aligned")  # what makes a scorer look at less than all patches
+RESTRICTED = ("n_components", "search_window", "aligned")  # what makes a scorer look at less than all patches
 
 
 @dataclass(frozen=True)

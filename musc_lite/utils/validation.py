@@ -15,31 +15,14 @@ __all__ = [
     "check_group",
     "check_interval",
     "check_memory",
-    "check_parameters",
     "check_pixel_threshold",
     "check_reach",
-    "check_windows",
+    "check_rescoring_sizes",
     "parse_bytes",
 ]
 
 MAX_GROUPS = 6  # of images, as one batch is divided
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "B": 1}
-
-
-def check_parameters(
-    *,
-    r: Sequence[int] | None = None,
-    interval: tuple[float, float] = (0.0, 0.3),
-    windows: Sequence[int] = (1, 2, 3),
-    contamination: Literal["auto"] | float = "auto",
-    max_memory: int | str | None = None,
-) -> None:
-    """Refuse what no batch and no backbone makes right; raise ValueError."""
-    check_interval(interval)
-    check_degrees(r)
-    check_windows(windows)
-    check_contamination(contamination)
-    check_memory(max_memory)
 
 
 def check_degrees(r: Sequence[int] | None) -> None:
@@ -64,10 +47,10 @@ def check_group(group: int) -> None:
         raise ValueError(f"a batch is divided into {MAX_GROUPS} groups at most, 0 to {MAX_GROUPS - 1}, got {group}")
 
 
-def check_windows(windows: Sequence[int]) -> None:
+def check_rescoring_sizes(sizes: Sequence[int]) -> None:
     """Refuse what are no neighborhood sizes of re-scoring."""
-    if not _are_counts(windows):
-        raise ValueError(f"windows must be a list of numbers of images, at least 1 each, or (), got {windows!r}")
+    if not _are_counts(sizes):
+        raise ValueError(f"rescoring_sizes must be a list of numbers of images, at least 1 each, or (), got {sizes!r}")
 
 
 def check_count(name: str, value: object) -> None:

@@ -63,7 +63,7 @@ class RescoringExplorer(Explorer):
         if isinstance(detector, Detector):
             class_tokens, windows_at_first = (
                 self.detector.features_.class_tokens,
-                tuple(detector.parts_.rescoring.windows),
+                tuple(detector.parts_.rescoring.rescoring_sizes),
             )
         if class_tokens is None or len(np.asarray(class_tokens)) != len(self.images):
             raise ValueError(

@@ -69,7 +69,7 @@ class SimilarityCounts(Similarity):
         images = self.image_menu()
         threshold = ipywidgets.FloatSlider(min=0, max=2, step=0.01, description="threshold", readout_format=".2f")
         # Patches are counted everywhere: where the scorer looks at a part of them only, that would be another story.
-        parts = ("references", "n_components", "window")
+        parts = ("references", "n_components", "search_window")
         restricted = any(getattr(self.scorer, part, None) is not None for part in parts)
         counted = [(title, name) for name, title in TITLES.items() if name == "images" or not restricted]
         what = ipywidgets.Dropdown(options=counted, description="count")

@@ -37,7 +37,7 @@ from musc_lite import (
 )
 from musc_lite.cli import app
 from musc_lite.cli.common import plain_errors, say_cost
-from musc_lite.cli.method_options import _pooling
+from musc_lite.cli.method_options import Method
 from musc_lite.detector.planning import Plan
 from musc_lite.detector.setup import Setup
 from musc_lite.reports.report import Result, write_report
@@ -139,10 +139,10 @@ CHANGES = {
     "tiles": 2,
     "r": (3,),
     "interval": (0.5, 1.0),
-    "windows": (),
+    "rescoring_sizes": (),
     "references": 3,
     "n_components": 8,
-    "window": 1,
+    "search_window": 1,
     "pooling": "mean",
     "groups": "largest",
     "max_memory": "1GB",
@@ -161,14 +161,16 @@ def test_parameters_set_after_the_fit_change_nothing_of_it(fitted, tmp_path):
 
 
 def test_a_new_fit_and_a_saved_one_go_by_their_own_parameters(musc, tmp_path):
-    detector = musc.fit(FIRST).set_params(windows=(), interval=(0.5, 1.0))
+    detector = musc.fit(FIRST).set_params(rescoring_sizes=(), interval=(0.5, 1.0))
     detector.save(tmp_path / "saved.musc")
     loaded = Detector.load(tmp_path / "saved.musc")
-    assert loaded.windows == [1, 2, 3]
+    assert loaded.rescoring_sizes == [1, 2, 3]
     assert loaded.describe() == detector.describe()
-    loaded.set_params(windows=())
+    loaded.set_params(rescoring_sizes=())
     np.testing.assert_array_equal(loaded.score_images(NEW).image_scores, detector.score_images(NEW).image_scores)
-    expected = MuSc(musc.backbone, image_size=28, r=(1,), layers=(5,), windows=(), interval=(0.5, 1.0)).fit(FIRST)
+    expected = MuSc(musc.backbone, image_size=28, r=(1,), layers=(5,), rescoring_sizes=(), interval=(0.5, 1.0)).fit(
+        FIRST
+    )
     again = detector.fit(FIRST)
     np.testing.assert_array_equal(again.image_scores_, expected.image_scores_)
     assert again.describe()["interval"] == "0.5 to 1 of the other images"
@@ -214,13 +216,13 @@ class TestScikitLearn:
         assert search.best_estimator_.r_ == (3,)
 
     def test_copies_say_and_score_the_same(self, musc, tmp_path):
-        detector = musc.fit(FIRST, trusted=TRUSTED).set_params(windows=())
+        detector = musc.fit(FIRST, trusted=TRUSTED).set_params(rescoring_sizes=())
         before = all_that_it_says(detector, tmp_path)
         joblib.dump(detector, tmp_path / "dumped")
         copies = pickle.loads(pickle.dumps(detector)), copy.deepcopy(detector), joblib.load(tmp_path / "dumped")
         for each in copies:
             assert all_that_it_says(each, tmp_path) == before
-            assert each.windows == ()
+            assert each.rescoring_sizes == ()
 
     def test_processes_share_a_fitted_one(self, musc):
         detector = musc.fit(FIRST)
@@ -371,7 +373,7 @@ class TestContradictions:
         found = CliRunner().invoke(app, ["score", str(tmp_path), "-o", str(tmp_path / "out"), "--pooling", pooling])
         assert found.exit_code == 1
         assert "--pooling takes" in found.output
-        assert _pooling("0.005") == 0.005
+        assert Method(given={"pooling": "0.005"}).settings == {"pooling": 0.005}
 
 
 def test_either_class_loads_what_the_other_saved(musc, backbone, tmp_path):
