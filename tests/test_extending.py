@@ -13,13 +13,13 @@ from musc_lite import Detector, MuSc, PatchScorer, View, planted_textures
 from musc_lite.backbones import load
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.benchmark import run_benchmark
-from musc_lite.cli.main import app
+from musc_lite.cli.main import COMMANDS, program
 from musc_lite.data.datasets import CATALOG, DataSet
 from musc_lite.data.loaders import load_folder
-from musc_lite.detector.components import PARTS
 from musc_lite.reports import formats
 from musc_lite.reports.report import Result, write_report
 from musc_lite.results import metrics
+from musc_lite.scorers import SCORERS
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ class MeanDistance(PatchScorer):
 
 
 def test_a_scorer(monkeypatch, images, tmp_path):
-    monkeypatch.setitem(PARTS["scorer"], "mean", MeanDistance)
+    monkeypatch.setitem(SCORERS, "mean", MeanDistance)
     fitted = Detector(view=View(56), layers=(5,), scorer=MeanDistance()).fit(images)
     fitted.save(tmp_path / "mean.musc")
     new = planted_textures("brick", 2, 1, image_size=56, seed=1)
@@ -161,12 +161,10 @@ def test_a_metric(monkeypatch, detector, tmp_path):
 
 
 def test_a_command(monkeypatch):
-    monkeypatch.setattr(app, "registered_commands", [*app.registered_commands])
-
-    @app.command()
     def count(numbers: list[int]):
         """Say how many numbers there are."""
         typer.echo(len(numbers))
 
-    assert CliRunner().invoke(app, ["count", "3", "4"]).output == "2\n"
-    assert "Say how many numbers there are." in CliRunner().invoke(app, ["--help"]).output
+    monkeypatch.setitem(COMMANDS, "count", count)
+    assert CliRunner().invoke(program(), ["count", "3", "4"]).output == "2\n"
+    assert "Say how many numbers there are." in CliRunner().invoke(program(), ["--help"]).output

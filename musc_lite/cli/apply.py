@@ -17,6 +17,7 @@ from musc_lite.cli.common import (
     Write,
     check_apart,
     check_line,
+    examples,
     load_photos,
     make_folder,
     named,
@@ -25,7 +26,6 @@ from musc_lite.cli.common import (
     say_depth,
     say_no_defects,
 )
-from musc_lite.cli.main import app
 from musc_lite.cli.method_options import parse_formats
 from musc_lite.cli.watch import keep_watching
 from musc_lite.utils.names import check_file_names
@@ -37,11 +37,9 @@ if TYPE_CHECKING:
 __all__ = ["apply"]
 
 
-@app.command(
-    name="apply",
-    epilog="Examples: "
-    "`musc-lite apply line.musc today/ -o out/today`; "
-    "`musc-lite apply line.musc arriving/ -o out/arriving --watch`",
+@examples(
+    "musc-lite apply line.musc today/ -o out/today",
+    "musc-lite apply line.musc arriving/ -o out/arriving --watch",
 )
 def apply(
     line: Line,

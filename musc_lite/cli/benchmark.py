@@ -6,19 +6,17 @@ from typing import Annotated
 
 import typer
 
-from musc_lite.cli.common import Output, make_folder, plain_errors
-from musc_lite.cli.main import app
+from musc_lite.cli.common import Output, examples, make_folder, plain_errors
 from musc_lite.cli.method_options import Method, listed, takes_method
 from musc_lite.data.datasets import CATALOG, look_up, presets
 
 __all__ = ["benchmark"]
 
 
-@app.command(
-    epilog="Examples: "
-    "`musc-lite benchmark textures -o out/textures`; "
-    "`musc-lite benchmark mvtec --root data/mvtec --preset mvtec -o out/mvtec`; "
-    "`musc-lite benchmark magnetic-tile --root data/mtd --subsets 3 -o out/mtd-3`"
+@examples(
+    "musc-lite benchmark textures -o out/textures",
+    "musc-lite benchmark mvtec --root data/mvtec --preset mvtec -o out/mvtec",
+    "musc-lite benchmark magnetic-tile --root data/mtd --subsets 3 -o out/mtd-3",
 )
 @takes_method
 def benchmark(

@@ -6,7 +6,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from glob import glob, has_magic
@@ -39,6 +39,7 @@ __all__ = [
     "Write",
     "check_apart",
     "check_line",
+    "examples",
     "expand",
     "load_photos",
     "make_folder",
@@ -115,6 +116,16 @@ def plain_errors() -> Iterator[None]:
 
 
 Line = Annotated[Path, typer.Argument(help="What `musc-lite fit` or `Detector.save` wrote.", metavar="LINE")]
+
+
+def examples(*lines: str) -> Callable[[Callable], Callable]:
+    """Decorate a command: these lines stand at the end of its help."""
+
+    def decorate(command: Callable) -> Callable:
+        command.epilog = "Examples: " + "; ".join(f"`{line}`" for line in lines)  # type: ignore[attr-defined]
+        return command
+
+    return decorate
 
 
 def ready_streams() -> None:

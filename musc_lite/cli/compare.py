@@ -16,13 +16,13 @@ from musc_lite.cli.common import (
     Output,
     Photos,
     check_apart,
+    examples,
     load_photos,
     make_folder,
     named,
     plain_errors,
     settle_view,
 )
-from musc_lite.cli.main import app
 from musc_lite.cli.method_options import Method, listed, parse_contamination, takes_method
 from musc_lite.detector.components import PARTS, check_methods
 from musc_lite.utils.validation import check_compared
@@ -34,10 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["compare"]
 
 
-@app.command(
-    epilog="Examples: "
-    "`musc-lite compare photos/ --methods mutual,subspace,memory,gaussian -o out/compare`; "
-    "`musc-lite compare photos/ --methods memory,gaussian --set references=20 -o out/trusted`"
+@examples(
+    "musc-lite compare photos/ --methods mutual,subspace,memory,gaussian -o out/compare",
+    "musc-lite compare photos/ --methods memory,gaussian --set references=20 -o out/trusted",
 )
 @takes_method
 def compare(

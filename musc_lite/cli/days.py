@@ -8,9 +8,9 @@ import typer
 from musc_lite.cli.common import (
     Line,
     check_line,
+    examples,
     plain_errors,
 )
-from musc_lite.cli.main import app
 
 if TYPE_CHECKING:
     pass
@@ -20,7 +20,9 @@ __all__ = ["days"]
 MAX_STEADY_DAYS = 30  # days without drift that `days` prints, the latest ones
 
 
-@app.command(epilog="Examples: `musc-lite days line.musc out/monday out/tuesday -o days.png`")
+@examples(
+    "musc-lite days line.musc out/monday out/tuesday -o days.png",
+)
 def days(
     line: Line,
     results: Annotated[list[Path], typer.Argument(help="Folders that `musc-lite apply` wrote, watched or not.")],

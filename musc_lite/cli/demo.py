@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -12,15 +12,10 @@ from musc_lite.cli.common import (
     plain_errors,
     print_table,
 )
-from musc_lite.cli.main import app
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["demo"]
 
 
-@app.command()
 def demo(
     output: Output = Path("out/demo"),
     n_images: Annotated[int, typer.Option(help="Images of each texture.", min=4)] = 40,

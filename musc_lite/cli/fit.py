@@ -15,6 +15,7 @@ from musc_lite.cli.common import (
     OnError,
     Photos,
     check_apart,
+    examples,
     load_photos,
     make_folder,
     plain_errors,
@@ -22,7 +23,6 @@ from musc_lite.cli.common import (
     say_depth,
     settle_view,
 )
-from musc_lite.cli.main import app
 from musc_lite.cli.method_options import Method, parse_contamination, takes_method
 
 if TYPE_CHECKING:
@@ -31,10 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["fit"]
 
 
-@app.command(
-    epilog="Examples: "
-    "`musc-lite fit photos/ -o line.musc`; "
-    "`musc-lite fit photos/ -o line.musc --verdicts verdicts.csv --false-alarm-rate 0.05`"
+@examples(
+    "musc-lite fit photos/ -o line.musc",
+    "musc-lite fit photos/ -o line.musc --verdicts verdicts.csv --false-alarm-rate 0.05",
 )
 @takes_method
 def fit(

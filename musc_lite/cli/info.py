@@ -7,7 +7,6 @@ from musc_lite.cli.common import (
     check_line,
     plain_errors,
 )
-from musc_lite.cli.main import app
 
 if TYPE_CHECKING:
     pass
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 __all__ = ["info"]
 
 
-@app.command()
 def info(line: Line) -> None:
     """Say what is inside of a line file: its day, size and content, and all settings."""
     with plain_errors():

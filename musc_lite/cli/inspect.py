@@ -9,11 +9,11 @@ import typer
 from musc_lite.cli.common import (
     Photos,
     check_apart,
+    examples,
     make_folder,
     open_photos,
     plain_errors,
 )
-from musc_lite.cli.main import app
 from musc_lite.utils.files import atomic_path
 from musc_lite.utils.names import writable
 
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["inspect"]
 
 
-@app.command(epilog="Examples: `musc-lite inspect photos/`; `musc-lite inspect monday/ tuesday/ -o out/photos`")
+@examples(
+    "musc-lite inspect photos/",
+    "musc-lite inspect monday/ tuesday/ -o out/photos",
+)
 def inspect(
     photos: Photos,
     output: Annotated[

@@ -6,16 +6,14 @@ from typing import Annotated
 
 import typer
 
-from musc_lite.cli.common import START, Labels, Line, check_line, load_photos, plain_errors
-from musc_lite.cli.main import app
+from musc_lite.cli.common import START, Labels, Line, check_line, examples, load_photos, plain_errors
 
 __all__ = ["publish"]
 
 
-@app.command(
-    epilog="Examples: "
-    "`musc-lite publish line.musc -o page.html`; "
-    "`musc-lite publish line.musc -o page.html --images photos/ --block 5`"
+@examples(
+    "musc-lite publish line.musc -o page.html",
+    "musc-lite publish line.musc -o page.html --images photos/ --block 5",
 )
 def publish(
     line: Line,

@@ -17,6 +17,7 @@ from musc_lite.cli.common import (
     PixelThreshold,
     Write,
     check_apart,
+    examples,
     load_photos,
     make_folder,
     named,
@@ -27,7 +28,6 @@ from musc_lite.cli.common import (
     say_no_defects,
     settle_view,
 )
-from musc_lite.cli.main import app
 from musc_lite.cli.method_options import (
     Method,
     parse_classes,
@@ -52,11 +52,10 @@ GROUPS = "groups.jpg"
 EXPLORE = "explore.html"
 
 
-@app.command(
-    epilog="Examples: "
-    "`musc-lite score photos/ -o out/photos`; "
-    "`musc-lite score photos/ -o out/photos --image-size 448 --on-error skip`; "
-    "`musc-lite score bottle/ -o out/bottle --backbone ViT-L-14-336 --image-size 518`"
+@examples(
+    "musc-lite score photos/ -o out/photos",
+    "musc-lite score photos/ -o out/photos --image-size 448 --on-error skip",
+    "musc-lite score bottle/ -o out/bottle --backbone ViT-L-14-336 --image-size 518",
 )
 @takes_method
 def score(

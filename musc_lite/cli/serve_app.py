@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 import musc_lite
-from musc_lite.cli.common import make_folder, plain_errors
-from musc_lite.cli.main import app
+from musc_lite.cli.common import examples, make_folder, plain_errors
 from musc_lite.monitoring.app_paths import Places
 from musc_lite.utils.errors import MuScError
 
@@ -21,7 +20,10 @@ NEEDED = ("voila", "ipywidgets", "anywidget")
 PORT = 8866
 
 
-@app.command(name="app", epilog="Examples: `musc-lite app`; `musc-lite app photos/ --root photos/`")
+@examples(
+    "musc-lite app",
+    "musc-lite app photos/ --root photos/",
+)
 def serve(
     folder: Annotated[Path | None, typer.Argument(help="A folder of images that the page begins with.")] = None,
     output: Annotated[

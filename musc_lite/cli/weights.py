@@ -6,12 +6,10 @@ from typing import Annotated
 import typer
 
 from musc_lite.cli.common import plain_errors
-from musc_lite.cli.main import app
 
 __all__ = ["weights"]
 
 
-@app.command()
 def weights(
     names: Annotated[list[str] | None, typer.Argument(help="Backbones; by default the embedded dinov2_vits14.")] = None,
     from_file: Annotated[Path | None, typer.Option(help="Take the weights of one backbone from this file.")] = None,

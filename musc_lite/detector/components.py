@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
+from musc_lite.scorers import SCORERS
 from musc_lite.utils.deprecation import current_names, warn_of_old_name
 
 if TYPE_CHECKING:  # the command line reads the names before it needs any of this
@@ -33,21 +34,13 @@ __all__ = [
 ]
 
 # Kind, name: where the class is; it is loaded when it is first used. The first of a kind is the default, the paper's.
-PARTS: "dict[str, dict[str, str | type[Part]]]" = {
+PARTS: "Mapping[str, dict[str, Any]]" = {
     "view": {"photo": "musc_lite.data.view:View"},
     "aggregation": {
         "lnamd": "musc_lite.stages.aggregation:LNAMD",
         "snamd": "musc_lite.stages.snamd:SNAMD",
     },
-    "scorer": {
-        "mutual": "musc_lite.scorers.mutual:MutualScorer",
-        "nearest": "musc_lite.scorers.knn:NearestScorer",
-        "memory": "musc_lite.scorers.memory_bank:MemoryBankScorer",
-        "subspace": "musc_lite.scorers.subspace:SubspaceScorer",
-        "gaussian": "musc_lite.scorers.gaussian:GaussianScorer",
-        "recurring": "musc_lite.scorers.recurring:RecurringScorer",
-        "fusion": "musc_lite.scorers.fusion:Fusion",
-    },
+    "scorer": SCORERS,
     "pooling": {"map": "musc_lite.stages.maps:Pooling"},
     "rescoring": {"rscin": "musc_lite.stages.rescoring:RsCIN", "rscon": "musc_lite.stages.rescoring:RsCon"},
     "threshold": {

@@ -18,7 +18,7 @@ from musc_lite.data.loaders import Images, as_batch, as_image_set
 from musc_lite.data.roi import WHOLE, Region
 from musc_lite.data.view import Framing, View
 from musc_lite.detector.components import PARTS, Parts
-from musc_lite.detector.fitted import Fitted, fit_batch
+from musc_lite.detector.fit import Fitted, fit_batch
 from musc_lite.detector.planning import Cost, estimate_cost, resolve_view
 from musc_lite.detector.serialization import read_fitted, write_fitted
 from musc_lite.detector.setup import Setup

@@ -17,7 +17,7 @@ from musc_lite.data.duplicates import originals
 from musc_lite.data.image_set import ImageSet, MaskPart, MaskSource
 from musc_lite.detector.batch import UniqueBatch, make_scorers
 from musc_lite.detector.components import PARTS, detector_class, part_as_json, part_from_json
-from musc_lite.detector.fitted import Fitted, scorer_of_batch
+from musc_lite.detector.fit import Fitted, scorer_of_batch
 from musc_lite.detector.setup import Setup
 from musc_lite.results.scores import Scores
 from musc_lite.stages.features import Features, framing_from_json, storage_of

@@ -1,6 +1,6 @@
 """The contract of a scorer: patch vectors of a batch in, one anomaly score for each patch out.
 
-A new scorer is a file beside this one, a line in `musc_lite.detector.components` and a test.
+A new scorer is a file beside this one, a line in `musc_lite/scorers/__init__.py` and a test.
 """
 
 from collections.abc import Callable, Mapping

@@ -22,7 +22,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.pipeline import Pipeline
 from typer.testing import CliRunner
 
-import musc_lite.detector.fitted
+import musc_lite.detector.fit
 from musc_lite import (
     Detector,
     GaussianScorer,
@@ -117,7 +117,7 @@ def test_a_second_fit_that_ends_early_leaves_the_first_one_whole(fitted, stage, 
     owner, _, method = stage.rpartition(".")
     parts = {"RsCIN": RsCIN, "Contamination": Contamination, "Pooling": Pooling, "Setup": Setup}
     with monkeypatch.context() as patched:
-        patched.setattr(parts[owner] if owner else musc_lite.detector.fitted, method, end)
+        patched.setattr(parts[owner] if owner else musc_lite.detector.fit, method, end)
         with pytest.raises(KeyboardInterrupt):
             detector.set_params(groups="largest", pooling="mean").fit(SECOND, trusted=TRUSTED)
     assert all_that_it_says(detector, tmp_path) == before
@@ -330,7 +330,7 @@ class TestProvenance:
         [("float32", None), ("float16", "patch tokens in float16:"), ("disk", "patch tokens in float16, on disk:")],
     )
     def test_storage(self, musc, storage, words, monkeypatch, tmp_path):
-        monkeypatch.setattr(musc_lite.detector.fitted, "plan_memory", lambda *_: Plan(storage, 0, None))
+        monkeypatch.setattr(musc_lite.detector.fit, "plan_memory", lambda *_: Plan(storage, 0, None))
         detector = musc.fit(FIRST)
         before, after = self.both(detector, tmp_path)
         assert before == after
