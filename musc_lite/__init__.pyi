@@ -25,8 +25,8 @@ from .data.loaders import load_magnetic_tile as load_magnetic_tile
 from .data.loaders import load_mvtec as load_mvtec
 from .data.loaders import load_visa as load_visa
 from .data.quality import Inspection as Inspection
+from .data.quality import Remark as Remark
 from .data.quality import inspect_images as inspect_images
-from .data.quality_checks import Remark as Remark
 from .data.synthetic import planted_textures as planted_textures
 from .data.verdicts import Verdict as Verdict
 from .data.verdicts import read_verdicts as read_verdicts

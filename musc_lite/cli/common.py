@@ -142,7 +142,7 @@ def load_photos(photos: list[Path], labels: str, on_error: str) -> "ImageSet":
     """Read a batch, and say how it was understood."""
     import numpy as np
 
-    from musc_lite.data.quality_checks import remarks_on_sizes
+    from musc_lite.data.quality import remarks_on_sizes
 
     images = open_photos(photos, labels, on_error)
     print(f"{len(images)} images; {images.labeling}", flush=True)

@@ -15,6 +15,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import minimum_spanning_tree
 
 from musc_lite.data.image_set import ImageSet
+from musc_lite.utils.names import listed
 from musc_lite.utils.progress import progress_bar
 
 __all__ = [
@@ -71,6 +72,11 @@ class Duplicates:
     digests: list[str]
     copy_of: np.ndarray
     alike: list[tuple[int, ...]]
+
+    @property
+    def copies(self) -> list[tuple[int, int]]:
+        """Pairs of an image and its copy."""
+        return [(first, i) for i, first in enumerate(self.copy_of.tolist()) if first != i]
 
 
 def find_duplicates(images: ImageSet, note: Callable[[int, Image.Image], None] | None = None) -> Duplicates:
@@ -256,8 +262,7 @@ def warn_of_duplicates(found: Duplicates, names: Sequence[str]) -> None:
     kept = originals(found.copy_of)
     if len(kept) < 2:
         raise ValueError(f"all {len(names)} images are copies of {names[0]}: give at least 2 different ones")
-    copies = [(first, i) for i, first in enumerate(found.copy_of.tolist()) if first != i]
-    if copies:
+    if copies := found.copies:
         several = f"{len(copies)} images are copies of others"
         warnings.warn(
             f"{several if len(copies) > 1 else '1 image is a copy of another'}, byte for byte: "
@@ -274,8 +279,7 @@ def warn_of_duplicates(found: Duplicates, names: Sequence[str]) -> None:
 
 def pairs_in_words(pairs: Sequence[tuple[int, int]], names: Sequence[str]) -> str:
     """Write the first pairs as "b.jpg (of a.jpg), ... and 7 more"."""
-    shown = ", ".join(f"{names[j]} (of {names[i]})" for i, j in pairs[:5])
-    return shown + (f" and {len(pairs) - 5} more" if len(pairs) > 5 else "")
+    return listed([f"{names[j]} (of {names[i]})" for i, j in pairs])
 
 
 def groups_in_words(groups: Sequence[Sequence[int]], names: Sequence[str]) -> str:
@@ -291,7 +295,7 @@ def groups_in_words(groups: Sequence[Sequence[int]], names: Sequence[str]) -> st
     if not groups:
         return "no photos are nearly the same picture"
     largest = max(groups, key=len)
-    shown = ", ".join(names[i] for i in largest[:3]) + (f" and {len(largest) - 3} more" if len(largest) > 3 else "")
+    shown = listed([names[i] for i in largest], 3)
     if len(groups) > 1:
         n_photos = sum(map(len, groups))
         return f"{n_photos} photos are nearly the same picture as others ({len(groups)} groups, such as {shown})"

@@ -46,6 +46,7 @@ from musc_lite.data.labels import LABELS, NORMAL_FOLDERS, folder_labels, labelin
 from musc_lite.data.layouts import MAGNETIC_TILE_FOLDERS, Found, is_jpeg, names_below, one_folder, tiles
 from musc_lite.data.masks import masks_among
 from musc_lite.utils.errors import DataNotFoundError, ImageReadError
+from musc_lite.utils.names import listed
 from musc_lite.utils.progress import progress_bar
 
 __all__ = [
@@ -373,16 +374,15 @@ def _image_set(found: Found, on_error: str) -> ImageSet:
     return images
 
 
-def _unmatched(found: Found, at_most: int = 3) -> str:
+def _unmatched(found: Found) -> str:
     """Name the masks that belong to no image; "" where there are none."""
     files = [file.name for file in found.unmatched]
     if not files:
         return ""
-    shown = ", ".join(files[:at_most]) + (f" and {len(files) - at_most} more" if len(files) > at_most else "")
     some = found.paths[0].stem
     return (
-        f"{len(files)} masks belong to no image: {shown}. The mask of {found.names[0]} must be called {some}.png or "
-        f"{some}_mask.png, in a folder of masks with the same folders inside as there are among the images"
+        f"{len(files)} masks belong to no image: {listed(files, 3)}. The mask of {found.names[0]} must be called "
+        f"{some}.png or {some}_mask.png, in a folder of masks with the same folders inside as among the images"
     )
 
 

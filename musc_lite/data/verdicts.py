@@ -16,14 +16,13 @@ from filelock import FileLock
 from musc_lite.data.image_set import ImageSet
 from musc_lite.utils.errors import DataNotFoundError
 from musc_lite.utils.files import atomic_path, make_folder
-from musc_lite.utils.names import NameIndex
+from musc_lite.utils.names import NameIndex, listed
 from musc_lite.utils.tables import from_cell, to_cells
 
 __all__ = ["VERDICTS", "Verdict", "VerdictBook", "match_verdicts", "read_verdicts", "sort_by_verdict", "write_verdicts"]
 
 VERDICTS = ("good", "bad", "unsure")
 TITLES_AMONG = 10  # first rows
-SHOWN = 5  # names in a message
 COLUMNS = ("image", "sha256", "verdict", "class", "note")
 
 
@@ -207,10 +206,9 @@ def sort_by_verdict(images: ImageSet, verdicts: Sequence[Verdict]) -> list[str]:
             f"{verdicts[0].image!r} and the like, the images {images.names[0]!r}"
         )
     if unmatched:
-        shown = ", ".join(each.image for each in unmatched[:SHOWN])
-        more = f" and {len(unmatched) - SHOWN} more" if len(unmatched) > SHOWN else ""
+        shown = listed([each.image for each in unmatched])
         warnings.warn(
-            f"{len(unmatched)} of {len(verdicts)} verdicts are on none of the {len(images)} images: {shown}{more}. "
+            f"{len(unmatched)} of {len(verdicts)} verdicts are on none of the {len(images)} images: {shown}. "
             f"Of these {sum(each.verdict == 'bad' for each in unmatched)} are bad: where such an image has another "
             "name here, it stays in the reference; correct the column image",
             stacklevel=3,

@@ -13,7 +13,7 @@ from sklearn.base import clone
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.backbones.load import EMBEDDED, load_backbone
 from musc_lite.data.image_set import ImageSet
-from musc_lite.data.quality_checks import remarks_on_sizes
+from musc_lite.data.quality import remarks_on_sizes
 from musc_lite.data.roi import WHOLE, Region
 from musc_lite.detector.detector import Detector
 from musc_lite.detector.explain import groups_to_show

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 
-__all__ = ["NameIndex", "check_file_names", "file_names", "writable"]
+__all__ = ["NameIndex", "check_file_names", "file_names", "listed", "writable"]
 
 # Control characters, line and paragraph separators, and what stands for bytes that are not UTF-8.
 UNSAFE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -72,6 +72,18 @@ def check_file_names(folder: Path, names: Iterable[str], ending: str = ".json") 
             f"results of {len(refused) + len(alike)} images, such as {example!r}, cannot be written to {folder}: "
             "its file system does not take their names; give a folder on another disk, or rename these photos"
         )
+
+
+def listed(names: Sequence[str], at_most: int = 5, separator: str = ", ") -> str:
+    """Join the first of some names, and count the others.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    shown = separator.join(names[:at_most])
+    return f"{shown} and {len(names) - at_most} more" if len(names) > at_most else shown
 
 
 def _percent(pattern: re.Pattern, name: str) -> str:
