@@ -23,7 +23,7 @@ from torch import Tensor
 
 from musc_lite.neighbors import cpu_bfloat16
 from musc_lite.neighbors.windows import Band, bands_of, grid_of_window
-from musc_lite.utils.threads import on_all_cores, one_thread
+from musc_lite.utils.threads import for_each, on_all_cores, one_thread
 
 __all__ = [
     "empty_tile",
@@ -121,7 +121,7 @@ def nearest_to_references(
     n_patches = tokens.shape[1]
     step = images_at_once(max(len(range(n_patches)[q]) * len(range(n_patches)[p]) for q, p, _ in bands), tokens.device)
 
-    def search(i: int) -> None:
+    def search(i: int) -> int:
         nearest = references.new_empty(references.shape[:2], dtype=precise(tokens))  # (J, M)
         tile = empty_tile(tokens, step) if window is None else None
         for some, found in zip(references.split(step), nearest.split(step), strict=True):
@@ -130,10 +130,9 @@ def nearest_to_references(
             else:
                 found.copy_(_nearest_in_bands(tokens[i], some, bands))
         use(i, nearest.T.clamp(min=0).sqrt())
+        return len(references)
 
-    for _ in on_all_cores(search, range(len(tokens)), tokens.device):
-        if progress:
-            progress(len(references))
+    for_each(search, range(len(tokens)), tokens.device, progress)
 
 
 def _nearest_in_bands(patches: Tensor, images: Tensor, bands: Sequence[Band]) -> Tensor:
@@ -164,9 +163,7 @@ def for_each_pair(
             use(i, others, squared_distances(tokens[i], tokens[others], tile))
         return n_images - 1 - i
 
-    for n_pairs in on_all_cores(visit, range(n_images - 1), tokens.device):
-        if progress:
-            progress(n_pairs)
+    for_each(visit, range(n_images - 1), tokens.device, progress)
 
 
 def squared_distances(patches: Tensor, images: Tensor, tile: Tensor | None = None) -> Tensor:
@@ -269,6 +266,5 @@ def project(tokens: Tensor, axes: Tensor) -> Tensor:
     def project_image(i: int) -> None:
         projected[i] = tokens[i].to(axes.dtype) @ axes
 
-    for _ in on_all_cores(project_image, range(len(tokens)), tokens.device):
-        pass
+    for_each(project_image, range(len(tokens)), tokens.device)
     return projected

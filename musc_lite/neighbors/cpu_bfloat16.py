@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from musc_lite.utils.threads import on_all_cores
+from musc_lite.utils.threads import for_each
 
 __all__ = ["distances_of", "half_squares", "images_at_once", "lengthened", "nearest_of_pairs", "nearest_to_references"]
 
@@ -48,9 +48,7 @@ def nearest_of_pairs(tokens: Tensor, progress: Callable[[int], object] | None = 
             nearest[others, i] = distances_of(bits.amin(dim=2))
         return n_images - 1 - i
 
-    for n_pairs in on_all_cores(visit, range(n_images - 1), tokens.device):
-        if progress:
-            progress(n_pairs)
+    for_each(visit, range(n_images - 1), tokens.device, progress)
     return nearest
 
 
@@ -72,7 +70,7 @@ def nearest_to_references(
     step = images_at_once(max(len(range(n_patches)[q]) * len(range(n_patches)[p]) for q, p, _ in bands))
     least = [None if far is None else torch.where(far, INFINITE, LEAST).short() for _, _, far in bands]
 
-    def search(i: int) -> None:
+    def search(i: int) -> int:
         queries = opposed(lengthened(tokens[i : i + 1])[0], tokens.shape[-1])
         found = torch.empty(references.shape[:2], dtype=torch.int16)
         for (looking, places, _), lifted in zip(bands, least, strict=True):
@@ -80,10 +78,9 @@ def nearest_to_references(
                 bits = half_squares(queries[looking], some)
                 nearest[:] = (bits if lifted is None else torch.maximum(bits, lifted)).amin(dim=1)
         use(i, distances_of(found).T)
+        return len(references)
 
-    for _ in on_all_cores(search, range(len(tokens)), tokens.device):
-        if progress:
-            progress(len(references))
+    for_each(search, range(len(tokens)), tokens.device, progress)
 
 
 def lengthened(images: Tensor) -> Tensor:
@@ -96,8 +93,7 @@ def lengthened(images: Tensor) -> Tensor:
         parts = half_squared_lengths(longer[j, :, :n_channels])
         longer[j, :, n_channels : n_channels + 2 * N_PARTS] = F.pad(parts, (0, N_PARTS), value=1)
 
-    for _ in on_all_cores(lengthen, range(n_images), images.device):
-        pass
+    for_each(lengthen, range(n_images), images.device)
     return longer
 
 

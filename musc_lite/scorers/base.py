@@ -5,14 +5,16 @@ A new scorer is a file beside this one, a line in `musc_lite/scorers/__init__.py
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from sklearn.base import clone
 from torch import Tensor
 
+from musc_lite.scorers.reference_images import places_of
 from musc_lite.utils.component import Part
+from musc_lite.utils.validation import parse_bytes
 
-__all__ = ["PLAIN", "Context", "Explanation", "PatchScorer", "Work"]
+__all__ = ["PLAIN", "Context", "Explanation", "PatchScorer", "Work", "check_budget"]
 
 
 def _say_nothing(n_steps: int) -> None:
@@ -106,9 +108,12 @@ class PatchScorer(Part):
     idea : str
         What makes a patch anomalous, in one sentence for a reader who knows none of the methods: the report begins
         with it.
+    saved : tuple of str
+        Names of the small tensors that a fit keeps: `state` gives "mean" out of the attribute ``_mean``.
     """
 
     idea = ""
+    saved: ClassVar[tuple[str, ...]] = ()
 
     def fit_score(self, batch: Tensor, context: Context = PLAIN) -> Tensor:
         """Score a batch by itself.
@@ -165,7 +170,7 @@ class PatchScorer(Part):
         return Work(n_images, n_images**2, n_channels)
 
     def for_batch(self, place: Mapping[Any, int], n_images: int) -> "PatchScorer":
-        """Give a clone for one batch: parameters that name images become places in the batch.
+        """Give a clone for one batch: where its `references` name images, they become places in the batch.
 
         Parameters
         ----------
@@ -174,11 +179,28 @@ class PatchScorer(Part):
         n_images : int
             How many images are scored.
         """
-        return clone(self)
+        scorer = clone(self)
+        if hasattr(scorer, "references"):
+            scorer.references = places_of(scorer.references, place)
+        return scorer
 
     def state(self) -> dict[str, Tensor]:
-        """Give the small tensors to save."""
-        return {}
+        """Give the small tensors to save, those that there are."""
+        tensors = {name: getattr(self, f"_{name}") for name in self.saved}
+        return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
     def set_state(self, state: Mapping[str, Tensor]) -> None:
         """Take back what `state` gave."""
+        for name in self.saved:
+            setattr(self, f"_{name}", state.get(name))
+
+
+def check_budget(
+    least_bytes: int, max_memory: int | str | None, shape: tuple[int, int, int], advice: str = "", what: str = "scoring"
+) -> None:
+    """Raise ValueError where scoring a batch (N, M, C) takes more than max_memory at least."""
+    if max_memory is not None and parse_bytes(max_memory) < least_bytes:
+        raise ValueError(
+            f"{what} {shape[0]} images of {shape[1]} patches takes at least {least_bytes} bytes beside the tokens; "
+            f"max_memory={max_memory!r} is less{advice}"
+        )

@@ -12,20 +12,16 @@ algorithms for MMSE covariance estimation", IEEE Transactions on Signal Processi
 features: Rippel, Mertens and Merhof, ICPR 2020, arXiv 2005.14140; for whole images: Lee et al., NeurIPS 2018.)
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
-from sklearn.base import clone
 from torch import Tensor
 
 from musc_lite.neighbors.brute_force import precise
 from musc_lite.neighbors.covariance import mean_and_covariance
 from musc_lite.scorers.base import PLAIN, Context, PatchScorer, Work
-from musc_lite.scorers.reference_images import References, name_references, of_references, places_of
+from musc_lite.scorers.reference_images import References, name_references, of_references
 from musc_lite.stages.aggregation import as_tokens
 from musc_lite.stages.mutual_scoring import at_least_two_images
-from musc_lite.utils.threads import on_all_cores, one_thread
+from musc_lite.utils.threads import for_each, one_thread
 
 __all__ = ["GaussianScorer", "oas_shrinkage"]
 
@@ -58,6 +54,7 @@ class GaussianScorer(PatchScorer):
         "lies far out in it is anomalous."
     )
 
+    saved = ("mean", "whitening")
     _mean: Tensor | None = None  # (C,), after a fit for all places
     _whitening: Tensor | None = None  # (C, C): x - mu times it has the identity as covariance
 
@@ -86,13 +83,27 @@ class GaussianScorer(PatchScorer):
         new, batch = as_tokens(new, keep_half=True), as_tokens(batch, keep_half=True)
         scores = new.new_empty(new.shape[:2], dtype=precise(new))
         if self.each_place:
-            steps = self._of_places(new, of_references(batch, self.references), scores)
-        else:
-            if self._mean is None:
-                self.fit_score(batch)
-            steps = self._of_images(new, scores)
-        for n_done in steps:
-            context.progress(n_done)
+            fitted = of_references(batch, self.references)
+
+            def score_place(m: int) -> int:
+                mean, covariance = mean_and_covariance(fitted[:, m : m + 1])
+                white = whitening(covariance, len(fitted)).to(scores)
+                scores[:, m] = ((new[:, m].to(scores.dtype) - mean.to(scores)) @ white).norm(dim=-1)
+                return 1
+
+            for_each(score_place, range(new.shape[1]), new.device, context.progress)
+            return scores
+        if self._mean is None or self._whitening is None:
+            self.fit_score(batch)
+        assert self._mean is not None
+        assert self._whitening is not None
+        mean, white = self._mean.to(new.device), self._whitening.to(new.device)
+
+        def score_image(i: int) -> int:
+            scores[i] = ((new[i].to(scores.dtype) - mean) @ white).norm(dim=-1)
+            return 1
+
+        for_each(score_image, range(len(new)), new.device, context.progress)
         return scores
 
     def work(
@@ -106,42 +117,6 @@ class GaussianScorer(PatchScorer):
         threads = torch.get_num_threads()
         least = 8 * (threads + 3) * n_channels**2 + 8 * threads * max(n_patches, n_images) * n_channels
         return Work(n_patches if self.each_place else n_images, products, n_channels, least)
-
-    def for_batch(self, place: Mapping[Any, int], n_images: int) -> "GaussianScorer":
-        """Give a clone whose references are places in the batch."""
-        return clone(self).set_params(references=places_of(self.references, place))
-
-    def state(self) -> dict[str, Tensor]:
-        """Give the mean and the whitening of all places, where there are any."""
-        fitted = {"mean": self._mean, "whitening": self._whitening}
-        return {name: tensor for name, tensor in fitted.items() if tensor is not None}
-
-    def set_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take them back."""
-        self._mean, self._whitening = state.get("mean"), state.get("whitening")
-
-    def _of_images(self, new: Tensor, scores: Tensor):
-        """Score image after image by the one distribution."""
-        assert self._mean is not None
-        assert self._whitening is not None
-        mean, white = self._mean.to(new.device), self._whitening.to(new.device)
-
-        def score_image(i: int) -> int:
-            scores[i] = ((new[i].to(scores.dtype) - mean) @ white).norm(dim=-1)
-            return 1
-
-        return on_all_cores(score_image, range(len(new)), new.device)
-
-    def _of_places(self, new: Tensor, batch: Tensor, scores: Tensor):
-        """Score place after place, each by its own distribution."""
-
-        def score_place(m: int) -> int:
-            mean, covariance = mean_and_covariance(batch[:, m : m + 1])
-            white = whitening(covariance, len(batch)).to(scores)
-            scores[:, m] = ((new[:, m].to(scores.dtype) - mean.to(scores)) @ white).norm(dim=-1)
-            return 1
-
-        return on_all_cores(score_place, range(new.shape[1]), new.device)
 
 
 def whitening(covariance: Tensor, n_samples: int) -> Tensor:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from musc_lite.neighbors.brute_force import TILE_BYTES, images_at_once, precise, squared_distances
-from musc_lite.scorers.base import PLAIN, Context, PatchScorer, Work
+from musc_lite.scorers.base import PLAIN, Context, PatchScorer, Work, check_budget
 from musc_lite.stages.aggregation import as_tokens
 from musc_lite.stages.mutual_scoring import at_least_two_images
-from musc_lite.utils.threads import on_all_cores
-from musc_lite.utils.validation import check_count, parse_bytes
+from musc_lite.utils.threads import for_each
+from musc_lite.utils.validation import check_count
 
 __all__ = ["NearestScorer"]
 
@@ -72,11 +72,7 @@ class NearestScorer(PatchScorer):
                 f"k={self.k}: each patch has only {(n_images - 1) * n_patches} patches in the other images"
             )
         least = 4 * n_images * n_patches + torch.get_num_threads() * (3 * TILE_BYTES + 16 * self.k * n_patches)
-        if max_memory is not None and parse_bytes(max_memory) < least:
-            raise ValueError(
-                f"scoring {n_images} images of {n_patches} patches takes at least {least} bytes beside the tokens; "
-                f"max_memory={max_memory!r} is less"
-            )
+        check_budget(least, max_memory, shape)
         return Work(n_images**2, n_images**2, n_channels, least)
 
     def _distances(self, images: Tensor, batch: Tensor, context: Context, own: bool) -> Tensor:
@@ -95,6 +91,5 @@ class NearestScorer(PatchScorer):
             scores[i] = nearest[:, -1].clamp(min=0).sqrt()
             return len(batch)
 
-        for n_done in on_all_cores(search, range(len(images)), images.device):
-            context.progress(n_done)
+        for_each(search, range(len(images)), images.device, context.progress)
         return scores

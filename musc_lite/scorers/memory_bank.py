@@ -12,19 +12,18 @@ lost of what the bank knows. (SPADE: Cohen and Hoshen, 2020, arXiv 2005.02357; P
 CVPR 2022, arXiv 2106.08265; AnomalyDINO, on DINOv2: Damm et al., WACV 2025, arXiv 2405.14529.)
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from numbers import Real
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from musc_lite.neighbors.brute_force import TILE_BYTES, precise, squared_distances
 from musc_lite.scorers.base import PLAIN, Context, Explanation, PatchScorer, Work
-from musc_lite.scorers.reference_images import choose_references, count_references, name_references, places_of
+from musc_lite.scorers.reference_images import choose_references, count_references, name_references
 from musc_lite.stages.aggregation import as_tokens
 from musc_lite.stages.mutual_scoring import at_least_two_images
-from musc_lite.utils.threads import on_all_cores, one_thread
+from musc_lite.utils.threads import for_each, one_thread
 
 __all__ = ["MemoryBankScorer", "k_center"]
 
@@ -58,6 +57,7 @@ class MemoryBankScorer(PatchScorer):
         "from all that are kept of other images is anomalous."
     )
 
+    saved = ("bank",)
     _bank: Tensor | None = None  # (K,) places among the N M patches of the batch, after a fit
 
     def __init__(self, references: int | Sequence[int | str] | None = None, share: float = 0.1):
@@ -127,19 +127,6 @@ class MemoryBankScorer(PatchScorer):
         least = 4 * n_references * n_patches * (DIMENSIONS + 2) + int(4 * n_kept * n_channels)
         return Work(n_images, products, n_channels, least + 3 * torch.get_num_threads() * TILE_BYTES)
 
-    def for_batch(self, place: Mapping[Any, int], n_images: int) -> "MemoryBankScorer":
-        """Give a clone whose references are places in the batch."""
-        scorer = super().for_batch(place, n_images)
-        return scorer.set_params(references=places_of(self.references, place))
-
-    def state(self) -> dict[str, Tensor]:
-        """Give where the bank's patches lie."""
-        return {} if self._bank is None else {"bank": self._bank}
-
-    def set_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take it back."""
-        self._bank = state.get("bank")
-
     def _nearest(self, images: Tensor, batch: Tensor, context: Context, own: bool) -> Tensor:
         """Measure from every patch of the images to its nearest in the bank; where they are the batch, not its own."""
         assert self._bank is not None
@@ -155,8 +142,7 @@ class MemoryBankScorer(PatchScorer):
             scores[i] = nearest.clamp(min=0).sqrt()
             return 1
 
-        for n_done in on_all_cores(search, range(len(images)), images.device):
-            context.progress(n_done)
+        for_each(search, range(len(images)), images.device, context.progress)
         return scores
 
 

@@ -4,14 +4,12 @@ The equations are in `stages.mutual_scoring`; here a batch is scored by them wit
 less work: by some of the images, among fewer channels, near the same place only.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from numbers import Integral
-from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import clone
 from torch import Tensor
 
 from musc_lite.data.view import cells_of_grid
@@ -26,8 +24,8 @@ from musc_lite.neighbors.brute_force import (
     squared_distances,
 )
 from musc_lite.neighbors.windows import far_apart
-from musc_lite.scorers.base import PLAIN, Context, Explanation, PatchScorer, Work
-from musc_lite.scorers.reference_images import References, choose_references, count_references, places_of
+from musc_lite.scorers.base import PLAIN, Context, Explanation, PatchScorer, Work, check_budget
+from musc_lite.scorers.reference_images import References, choose_references, count_references, of_references
 from musc_lite.stages.aggregation import as_tokens
 from musc_lite.stages.mutual_scoring import (
     at_least_two_images,
@@ -37,7 +35,7 @@ from musc_lite.stages.mutual_scoring import (
 )
 from musc_lite.utils.deprecation import renamed_parameters
 from musc_lite.utils.precision import settle_precision
-from musc_lite.utils.threads import on_all_cores
+from musc_lite.utils.threads import for_each
 from musc_lite.utils.validation import check_interval, parse_bytes
 
 __all__ = ["MutualScorer", "mutual_scores"]
@@ -77,7 +75,8 @@ class MutualScorer(PatchScorer):
         "images is anomalous."
     )
 
-    _axes: Tensor | None = None  # (C, n_components), after a fit
+    saved = ("axes",)
+    _axes: Tensor | None = None  # (n_components, C), after a fit
 
     def __init__(
         self,
@@ -110,61 +109,42 @@ class MutualScorer(PatchScorer):
     def fit_score(self, batch: Tensor | np.ndarray, context: Context = PLAIN) -> Tensor:
         """Score a batch by itself, (N, M, C) -> (N, M)."""
         tokens = self._prepare(batch, context)
-        scores = tokens.new_empty(tokens.shape[:2], dtype=precise(tokens))
-        for patches, grid in self._cells(context, tokens.shape[1]):
-            scores[:, patches] = self._fit_cell(tokens[:, patches], grid, context)
-        return scores
-
-    def _fit_cell(self, tokens: Tensor, grid: tuple[int, int] | None, context: Context) -> Tensor:
-        """Score all images by what lies in one cell of them, (N, M, C) -> (N, M)."""
-        near = self._near(grid, tokens.shape[1])
-        max_memory = context.max_memory
+        n_images, n_patches, n_channels = tokens.shape
+        chosen, max_memory = choose_references(n_images, self.references), context.max_memory
         if max_memory is None and tokens.is_cuda:
             max_memory = free_memory(tokens.device)
-        n_images, n_patches, n_channels = tokens.shape
         scores = tokens.new_empty(n_images, n_patches, dtype=precise(tokens))
-        if self._shares_products((n_images, n_patches, n_channels), max_memory):
-            nearest = nearest_of_pairs(tokens, context.progress, context.precision)
+        for patches, grid in self._cells(context, n_patches):
+            cell = tokens[:, patches]
+            if self._shares_products((n_images, cell.shape[1], n_channels), max_memory):
+                pairs = nearest_of_pairs(cell, context.progress, context.precision)
 
-            def average(i: int) -> None:
-                scores[i] = interval_average(drop_image(nearest[i], i).T, self.interval)
+                def average(i: int, pairs=pairs, patches=patches) -> None:
+                    scores[i, patches] = interval_average(drop_image(pairs[i], i).T, self.interval)
 
-            for _ in on_all_cores(average, range(len(tokens)), tokens.device):
-                pass
-        else:
-            chosen = choose_references(len(tokens), self.references)
+                for_each(average, range(n_images), tokens.device)
+            else:
 
-            def keep_average(i: int, nearest: Tensor) -> None:
-                scores[i] = interval_average(
-                    nearest[:, chosen != i], self.interval
-                )  # from (M, J), perhaps i among them
+                def keep_average(i: int, nearest: Tensor, patches=patches) -> None:
+                    scores[i, patches] = interval_average(nearest[:, chosen != i], self.interval)  # i may be chosen
 
-            compared = tokens if self.references is None else tokens[chosen]
-            nearest_to_references(
-                tokens, compared, keep_average, **near, progress=context.progress, precision=context.precision
-            )
+                self._search(cell, of_references(cell, self.references), grid, context, keep_average)
         return scores
 
     def score(self, new: Tensor | np.ndarray, batch: Tensor | np.ndarray, context: Context = PLAIN) -> Tensor:
         """Score new images against the batch, (Q, M, C) -> (Q, M)."""
-        batch = as_tokens(batch, keep_half=True)
-        chosen = choose_references(len(batch), self.references)
-        references = batch if self.references is None else batch[chosen]
+        references = of_references(as_tokens(batch, keep_half=True), self.references)
         new = as_tokens(new, keep_half=True).to(references)
         if self.n_components is not None:
-            axes = principal_axes(references, self.n_components) if self._axes is None else self._axes.to(new.device)
+            axes = self._axes_of(references)
             new, references = project(new, axes), project(references, axes)
         scores = new.new_empty(new.shape[:2], dtype=precise(new))
         for patches, grid in self._cells(context, new.shape[1]):
-            near = self._near(grid, new[:, patches].shape[1])
 
             def keep_average(i: int, nearest: Tensor, patches=patches) -> None:
                 scores[i, patches] = interval_average(nearest, self.interval)
 
-            compared = new[:, patches], references[:, patches]
-            nearest_to_references(
-                *compared, keep_average, **near, progress=context.progress, precision=context.precision
-            )
+            self._search(new[:, patches], references[:, patches], grid, context, keep_average)
         return scores
 
     def nearest(self, batch: Tensor | np.ndarray, context: Context = PLAIN) -> Tensor:
@@ -176,29 +156,22 @@ class MutualScorer(PatchScorer):
             Without references J = N - 1; with references an image that is one of them has J - 1, and then infinity.
         """
         tokens = self._prepare(batch, context)
-        chosen = choose_references(len(tokens), self.references)
-        compared = tokens if self.references is None else tokens[chosen]
+        chosen, compared = choose_references(len(tokens), self.references), of_references(tokens, self.references)
         distances = tokens.new_empty(*tokens.shape[:2], len(chosen), dtype=precise(tokens))
         for patches, grid in self._cells(context, tokens.shape[1]):
-            near = self._near(grid, tokens[:, patches].shape[1])
 
             def keep_sorted(i: int, nearest: Tensor, patches=patches) -> None:
                 nearest[:, chosen == i] = torch.inf  # an image does not score itself
                 distances[i, patches] = nearest.sort(dim=-1).values
 
-            both = tokens[:, patches], compared[:, patches]
-            nearest_to_references(*both, keep_sorted, **near, progress=context.progress, precision=context.precision)
+            self._search(tokens[:, patches], compared[:, patches], grid, context, keep_sorted)
         return distances if self.references is not None else distances[..., :-1]
 
     def explain(self, batch: Tensor, i: int, m: int, context: Context = PLAIN) -> Explanation:
         """Show from where patch m of image i is scored: its distance to every patch that it looks at."""
-        near = self._near(context.grid, batch.shape[1])
-        chosen = choose_references(len(batch), self.references)
+        near, chosen = self._near(context.grid, batch.shape[1]), choose_references(len(batch), self.references)
         if self.n_components is not None:
-            axes = self._axes
-            if axes is None:
-                axes = principal_axes(batch if self.references is None else batch[chosen], self.n_components)
-            batch = project(batch, axes)
+            batch = project(batch, self._axes_of(of_references(batch, self.references)))
         distances = squared_distances(batch[i, m : m + 1], batch)[..., 0].clamp(min=0).sqrt()  # (N, M)
         if near:
             distances[:, far_apart(near["grid"], near["window"])[m]] = torch.inf
@@ -220,40 +193,42 @@ class MutualScorer(PatchScorer):
             principal_axes(torch.zeros(2, 1, n_channels), self.n_components)  # says what is wrong with them
         n_cells = tiles[0] * tiles[1] if self.aligned else 1
         shape = n_images, -(-n_patches // n_cells), n_channels  # of a cell
-        n_references = count_references(n_images, self.references)
         shared = self._shares_products(shape, max_memory)
-        n_pairs = n_images * (n_images - 1) // 2 if shared else n_images * n_references
+        n_pairs = n_images * (n_images - 1) // 2 if shared else n_images * count_references(n_images, self.references)
+        rows = 1.0 if self.search_window is None else min(1.0, (2 * self.search_window + 1) / n_patches**0.5)
+        copied = 4 * n_images * shape[1] * n_channels if n_cells > 1 else 0  # a cell's tokens
         return Work(
-            n_pairs * n_cells,
-            n_pairs / n_cells * self._share_of_rows(n_patches),
-            self.n_components or n_channels,
-            self._least_memory(shape)
-            + (4 * n_images * shape[1] * n_channels if n_cells > 1 else 0),  # a copy of its tokens
-            4 * n_images**2 * shape[1] if self._shares_products(shape) else 0,
-            self.n_components or 0,
+            n_steps=n_pairs * n_cells,
+            products=n_pairs / n_cells * rows,  # of a square grid
+            n_channels=self.n_components or n_channels,
+            least_bytes=self._least_memory(shape) + copied,
+            more_bytes=4 * n_images**2 * shape[1] if self._shares_products(shape) else 0,
+            kept_channels=self.n_components or 0,
         )
-
-    def for_batch(self, place: Mapping[Any, int], n_images: int) -> "MutualScorer":
-        """Give a clone whose references are places in the batch."""
-        return clone(self).set_params(references=places_of(self.references, place))
-
-    def state(self) -> dict[str, Tensor]:
-        """Give the principal axes, if there are any."""
-        return {} if self._axes is None else {"axes": self._axes.T}  # one a row
-
-    def set_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take the principal axes back."""
-        self._axes = state["axes"].T if "axes" in state else None
 
     def _prepare(self, batch: Tensor | np.ndarray, context: Context) -> Tensor:
         """Check a batch and bring it to the channels that are searched: (N, M, n)."""
         tokens = at_least_two_images(as_tokens(batch, keep_half=True))
-        chosen = choose_references(len(tokens), self.references)
+        references = of_references(tokens, self.references)
         self._near(context.grid, tokens.shape[1])
         if self.n_components is not None:
-            self._axes = principal_axes(tokens if self.references is None else tokens[chosen], self.n_components)
-            tokens = project(tokens, self._axes)
+            axes = principal_axes(references, self.n_components)
+            self._axes, tokens = axes.T, project(tokens, axes)
         return tokens
+
+    def _axes_of(self, references: Tensor) -> Tensor:
+        """Return the axes (C, n) of the fit, or those of the references (J, M, C) where nothing was fitted."""
+        if self._axes is not None:
+            return self._axes.T.to(references.device)
+        assert self.n_components is not None
+        return principal_axes(references, self.n_components)
+
+    def _search(
+        self, tokens: Tensor, compared: Tensor, grid: tuple[int, int] | None, context: Context, use: Callable
+    ) -> None:
+        """Call use(i, distances (M, J)) with what lies in one cell of each image: see `nearest_to_references`."""
+        near = self._near(grid, tokens.shape[1])
+        nearest_to_references(tokens, compared, use, **near, progress=context.progress, precision=context.precision)
 
     def _cells(self, context: Context, n_patches: int) -> list[tuple[slice | Tensor, tuple[int, int] | None]]:
         """Say which patches are compared with each other, and on which grid they lie: all, or those of each tile."""
@@ -279,11 +254,7 @@ class MutualScorer(PatchScorer):
         n_images, n_patches, _ = shape
         if max_memory is not None:
             least = self._least_memory(shape)
-            if parse_bytes(max_memory) < least:
-                raise ValueError(
-                    f"scoring {n_images} images of {n_patches} patches takes at least {least} bytes beside the tokens; "
-                    f"max_memory={max_memory!r} is less. Give more, or fewer references"
-                )
+            check_budget(least, max_memory, shape, ". Give more, or fewer references")
             if parse_bytes(max_memory) < 4 * n_images**2 * n_patches + least:
                 return False
         return self.references is None and self.search_window is None
@@ -295,10 +266,6 @@ class MutualScorer(PatchScorer):
         compared = 0 if self.references is None else 4 * n_references * n_patches * n_channels  # a copy of their tokens
         tiles = torch.get_num_threads() * (3 * TILE_BYTES + 16 * n_references * n_patches)
         return 4 * n_images * n_patches + tiles + compared
-
-    def _share_of_rows(self, n_patches: int) -> float:
-        """Say which share of the rows of a square grid a window looks at."""
-        return 1.0 if self.search_window is None else min(1.0, (2 * self.search_window + 1) / n_patches**0.5)
 
 
 @renamed_parameters(window="search_window")

@@ -5,17 +5,15 @@ it passes for normal. Such a patch has a few very close images and then a jump (
 images behind the jump, by the same interval average.
 """
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
 from musc_lite.neighbors.brute_force import TILE_BYTES, nearest_of_pairs, nearest_to_references, precise
-from musc_lite.scorers.base import PLAIN, Context, PatchScorer, Work
+from musc_lite.scorers.base import PLAIN, Context, PatchScorer, Work, check_budget
 from musc_lite.stages.aggregation import as_tokens
 from musc_lite.stages.mutual_scoring import at_least_two_images
 from musc_lite.stages.recurring import AGREE, average_of_the_rest, find_recurring, jumps
-from musc_lite.utils.validation import check_interval, parse_bytes
+from musc_lite.utils.validation import check_interval
 
 __all__ = ["RecurringScorer"]
 
@@ -45,7 +43,8 @@ class RecurringScorer(PatchScorer):
         "A patch is anomalous that lies far from the nearest patches of most other images; images that share a rare "
         "patch are left out of its score, so that a defect that recurs does not pass for normal."
     )
-    _shared: Tensor | None = None  # (N,) which images share something, after a fit
+    saved = ("shared",)
+    _shared: Tensor | None = None  # (N,) 1 for images that share something, else 0; after a fit
 
     def __init__(self, interval: tuple[float, float] = (0.0, 0.3), jump: float = 2.0):
         self.interval = interval
@@ -70,7 +69,7 @@ class RecurringScorer(PatchScorer):
         tokens = at_least_two_images(as_tokens(batch, keep_half=True))
         distances = nearest_of_pairs(tokens, context.progress, context.precision).transpose(1, 2)  # (N, M, N)
         left_out = find_recurring(distances, self.jump)
-        self._shared = left_out.any(dim=1).any(dim=1).cpu()
+        self._shared = left_out.any(dim=1).any(dim=1).float().cpu()
         return torch.stack(
             [average_of_the_rest(d, out, self.interval) for d, out in zip(distances, left_out, strict=True)]
         )
@@ -80,7 +79,7 @@ class RecurringScorer(PatchScorer):
         batch = as_tokens(batch, keep_half=True)
         new = as_tokens(new, keep_half=True).to(batch)
         scores = new.new_empty(new.shape[:2], dtype=precise(new))
-        shared = torch.zeros(len(batch)) if self._shared is None else self._shared.float()
+        shared = torch.zeros(len(batch)) if self._shared is None else self._shared
 
         def keep(i: int, nearest: Tensor) -> None:
             size, k = jumps(nearest)
@@ -98,18 +97,6 @@ class RecurringScorer(PatchScorer):
         n_images, n_patches, n_channels = shape
         self.check()
         least = 40 * n_images**2 * n_patches + torch.get_num_threads() * 3 * TILE_BYTES
-        if max_memory is not None and parse_bytes(max_memory) < least:
-            raise ValueError(
-                f"finding what recurs in {n_images} images of {n_patches} patches takes at least {least} bytes beside "
-                f"the tokens; max_memory={max_memory!r} is less. Give more, or divide the batch"
-            )
+        check_budget(least, max_memory, shape, ". Give more, or divide the batch", "finding what recurs in")
         n_pairs = n_images * (n_images - 1) // 2
         return Work(n_pairs, n_pairs, n_channels, least)
-
-    def state(self) -> dict[str, Tensor]:
-        """Give which images share something."""
-        return {} if self._shared is None else {"shared": self._shared.float()}
-
-    def set_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take that back."""
-        self._shared = state["shared"] > 0 if "shared" in state else None

@@ -11,21 +11,18 @@ in the subspace, be it a defect; a rare normal patch is not. (The idea of Subspa
 fits the subspace to a few normal images or to the batch, and takes the squared residual of averaged blocks.)
 """
 
-from collections.abc import Mapping
 from numbers import Integral, Real
-from typing import Any
 
 import torch
-from sklearn.base import clone
 from torch import Tensor
 
 from musc_lite.neighbors.brute_force import precise
 from musc_lite.neighbors.covariance import mean_and_covariance
 from musc_lite.scorers.base import PLAIN, Context, PatchScorer, Work
-from musc_lite.scorers.reference_images import References, name_references, of_references, places_of
+from musc_lite.scorers.reference_images import References, name_references, of_references
 from musc_lite.stages.aggregation import as_tokens
 from musc_lite.stages.mutual_scoring import at_least_two_images
-from musc_lite.utils.threads import on_all_cores, one_thread
+from musc_lite.utils.threads import for_each, one_thread
 
 __all__ = ["SubspaceScorer"]
 
@@ -59,8 +56,9 @@ class SubspaceScorer(PatchScorer):
         "is anomalous as far as it points out of them."
     )
 
+    saved = ("mean", "axes")
     _mean: Tensor | None = None  # (C,), after a fit
-    _axes: Tensor | None = None  # (C, n), orthonormal
+    _axes: Tensor | None = None  # (n, C), orthonormal
 
     def __init__(self, variance: float = 0.95, n_components: int | None = None, references: References = None):
         self.variance = variance
@@ -91,7 +89,7 @@ class SubspaceScorer(PatchScorer):
             values, axes = torch.linalg.eigh(covariance)  # the smallest first
         shares = values.flip(0).clamp(min=0).cumsum(0)
         n_kept = self.n_components or int((shares < self.variance * shares[-1]).sum()) + 1
-        self._mean, self._axes = mean.to(precise(batch)), axes.flip(1)[:, :n_kept].to(precise(batch))
+        self._mean, self._axes = mean.to(precise(batch)), axes.flip(1)[:, :n_kept].to(precise(batch)).T
         return self._residuals(batch, context)
 
     def score(self, new: Tensor, batch: Tensor, context: Context = PLAIN) -> Tensor:
@@ -116,23 +114,11 @@ class SubspaceScorer(PatchScorer):
             8 * (threads + 3) * n_channels**2 + 12 * threads * n_patches * n_channels,
         )
 
-    def for_batch(self, place: Mapping[Any, int], n_images: int) -> "SubspaceScorer":
-        """Give a clone whose references are places in the batch."""
-        return clone(self).set_params(references=places_of(self.references, place))
-
-    def state(self) -> dict[str, Tensor]:
-        """Give the mean and the axes, where there are any."""
-        return {} if self._mean is None or self._axes is None else {"mean": self._mean, "axes": self._axes.T}
-
-    def set_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take them back."""
-        self._mean, self._axes = state["mean"], state["axes"].T
-
     def _residuals(self, images: Tensor, context: Context) -> Tensor:
         """(Q, M, C) -> (Q, M)."""
         assert self._mean is not None
         assert self._axes is not None
-        mean, axes = self._mean.to(images.device), self._axes.to(images.device)
+        mean, axes = self._mean.to(images.device), self._axes.to(images.device).T
         scores = images.new_empty(images.shape[:2], dtype=precise(images))
 
         def score_image(i: int) -> int:
@@ -140,6 +126,5 @@ class SubspaceScorer(PatchScorer):
             scores[i] = (centered - centered @ axes @ axes.T).norm(dim=-1)
             return 1
 
-        for n_done in on_all_cores(score_image, range(len(images)), images.device):
-            context.progress(n_done)
+        for_each(score_image, range(len(images)), images.device, context.progress)
         return scores

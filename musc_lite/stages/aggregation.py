@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from musc_lite.utils.component import Part
-from musc_lite.utils.threads import on_all_cores
+from musc_lite.utils.threads import for_each, on_all_cores
 from musc_lite.utils.validation import check_degrees
 
 __all__ = ["LNAMD", "aggregate", "aggregate_each", "neighborhood_mean", "normalize_tokens", "on_each_image"]
@@ -160,8 +160,7 @@ def on_each_image(work: Callable[[Tensor], Tensor], tokens: Tensor, device: torc
     def visit(i: int) -> None:
         results[i] = work(tokens[i : i + 1].to(device))[0]
 
-    for _ in on_all_cores(visit, range(len(tokens)), device):
-        pass
+    for_each(visit, range(len(tokens)), device)
     return results
 
 

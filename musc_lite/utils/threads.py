@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-__all__ = ["on_all_cores", "one_thread"]
+__all__ = ["for_each", "on_all_cores", "one_thread"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -42,6 +42,18 @@ def on_all_cores(
             yield from pool.map(visit, items)  # raises what a thread raised
     finally:
         torch.set_num_threads(n_threads)
+
+
+def for_each(
+    visit: Callable[[Item], Result],
+    items: Sequence[Item] | Tensor,
+    device: torch.device,
+    progress: Callable[[Result], object] | None = None,
+) -> None:
+    """Visit all items as `on_all_cores` does; progress is called with each result, in order."""
+    for done in on_all_cores(visit, items, device):
+        if progress:
+            progress(done)
 
 
 @contextmanager
