@@ -21,8 +21,6 @@ from tqdm import tqdm
 
 from musc_lite.utils.errors import ArchiveError
 
-__all__ = ["atomic_folder", "find_folder", "unpack"]
-
 BLOCK = 4096  # what even an empty file takes on a disk, about
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError)
 

@@ -21,8 +21,6 @@ from musc_lite.data.discovery import from_here, user_path
 from musc_lite.utils.errors import DownloadError
 from musc_lite.utils.log import tell
 
-__all__ = ["describe", "fetch"]
-
 CHUNK = 1 << 14  # small: what a broken connection loses of bytes that had come
 LARGEST = 100_000_000_000  # bytes: far more than any data set here has
 BY_HAND = "get the file by hand and give that one (scripts in data_scripts/: --url FILE_OR_URL)"

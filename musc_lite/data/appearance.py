@@ -10,8 +10,6 @@ from PIL import Image
 from musc_lite.data.image_set import ImageSet
 from musc_lite.utils.errors import ImageReadError
 
-__all__ = ["Appearance", "appearance_of", "chroma", "differences"]
-
 SAMPLE = 24  # images that are read
 SIDE = 64  # pixels
 CHROMA = 3.0  # gray levels between channels; tiles have 0, gravel, the grayest in color, 4 to 12

@@ -15,8 +15,6 @@ from musc_lite.data.image_set import ImageSet
 from musc_lite.data.labels import BY_MASKS, labeling
 from musc_lite.utils.errors import ImageReadError
 
-__all__ = ["from_arrays"]
-
 T = TypeVar("T")
 
 

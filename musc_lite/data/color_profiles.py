@@ -6,8 +6,6 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, ImageCms
 
-__all__ = ["to_srgb"]
-
 SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}  # mode of Pillow: color space of the profile
 NOTICED = 3  # gray levels: a profile that changes no color by more is sRGB
 

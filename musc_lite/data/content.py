@@ -1,7 +1,5 @@
 """What a file is by its first bytes, whatever its name says."""
 
-__all__ = ["HEAD", "is_image", "what_it_is"]
-
 HEAD = 64  # bytes are enough to tell
 TO_PNG = "convert it to PNG"
 IMAGES = (  # that are read

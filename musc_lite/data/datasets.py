@@ -28,8 +28,6 @@ from musc_lite.utils.errors import DataNotFoundError
 if TYPE_CHECKING:  # the command line reads the names before it needs NumPy
     from musc_lite.data.image_set import ImageSet
 
-__all__ = ["CATALOG", "PUBLISHED_METRICS", "DataSet", "look_up", "presets"]
-
 PUBLISHED_METRICS = ("image_auroc", "image_f1_max", "image_ap", "pixel_auroc", "pixel_f1_max", "pixel_ap", "aupro")
 
 

@@ -39,25 +39,6 @@ from musc_lite.data.depth import Scale, ValueRange, kind_of, range_of, scale_of
 from musc_lite.data.repair import with_jpeg_end, without_long_texts
 from musc_lite.utils.errors import ImageReadError
 
-__all__ = [
-    "SKIP_HINT",
-    "Note",
-    "ScaleOf",
-    "check_shape",
-    "count_pages",
-    "decode_image",
-    "decode_pixels",
-    "deep_pixels",
-    "is_deep",
-    "measure_values",
-    "open_file",
-    "read_image",
-    "read_mask",
-    "read_size",
-    "reason",
-    "to_rgb",
-]
-
 T = TypeVar("T")
 ScaleOf = Callable[[str], Scale]  # from a kind of values, as `kind_of` gives it, to the scale of a batch
 Note = Callable[[str], None]  # takes what a user should know about an image that was read

@@ -11,8 +11,6 @@ from functools import lru_cache
 
 import numpy as np
 
-__all__ = ["LEGACY", "Scale", "ValueRange", "kind_of", "range_of", "scale_of", "scales_in_words"]
-
 FEW = 10_000  # one pixel in so many may be a dead or a hot one
 MEASURED = 1_000_000  # pixels are enough to find those
 SMALL_PART = 16  # a batch that uses less than one in 16 of its range would keep fewer than 16 gray levels

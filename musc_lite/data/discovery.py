@@ -11,26 +11,6 @@ from pathlib import Path
 from musc_lite.data.content import HEAD, is_image
 from musc_lite.utils.errors import DataNotFoundError
 
-__all__ = [
-    "BESIDE_TEST",
-    "EXTENSIONS",
-    "HEIGHTS",
-    "NO_MASK",
-    "PAGED",
-    "Skipped",
-    "entries",
-    "existing_folder",
-    "find_images",
-    "from_here",
-    "is_readable",
-    "natural_key",
-    "readable",
-    "subfolders",
-    "summarize",
-    "user_path",
-    "why_left_out",
-]
-
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".bmp", ".dib", ".tif", ".tiff", ".webp")
 HEIC = (".heic", ".heif", ".hif")  # photos of telephones and some cameras
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")

@@ -18,23 +18,6 @@ from musc_lite.data.image_set import ImageSet
 from musc_lite.utils.names import listed
 from musc_lite.utils.progress import progress_bar
 
-__all__ = [
-    "AT_LEAST",
-    "SIDE",
-    "Duplicates",
-    "duplicates_among",
-    "expand",
-    "find_duplicates",
-    "fine_structure",
-    "groups_in_words",
-    "near_duplicates",
-    "originals",
-    "pairs_in_words",
-    "places",
-    "warn_of_duplicates",
-    "without_copies",
-]
-
 # Photos by a fixed camera all look alike, so fine structure is compared, the image without its blurred version.
 # Identical products correlate as highly as copies do (solar cells up to 0.997), but a third one is about as close too:
 # copies are much closer to each other than to any third photo. `python benchmarks/duplicates.py` measures this rule.

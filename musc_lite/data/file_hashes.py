@@ -11,8 +11,6 @@ from typing import TypeVar
 
 from musc_lite.data.decode import is_deep, open_file
 
-__all__ = ["Digests"]
-
 T = TypeVar("T")
 ATTEMPTS = 3  # to read a file that changes meanwhile
 TICK = 20_000_000  # ns; file systems of disks note times in steps of up to 10 ms

@@ -19,8 +19,6 @@ from musc_lite.data.scales import Scales
 from musc_lite.utils.errors import ImageReadError
 from musc_lite.utils.names import writable
 
-__all__ = ["ImageSet", "MaskPart", "MaskSource"]
-
 MaskPart: TypeAlias = Path | np.ndarray  # a file or an array
 MaskSource: TypeAlias = MaskPart | list[Path] | list[MaskPart] | None  # one, several to unite, no mask
 

@@ -8,8 +8,6 @@ import numpy as np
 
 from musc_lite.utils.errors import DataNotFoundError
 
-__all__ = ["BY_MASKS", "LABELS", "NORMAL_FOLDERS", "folder_labels", "folder_word", "labeling"]
-
 LABELS = ("auto", "none", "folder")
 NORMAL_FOLDERS = ("good", "ok", "normal")
 NORMAL_WORDS = {*NORMAL_FOLDERS, "nodefect", "nodefects", "defectfree"}

@@ -11,8 +11,6 @@ from musc_lite.data.labels import BY_MASKS, NORMAL_FOLDERS, folder_labels, folde
 from musc_lite.data.masks import MaskFiles, MaskFolder, below, mask_folders, masks_beside, match_masks
 from musc_lite.utils.errors import DataNotFoundError
 
-__all__ = ["MAGNETIC_TILE_FOLDERS", "Found", "is_jpeg", "names_below", "one_folder", "tiles"]
-
 MAGNETIC_TILE_FOLDERS = tuple(look_up("magnetic-tile").counts)
 SPLITS = ("train", "training", "val", "valid", "validation")  # that a folder test/ leaves out
 

@@ -49,18 +49,6 @@ from musc_lite.utils.errors import DataNotFoundError, ImageReadError
 from musc_lite.utils.names import listed
 from musc_lite.utils.progress import progress_bar
 
-__all__ = [
-    "Images",
-    "as_batch",
-    "as_image_set",
-    "left_out",
-    "load_btad",
-    "load_folder",
-    "load_magnetic_tile",
-    "load_mvtec",
-    "load_visa",
-]
-
 
 def load_folder(
     path: str | PathLike | Iterable[str | PathLike], on_error: str = "raise", labels: str = "auto"

@@ -20,17 +20,6 @@ from musc_lite.data.labels import folder_word
 from musc_lite.utils.errors import ImageReadError
 from musc_lite.utils.names import NameIndex
 
-__all__ = [
-    "MaskFiles",
-    "MaskFolder",
-    "MaskMatch",
-    "mask_folders",
-    "mask_names",
-    "masks_among",
-    "masks_beside",
-    "match_masks",
-]
-
 CERTAIN = {"mask", "masks", "groundtruth"}  # as `folder_word` gives them
 MASK_WORDS = {
     *CERTAIN,

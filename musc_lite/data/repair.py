@@ -7,8 +7,6 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-__all__ = ["with_jpeg_end", "without_long_texts"]
-
 PADDINGS = (b"\x55" * 64, b"\xaa" * 64)
 TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 

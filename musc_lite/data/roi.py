@@ -3,8 +3,6 @@
 import numpy as np
 from PIL import Image
 
-__all__ = ["WHOLE", "Region", "crop", "crop_array", "dim_outside", "lay_map", "pixel_box"]
-
 Region = tuple[float, float, float, float]  # left, top, right, bottom
 WHOLE: Region = (0.0, 0.0, 1.0, 1.0)
 DARKENED = 0.6  # share of the brightness that is taken from what lies outside

@@ -15,8 +15,6 @@ from musc_lite.data.file_hashes import Digests
 from musc_lite.utils.errors import ImageReadError
 from musc_lite.utils.progress import progress_bar
 
-__all__ = ["Scales"]
-
 
 class Scales:
     """One scale for each kind of values (`kind_of`) in a batch.

@@ -29,8 +29,6 @@ from skimage.util import img_as_float64
 from musc_lite.data.arrays import from_arrays
 from musc_lite.data.image_set import ImageSet
 
-__all__ = ["KINDS", "PHOTOS", "places_in_photo", "planted_textures"]
-
 PHOTOS = ("brick", "grass", "gravel")  # the order is part of the seed: append, never reorder
 KINDS = ("hole", "scratch", "foreign", "blur", "stain")
 

@@ -19,8 +19,6 @@ from musc_lite.utils.files import atomic_path, make_folder
 from musc_lite.utils.names import NameIndex, listed
 from musc_lite.utils.tables import from_cell, to_cells
 
-__all__ = ["VERDICTS", "Verdict", "VerdictBook", "match_verdicts", "read_verdicts", "sort_by_verdict", "write_verdicts"]
-
 VERDICTS = ("good", "bad", "unsure")
 TITLES_AMONG = 10  # first rows
 COLUMNS = ("image", "sha256", "verdict", "class", "note")

@@ -21,8 +21,6 @@ from musc_lite.data.image_set import ImageSet
 from musc_lite.data.roi import WHOLE, Region
 from musc_lite.utils.component import Part
 
-__all__ = ["Framing", "View", "cells_of_grid", "middle_size", "patch_grid", "some_photos", "what_a_patch_covers"]
-
 SECONDS = 300  # that the size "auto" may take, where nothing else is said
 SAMPLE = 30  # photos whose sizes are read to know the usual one
 
