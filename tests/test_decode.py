@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from musc_lite.data import decode as images_module
+from musc_lite.data import pixels as pixels_module
 from musc_lite.data.arrays import from_arrays
 from musc_lite.data.decode import count_pages, read_image, read_mask, read_size
 from musc_lite.data.image_set import ImageSet
@@ -893,7 +893,7 @@ def test_pixels_do_not_depend_on_how_many_rows_are_converted_at_a_time(tmp_path,
         image = image.convert("RGB").quantize(9) if kind == "p" else image
         image.save(path, **({"transparency": 2} if kind == "p" else {}))
     whole = np.asarray(read_image(path)), read_mask(path)
-    monkeypatch.setattr(images_module, "BAND", 15)  # two rows, the last one alone
+    monkeypatch.setattr(pixels_module, "BAND", 15)  # two rows, the last one alone
     np.testing.assert_array_equal(np.asarray(read_image(path)), whole[0])
     np.testing.assert_array_equal(read_mask(path), whole[1])
 

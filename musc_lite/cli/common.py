@@ -215,7 +215,7 @@ def say_cost(detector: "Detector", images: "ImageSet", n_fits: int = 1) -> None:
 
 def say_depth(scores: "Scores") -> None:
     """Say how values of more than 8 bits were scaled, where there are any."""
-    from musc_lite.data.depth import scales_in_words
+    from musc_lite.data.pixels import scales_in_words
 
     if text := "" if scores.images is None else scales_in_words(scores.images.scales.found):
         print(text)

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from PIL import Image
 
-from musc_lite.data.decode import check_shape, decode_pixels, deep_pixels, reason, to_rgb
-from musc_lite.data.depth import Scale
+from musc_lite.data.decode import decode_pixels, reason
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.labels import BY_MASKS, labeling
+from musc_lite.data.pixels import Scale, check_shape, deep_pixels, to_rgb
 from musc_lite.utils.errors import ImageReadError
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ def from_arrays(
         NumPy (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); torch (H, W), (1, H, W) or (3, H, W); or PIL images.
         Open files and bytes of PNG, JPEG, BMP, TIFF or WebP images are decoded.
         uint8, bool and floats in 0..1 are taken as they are; other integers and floats get one scale for all images
-        (`depth.scale_of`), and so do 0 and 1 in uint8. Tensors before normalization.
+        (`pixels.scale_of`), and so do 0 and 1 in uint8. Tensors before normalization.
     labels : (N,) of 0 and 1, optional
         0 normal, 1 defective; taken from the masks when only those are given.
     masks : list of (H, W) bool or integer arrays or None, optional

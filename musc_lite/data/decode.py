@@ -2,9 +2,9 @@
 
 Whatever goes in, 8-bit RGB comes out:
 
-- values of more than 8 bits, signed ones and floats are scaled (`depth`): by the scale of a batch where one is given
+- values of more than 8 bits, signed ones and floats are scaled (`pixels`): by the scale of a batch where one is given
 - transparent pixels are laid over white, unless all are; CMYK, palette and gray become RGB, and an ICC profile is
-  applied (`profiles`)
+  applied
 - the camera's EXIF rotation is applied, to masks too
 - of a file with several frames or pages, the first is read, previews aside; `count_pages` tells how many there are
 - HEIC photos of telephones are read where pillow-heif is installed (``pip install 'musc-lite[heic]'``)
@@ -23,7 +23,6 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import reduce
 from io import BufferedReader, BytesIO
 from os import PathLike
 from pathlib import Path
@@ -31,20 +30,27 @@ from typing import Any, BinaryIO, Literal, TypeVar, cast
 
 import numpy as np
 import tifffile
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
-from musc_lite.data.color_profiles import to_srgb
-from musc_lite.data.content import HEAD, what_it_is
-from musc_lite.data.depth import Scale, ValueRange, kind_of, range_of, scale_of
-from musc_lite.data.repair import with_jpeg_end, without_long_texts
+from musc_lite.data.discovery import HEAD, TIFF_STARTS, what_it_is
+from musc_lite.data.pixels import (
+    Note,
+    ScaleOf,
+    ValueRange,
+    bands,
+    by_bands,
+    deep_pixels,
+    orientation_of,
+    range_of,
+    to_mask,
+    to_rgb,
+    upright,
+)
 from musc_lite.utils.errors import ImageReadError
 
 T = TypeVar("T")
-ScaleOf = Callable[[str], Scale]  # from a kind of values, as `kind_of` gives it, to the scale of a batch
-Note = Callable[[str], None]  # takes what a user should know about an image that was read
 # Closed on purpose: asked without a list, Pillow would hand an EPS named x.png to Ghostscript.
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
-TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MAX_PIXELS, MAX_BYTES_PER_PIXEL = 1.25, 10  # times PIL.Image.MAX_IMAGE_PIXELS: pixels, and bytes while decoding
 MAX_PARTS = 100_000  # chunks of a PNG, segments of a JPEG, strips of a TIFF: each takes some microseconds
 MAX_TAGS, MAX_TAG_BYTES = 4_096, 500_000_000
@@ -54,24 +60,11 @@ MAX_RUN_LENGTH_PIXELS = 16_000_000  # Pillow decodes such a BMP byte by byte in 
 TIFF_COMPRESSIONS = (1, 5, 8, 32773, 32946)  # none, LZW, deflate, PackBits, deflate's old number
 DEFLATE = (8, 32946)
 JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # within coded data: no stuffing, no restart
-BAND = 1 << 18  # pixels that are converted at a time
-ORIENTATION = 274  # EXIF
-MAX_MASK_COLORS = 16  # of a mask with transparent parts; a photo has more
 SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange width and height
-TURNS = {  # EXIF orientation: what turns the image upright
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-DEEP_COLOR = re.compile(
-    "(RGB|RGBA|RGBX);16([BLN])"
-)  # how Pillow names 16 bits a channel, of which it keeps the upper 8
+DEEP_COLOR = re.compile("(RGB|RGBA|RGBX);16([BLN])")  # Pillow's name of 16 bits a channel; it keeps the upper 8
 LOWER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}  # read so, it gives the lower 8
-CLIPPED = 1e-4  # share of the pixels from which on clipped values are remarked on
+TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")  # chunks of a PNG that it is read without where they are too long
+JPEG_PADDINGS = (b"\x55" * 64, b"\xaa" * 64)
 PNG_TEXTS = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # chunks that may hold the camera's rotation
 SKIP_HINT = "; repair or remove it, or leave bad files out (on_error='skip', --on-error skip)"
 
@@ -107,7 +100,7 @@ def read_mask(path: str | PathLike) -> np.ndarray:
     leaves noise around zero. Alpha counts alone in a cut-out, of which parts are transparent and colors are all the
     same or those of a photo. Raises as `read_image` does.
     """
-    return open_file(path, lambda file: _to_mask(decode_pixels(file)))
+    return open_file(path, lambda file: to_mask(decode_pixels(file)))
 
 
 def read_size(path: str | PathLike) -> tuple[int, int]:
@@ -142,7 +135,7 @@ def count_pages(path: str | PathLike) -> int:
     with suppress(OSError), path.open("rb") as file:
         start = file.read(12)
         if start[:4] in TIFF_STARTS:
-            return max(1, sum(not is_reduced for _, is_reduced in _directories(file)))
+            return max(1, sum(not is_reduced for is_reduced, _ in _directories(file)))
         if start[:4] == b"RIFF" and start[8:] == b"WEBP":
             return max(1, _webp_frames(file))
     return 1
@@ -181,21 +174,19 @@ def is_deep(file: BinaryIO) -> bool:
         return start[24:25] == b"\x10"
     with suppress(Exception):  # what is damaged is said when it is read
         if start[:4] in TIFF_STARTS:
-            page = _main_page(file)
+            page = _main_page(file)[1]
             return page.bitspersample > 8 or page.sampleformat != 1
     return False
 
 
 def measure_values(path: str | PathLike) -> ValueRange | None:
-    """Measure the values of a file that `is_deep`; None where they come out as 8-bit ones, or cannot be read."""
+    """Measure the values of a file that `is_deep`; None where they come out as 8-bit ones."""
 
     def measure(file: BinaryIO) -> ValueRange | None:
         pixels = deep_pixels(decode_pixels(file))
         return None if pixels is None else range_of(pixels, _declared_bits(file))
 
-    with suppress(ImageReadError):  # it is said when the file itself is read
-        return open_file(path, measure)
-    return None
+    return open_file(path, measure)
 
 
 def _size(file: BinaryIO) -> int:
@@ -225,46 +216,61 @@ def decode_pixels(file: BinaryIO, at_least: int | None = None) -> Image.Image | 
         return _decode_heic(file)
     n_scans, n_bytes = _scans_and_bytes(file, start)
     try:
-        return _decode_with_pillow(file, n_scans, n_bytes, at_least)
-    except ValueError as error:
-        if not _is_about_texts(error):
-            raise
-        return _decode_with_pillow(without_long_texts(file), n_scans, n_bytes)
+        return _without_long_texts(file, lambda file: _decode_with_pillow(file, n_scans, n_bytes, at_least))
     except OSError as error:
         if start[:2] != b"\xff\xd8" or n_scans != 1 or "truncated" not in str(error):
             raise
-        whole = with_jpeg_end(file, lambda data: cast(Image.Image, _decode_with_pillow(data, n_scans, n_bytes)))
-        whole.format = "JPEG"
-        return whole
+    # Only the end marker may be missing. A decoder fills what is missing with gray, without an error: two fillings
+    # behind the data give the same pixels only where no pixel is missing.
+    file.seek(0)
+    data = file.read().rstrip(b"\xff")
+    whole, other = (_decode_with_pillow(BytesIO(data + pad + b"\xff\xd9"), n_scans, n_bytes) for pad in JPEG_PADDINGS)
+    if not np.array_equal(np.asarray(whole), np.asarray(other)):
+        raise ValueError("it is truncated: a part of the image is missing")
+    return whole
 
 
-def _is_about_texts(error: ValueError) -> bool:
-    return "MAX_TEXT" in str(error)  # Pillow's limit for texts and profiles of a PNG
+def _without_long_texts(file: BinaryIO, use: Callable[[BinaryIO], T]) -> T:
+    """`use(file)`; where Pillow finds the texts or the ICC profile of a PNG too long, of the file without them."""
+    try:
+        return use(file)
+    except ValueError as error:
+        if "MAX_TEXT" not in str(error):
+            raise
+    file.seek(0)
+    kept = [file.read(8)]
+    while len(head := file.read(8)) == 8:
+        body = file.read(int.from_bytes(head[:4], "big") + 4)
+        kept += [] if head[4:] in TEXTS else [head, body]
+    return use(BytesIO(b"".join(kept)))
 
 
 def _size_by_header(file: BinaryIO) -> tuple[int, int]:
     """Do what `read_size` does with a file that is open, at its beginning."""
     start = file.read(HEAD)
     if start[:4] in TIFF_STARTS:
-        size, orientation = _tiff_size(file)
+        page = _main_page(file)[1]
+        # Versions of Pillow differ in which size they give.
+        size, orientation = (page.imagewidth, page.imagelength), page.tags.valueof("Orientation", 1)
     elif other := what_it_is(start):
         raise ValueError(other)
     elif start[4:8] == b"ftyp" or (start[:4] == b"\x89PNG" and _has_late_texts(file)):
         file.seek(0)
         pixels = decode_pixels(file)
-        return pixels.shape[1::-1] if isinstance(pixels, np.ndarray) else _upright(pixels).size
+        return pixels.shape[1::-1] if isinstance(pixels, np.ndarray) else upright(pixels).size
     else:
-        image = _open_with_pillow(file, _scans_and_bytes(file, start)[1])
+        n_bytes = _scans_and_bytes(file, start)[1]
+        image = _without_long_texts(file, lambda file: _open_with_pillow(file, n_bytes))
         # A PNG's own `getexif` would decode it, to look behind the pixels.
-        size, orientation = image.size, _orientation(Image.Image.getexif, image)
+        size, orientation = image.size, orientation_of(Image.Image.getexif, image)
     _check_pixel_count(*size)
     return size[::-1] if orientation in SIDEWAYS else size
 
 
 def _scans_and_bytes(file: BinaryIO, start: bytes) -> tuple[int, int]:
     """Count scans over all pixels, and the bytes that Pillow holds of the file beside the pixels."""
-    if start[:4] == b"\x89PNG":
-        return 1, _png_bytes_beside_pixels(file)
+    if start[:4] == b"\x89PNG":  # Pillow reads all chunks that hold no pixels whole, and joins them
+        return 1, sum(2 * min(length, _size(file)) for kind, length in _png_chunks(file) if kind != b"IDAT")
     if start[:2] == b"\xff\xd8":
         return _jpeg_scans(file)
     return 1, 2 * _size(file) if start[:4] == b"RIFF" else 0  # a WebP, which Pillow reads whole
@@ -273,12 +279,7 @@ def _scans_and_bytes(file: BinaryIO, start: bytes) -> tuple[int, int]:
 def _open_with_pillow(file: BinaryIO, n_bytes: int) -> ImageFile.ImageFile:
     _check_memory(n_bytes)
     file.seek(0)
-    try:
-        return Image.open(file, formats=FORMATS)
-    except ValueError as error:
-        if not _is_about_texts(error):
-            raise
-        return Image.open(without_long_texts(file), formats=FORMATS)
+    return Image.open(file, formats=FORMATS)
 
 
 def _decode_with_pillow(
@@ -309,16 +310,17 @@ def _decode_with_pillow(
     image.load()
     if not two_passes:
         return image
-    whole = _upper_bits(_upright(image)).view(_WithProfile)
+    whole = by_bands(lambda band: np.left_shift(band, 8, dtype=np.uint16), upright(image)).view(_WithProfile)
     whole.profile = image.info.get("icc_profile")
     del image
     lower = _open_with_pillow(file, n_bytes)
     lower.seek(directory)
-    lower.tile = [
-        _with_raw_mode(tile, f"{found[1]};16{LOWER[found[2]]}") for tile, found in zip(lower.tile, deep, strict=True)
-    ]
+    modes = [f"{found[1]};16{LOWER[found[2]]}" for found in deep]
+    lower.tile = [_with_raw_mode(tile, mode) for tile, mode in zip(lower.tile, modes, strict=True)]
     lower.load()
-    _add_lower_bits(whole, _upright(lower))
+    turned = upright(lower)
+    for box in bands(*turned.size):
+        whole[box[1] : box[3]] |= np.asarray(turned.crop(box))
     return whole
 
 
@@ -335,25 +337,6 @@ class _WithProfile(np.ndarray):
     """Pixels of more than 8 bits, and the ICC profile of their colors."""
 
     profile: bytes | None = None
-
-
-def _upper_bits(image: Image.Image) -> np.ndarray:
-    """Return an image as the upper 8 of 16 bits of each channel: (H, W, channels)."""
-    whole = np.empty((*image.size[::-1], len(image.getbands())), np.uint16)
-    for box in _bands(*image.size):
-        whole[box[1] : box[3]] = np.asarray(image.crop(box))
-        whole[box[1] : box[3]] <<= 8
-    return whole
-
-
-def _add_lower_bits(whole: np.ndarray, image: Image.Image) -> None:
-    for box in _bands(*image.size):
-        whole[box[1] : box[3]] |= np.asarray(image.crop(box))
-
-
-def _png_bytes_beside_pixels(file: BinaryIO) -> int:
-    """Count what Pillow reads into memory whole: all chunks that hold no pixels, twice while it joins them."""
-    return sum(2 * min(length, _size(file)) for kind, length in _png_chunks(file) if kind != b"IDAT")
 
 
 def _has_late_texts(file: BinaryIO) -> bool:
@@ -437,94 +420,64 @@ def _check_boxes(file: BinaryIO) -> None:
     raise ValueError(f"it has more than {MAX_PARTS:,} parts: save it anew")
 
 
-def _main_directory(file: BinaryIO) -> int:
-    """Find the first page of a TIFF that is no preview, and check the tags up to it."""
-    for i, (at, is_reduced) in enumerate(_directories(file)):
-        _check_tags(file, at)
+def _main_page(file: BinaryIO) -> tuple[int, tifffile.TiffPage]:
+    """Find the first page of a TIFF that is no preview, and check the tags up to it; return its index too."""
+    directory = 0
+    for i, (is_reduced, tag_bytes) in enumerate(_directories(file)):
+        if tag_bytes > MAX_TAG_BYTES:
+            raise ValueError(f"its tags would take {tag_bytes / 1e6:,.0f} MB of memory: save it anew, without metadata")
         if not is_reduced:
-            return i
-    return 0
-
-
-def _main_page(file: BinaryIO) -> tifffile.TiffPage:
-    """Read the tags of the page that `_decode_tiff` decodes."""
-    directory = _main_directory(file)
+            directory = i
+            break
     file.seek(0)
-    with tifffile.TiffFile(file) as tiff:
-        return cast(tifffile.TiffPage, tiff.pages[directory] if directory else tiff.pages.first)
+    tiff = tifffile.TiffFile(file)  # there is nothing to close: the file is not its own
+    return directory, cast(tifffile.TiffPage, tiff.pages[directory] if directory else tiff.pages.first)
 
 
 def _decode_tiff(file: BinaryIO) -> Image.Image | np.ndarray:
-    directory = _main_directory(file)
+    directory, page = _main_page(file)
+    n_pixels = _check_pixel_count(page.imagewidth, page.imagelength)
+    if len(page.dataoffsets) < math.prod(page.chunked):  # both readers would fill in black
+        raise ValueError("it is truncated: parts of the image are missing")
+    part_bytes = math.prod(page.chunks) * page.bitspersample // 8  # one strip or tile
+    _check_memory(4 * n_pixels + max(4 * n_pixels, part_bytes))
+    # Pillow misreads 16 bits as planes, or with white as 0, without a word.
+    if page.bitspersample <= 8 or (page.planarconfig != 2 and page.photometric != 0):
+        with suppress(UnidentifiedImageError):
+            image = _decode_with_pillow(file, directory=directory)
+            is_signed = page.sampleformat == 2 and page.bitspersample == 8  # which Pillow reads as unsigned
+            return np.asarray(upright(cast(Image.Image, image))).view(np.int8) if is_signed else image
+    is_upright = page.tags.valueof("Orientation", 1) == 1
+    supported = is_upright and page.photometric <= 2 and page.samplesperpixel <= 4
+    pixels = _decode_page(page, part_bytes) if supported else np.empty(0)
+    if pixels.ndim not in (2, 3):  # tifffile, too, gives an empty array for what it cannot decode
+        raise ValueError("this kind of TIFF is not supported: save it as 8- or 16-bit gray or RGB")
+    pixels = np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels
+    return np.subtract(np.iinfo(pixels.dtype).max, pixels, out=pixels) if page.photometric == 0 else pixels
+
+
+def _directories(file: BinaryIO) -> Iterator[tuple[bool, int]]:
+    """Yield of each directory of a TIFF whether it is a preview, a page once more but smaller, and its tags' bytes."""
     file.seek(0)
-    with tifffile.TiffFile(file) as tiff:
-        page = cast(tifffile.TiffPage, tiff.pages[directory] if directory else tiff.pages.first)
-        n_pixels = _check_pixel_count(page.imagewidth, page.imagelength)
-        if len(page.dataoffsets) < math.prod(page.chunked):  # both readers would fill in black
-            raise ValueError("it is truncated: parts of the image are missing")
-        part_bytes = math.prod(page.chunks) * page.bitspersample // 8  # one strip or tile
-        _check_memory(4 * n_pixels + max(4 * n_pixels, part_bytes))
-        # Pillow misreads 16 bits as planes, or with white as 0, without a word.
-        if page.bitspersample <= 8 or (page.planarconfig != 2 and page.photometric != 0):
-            with suppress(UnidentifiedImageError):
-                image = _decode_with_pillow(file, directory=directory)
-                is_signed = page.sampleformat == 2 and page.bitspersample == 8  # which Pillow reads as unsigned
-                return np.asarray(_upright(cast(Image.Image, image))).view(np.int8) if is_signed else image
-        upright = page.tags.valueof("Orientation", 1) == 1
-        supported = upright and page.photometric <= 2 and page.samplesperpixel <= 4
-        pixels = _decode_page(page, part_bytes) if supported else np.empty(0)
-        if pixels.ndim not in (2, 3):  # tifffile, too, gives an empty array for what it cannot decode
-            raise ValueError("this kind of TIFF is not supported: save it as 8- or 16-bit gray or RGB")
-        pixels = np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels
-        return np.subtract(np.iinfo(pixels.dtype).max, pixels, out=pixels) if page.photometric == 0 else pixels
-
-
-def _tiff_size(file: BinaryIO) -> tuple[tuple[int, int], int]:
-    """Give (width, height) as stored, and the orientation; versions of Pillow differ in which size they give."""
-    page = _main_page(file)
-    return (page.imagewidth, page.imagelength), page.tags.valueof("Orientation", 1)
-
-
-def _directories(file: BinaryIO) -> Iterator[tuple[int, bool]]:
-    """Yield where each directory of a TIFF begins, and whether it is a preview: a page once more, but smaller."""
-    order, wide, n_head, step, at = _tiff_head(file)
-    seen: set[int] = set()
+    head = file.read(16)
+    order: Literal["little", "big"] = "little" if head[:1] == b"I" else "big"
+    wide, n_head, step = (8, 8, 20) if b"+" in head[:4] else (4, 2, 12)  # bytes of an offset, a number of tags, a tag
+    at, seen = int.from_bytes(head[wide : 2 * wide], order), set[int]()
     while 0 < at < _size(file) and at not in seen and len(seen) < MAX_PAGES:
         seen.add(at)
         file.seek(at)
         n_tags = int.from_bytes(file.read(n_head), order)
-        tags = file.read(min(n_tags, MAX_TAGS) * step)
-        if not tags or n_tags > MAX_TAGS:
+        data = file.read(min(n_tags, MAX_TAGS) * step)
+        if not data or n_tags > MAX_TAGS:  # tifffile refuses more
             break
-        following = int.from_bytes(file.read(wide), order)
-        is_first = int.from_bytes(tags[:2], order) == 254  # NewSubfileType, the lowest of the common tags
-        yield at, bool(is_first and int.from_bytes(tags[4 + wide : 8 + wide], order) & 1)  # reduced in size
-        at = following
-
-
-def _tiff_head(file: BinaryIO) -> tuple[Literal["little", "big"], int, int, int, int]:
-    """Give byte order, bytes of an offset, of a number of tags and of a tag, and where the first directory is."""
-    file.seek(0)
-    head = file.read(16)
-    order: Literal["little", "big"] = "little" if head[:1] == b"I" else "big"
-    wide, n_head, step = (8, 8, 20) if b"+" in head[:4] else (4, 2, 12)  # BigTIFF, TIFF
-    return order, wide, n_head, step, int.from_bytes(head[wide : 2 * wide], order)
-
-
-def _check_tags(file: BinaryIO, at: int) -> None:
-    """Refuse a TIFF whose tags alone would fill the memory: both readers take them whole, numbers as Python's."""
-    order, wide, n_head, step, _ = _tiff_head(file)
-    file.seek(at)
-    n_tags = int.from_bytes(file.read(n_head), order)
-    if n_tags > MAX_TAGS:
-        raise ValueError(f"it has more than {MAX_TAGS:,} tags: save it anew")
-    n_bytes, tags = 0, file.read(n_tags * step)
-    for at in range(0, len(tags) - step + 1, step):
-        kind, count = int.from_bytes(tags[at + 2 : at + 4], order), int.from_bytes(tags[at + 4 : at + 4 + wide], order)
-        if count <= _size(file):  # both ignore others
-            n_bytes += count * (2 if kind in (1, 2, 6, 7) else 64)
-    if n_bytes > MAX_TAG_BYTES:
-        raise ValueError(f"its tags would take {n_bytes / 1e6:,.0f} MB of memory: save it anew, without metadata")
+        at, n_bytes, is_reduced = int.from_bytes(file.read(wide), order), 0, False
+        for tag in (data[start : start + step] for start in range(0, len(data), step)):
+            code, kind, count = (int.from_bytes(tag[a:b], order) for a, b in ((0, 2), (2, 4), (4, 4 + wide)))
+            if code == 254:  # NewSubfileType
+                is_reduced = bool(int.from_bytes(tag[4 + wide : 8 + wide], order) & 1)
+            if count <= _size(file):  # Pillow and tifffile ignore others, and take these whole, numbers as Python's
+                n_bytes += count * (2 if kind in (1, 2, 6, 7) else 64)
+        yield is_reduced, n_bytes
 
 
 def _decode_page(page: tifffile.TiffPage, part_bytes: int) -> np.ndarray:
@@ -572,182 +525,6 @@ def _check_memory(n_bytes: int) -> None:
         )
 
 
-# ---- from pixels of any kind to 8-bit RGB, or to a mask
-
-
-def to_rgb(
-    image: Image.Image | np.ndarray,
-    scale_for: ScaleOf | None = None,
-    note: Note | None = None,
-    bits: Callable[[], int] = lambda: 0,
-) -> Image.Image:
-    """Bring pixels of any kind upright to 8-bit RGB, transparent ones laid over white, colors to sRGB.
-
-    Values that are no 8-bit ones are scaled by `scale_for`, or by themselves and the `bits` that their file declares;
-    `note` is called with remarks.
-    """
-    note = note or (lambda text: None)
-    image = _eight_bits(image, scale_for, note, bits)
-    image = _upright(image)
-    if image.info.get("icc_profile") and image.mode in ("RGB", "RGBA", "L", "LA", "P", "CMYK"):
-        try:
-            image = to_srgb(image)
-        except ValueError as error:
-            note(f"the ICC profile is ignored: {error}")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    if image.convert("RGBA").getchannel("A").getextrema() == (0, 0):
-        note("alpha is 0 everywhere and is ignored")
-        return image.convert("RGBA").convert("RGB")
-    return _over_white(image)
-
-
-def deep_pixels(image: Image.Image | np.ndarray) -> np.ndarray | None:
-    """Return the pixels, upright, where they are no 8-bit ones; else None."""
-    if isinstance(image, Image.Image):
-        return _by_bands(lambda band: band, _upright(image)) if image.mode[0] in "IF" else None
-    return image if kind_of(image.dtype) else None
-
-
-def _eight_bits(
-    image: Image.Image | np.ndarray, scale_for: ScaleOf | None, note: Note, bits: Callable[[], int]
-) -> Image.Image:
-    pixels = deep_pixels(image)
-    if pixels is None:
-        return _array_to_image(image) if isinstance(image, np.ndarray) else image
-    del image  # a GB, perhaps
-    profile = getattr(pixels, "profile", None)
-    kind = kind_of(pixels.dtype)
-    check_shape(pixels)
-    scale = scale_for(kind) if scale_for else scale_of([range_of(pixels, bits())])
-    n_missing = n_beyond = 0
-    for _, top, _, bottom in _bands(pixels.shape[1], pixels.shape[0]):
-        rows = pixels[top:bottom]
-        colors = rows[..., :3] if rows.ndim == 3 and rows.shape[2] == 4 else rows
-        is_finite = np.isfinite(colors) if kind == "float" else True
-        n_missing += colors.size - np.count_nonzero(is_finite) if kind == "float" else 0
-        n_beyond += np.count_nonzero(((colors < scale.low) | (colors > scale.high)) & is_finite)
-    if n_missing:
-        note("NaN or infinite values are read as black: fill them before where that is wrong")
-    if n_beyond > CLIPPED * pixels.size:
-        note(f"values beyond {scale.low:.6g}..{scale.high:.6g}, the range of the batch, are clipped")
-    scaled = _array_to_image(pixels, scale)
-    if profile:
-        scaled.info["icc_profile"] = profile
-    return scaled
-
-
-def _over_white(image: Image.Image) -> Image.Image:
-    opaque = Image.new("RGB", image.size)
-    for box in _bands(*image.size):
-        band = image.crop(box).convert("RGBA")
-        opaque.paste(Image.alpha_composite(Image.new("RGBA", band.size, "white"), band).convert("RGB"), box)
-    return opaque
-
-
-def _to_mask(image: Image.Image | np.ndarray) -> np.ndarray:
-    is_lossy = getattr(image, "format", None) in ("JPEG", "MPO", "HEIF")
-    is_palette = getattr(image, "mode", None) == "P"
-    if isinstance(image, Image.Image):
-        image = _upright(image)
-        image = image.convert("RGB") if image.mode in ("CMYK", "YCbCr", "LAB", "HSV") else image
-    alpha = _by_bands(_alpha, image) if _has_alpha(image) else None
-    if not isinstance(image, np.ndarray) or image.ndim == 3:
-        image = _by_bands(_largest_channel, image)
-    pixels = _narrow(image)
-    if alpha is not None and np.ptp(alpha) and (not np.ptp(pixels) or len(np.unique(pixels)) > MAX_MASK_COLORS):
-        pixels = alpha
-    half = np.iinfo(pixels.dtype).max // 2 if pixels.dtype.kind == "u" else 0
-    has_soft_edges = is_lossy or (not is_palette and pixels.max() > half)
-    return pixels > (half if has_soft_edges else 0)
-
-
-def _has_alpha(image: Image.Image | np.ndarray) -> bool:
-    if isinstance(image, np.ndarray):
-        return image.ndim == 3 and image.shape[2] in (2, 4)
-    return image.mode in ("LA", "RGBA")
-
-
-def _alpha(pixels: np.ndarray) -> np.ndarray:
-    return pixels[..., -1]
-
-
-def _largest_channel(pixels: np.ndarray) -> np.ndarray:
-    """Reduce (H, W, channels) to (H, W), without alpha."""
-    if pixels.ndim == 2:
-        return pixels
-    channels = [pixels[..., c] for c in range(3 if pixels.shape[2] >= 3 else 1)]
-    return reduce(np.maximum, channels)  # ten times as fast as max(axis=2)
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Apply the camera's rotation; a damaged entry beside it does not matter."""
-    orientation = _orientation(type(image).getexif, image)
-    if orientation not in TURNS:
-        return image
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # it writes all entries anew, and some cannot be written
-        turned = image.transpose(TURNS[orientation])
-        turned.info.pop("exif", None)
-        return turned
-
-
-def _orientation(read_exif: Callable[[Image.Image], Image.Exif], image: Image.Image) -> int:
-    with suppress(Exception):  # of damaged EXIF data
-        return read_exif(image).get(ORIENTATION, 1)
-    return 1
-
-
-def _bands(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
-    """Cut an image into boxes of whole rows: what is made of one of them takes little memory."""
-    rows = max(1, BAND // width)
-    return ((0, top, width, min(top + rows, height)) for top in range(0, height, rows))
-
-
-def _by_bands(function: Callable[[np.ndarray], np.ndarray], image: Image.Image | np.ndarray) -> np.ndarray:
-    """`function(pixels)`, band by band."""
-    height, width = image.shape[:2] if isinstance(image, np.ndarray) else image.size[::-1]
-    whole = np.empty(0)
-    for box in _bands(width, height):
-        band = function(image[box[1] : box[3]] if isinstance(image, np.ndarray) else np.asarray(image.crop(box)))
-        if box[1] == 0:  # the first band tells what the function makes of pixels
-            whole = np.empty((height, *band.shape[1:]), band.dtype)
-        whole[box[1] : box[3]] = band
-    return whole
-
-
-def _narrow(pixels: np.ndarray) -> np.ndarray:
-    """Pillow's 32-bit integers as the 16-bit values that they usually hold; other pixels unchanged."""
-    if pixels.dtype.kind != "i":
-        return pixels
-    if pixels.min() < 0 or pixels.max() > 65535:
-        raise ValueError(f"its values run from {pixels.min()} to {pixels.max()}: integers must lie in 0..65535")
-    return pixels.astype(np.uint16)
-
-
-def check_shape(array: np.ndarray) -> None:
-    """Raise ValueError where the shape of an array is not an image's: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."""
-    if array.size == 0 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))):
-        shapes = "(H, W), (H, W, 3) or (H, W, 4); tensors (1, H, W) or (3, H, W)"
-        raise ValueError(f"shape {array.shape} is not an image's: give {shapes}")
-
-
-def _array_to_image(array: np.ndarray, scale: Scale | None = None) -> Image.Image:
-    """(H, W), (H, W, 1), (H, W, 3) or (H, W, 4) array -> 8-bit image of mode L, RGB or RGBA."""
-    check_shape(array)
-    array = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
-    height, width = array.shape[:2]
-    image = Image.new("L" if array.ndim == 2 else "RGBA"[: array.shape[2]], (width, height))
-    for box in _bands(width, height):
-        rows = array[box[1] : box[3]]
-        image.paste(
-            Image.fromarray(scale.apply(rows) if scale else rows * np.uint8(255) if rows.dtype.kind == "b" else rows),
-            box,
-        )
-    return image
-
-
 def _declared_bits(file: BinaryIO) -> int:
     """Return how many bits of 16 the header of an image says are used; 0 where it says nothing."""
     file.seek(0)
@@ -760,7 +537,7 @@ def _declared_bits(file: BinaryIO) -> int:
                 if kind == b"IDAT":
                     return 0
         if start[:4] in TIFF_STARTS:
-            page = _main_page(file)
+            page = _main_page(file)[1]
             most = np.max(page.tags.valueof("MaxSampleValue", 0))
             return page.bitspersample if page.bitspersample % 8 else int(most).bit_length() % 16
     return 0

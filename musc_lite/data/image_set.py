@@ -2,25 +2,99 @@
 
 import hashlib
 import operator
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from io import BufferedReader
 from pathlib import Path
-from typing import TypeAlias
+from threading import RLock
+from typing import Any, TypeAlias
 
 import numpy as np
 from PIL import Image
 
-from musc_lite.data.decode import Note, decode_image, open_file, read_image, read_mask, read_size, to_rgb
-from musc_lite.data.depth import Scale
+from musc_lite.data.decode import decode_image, measure_values, open_file, read_image, read_mask, read_size
 from musc_lite.data.file_hashes import Digests
+from musc_lite.data.pixels import LEGACY, Note, Scale, ValueRange, kind_of, range_of, scale_of, to_rgb
 from musc_lite.data.roi import WHOLE, Region, crop, crop_array
-from musc_lite.data.scales import Scales
 from musc_lite.utils.errors import ImageReadError
 from musc_lite.utils.names import writable
+from musc_lite.utils.progress import progress_bar
 
 MaskPart: TypeAlias = Path | np.ndarray  # a file or an array
 MaskSource: TypeAlias = MaskPart | list[Path] | list[MaskPart] | None  # one, several to unite, no mask
+
+
+_MEASURING = RLock()
+
+
+class Scales:
+    """One scale for each kind of values (`kind_of`) in a batch.
+
+    Images of 8 bits need none, and cost nothing here. The first image of another kind makes all such images of the
+    batch be measured: each is decoded once more.
+
+    Parameters
+    ----------
+    sources : sequence of Path, PIL.Image or ndarray
+        The batch.
+    digests : Digests
+        Of its files.
+    fitted : mapping of str to Scale
+        The scales of a fitted batch, which hold instead of its own.
+
+    Attributes
+    ----------
+    fitted : mapping of str to Scale
+    found : dict of str to Scale
+        Those that are known so far.
+    """
+
+    def __init__(self, sources: Sequence[Any], digests: Digests, fitted: Mapping[str, Scale] | None = None):
+        self._sources, self._digests = sources, digests
+        self._is_measured = False
+        self.fitted = dict(fitted or {})
+        self.found: dict[str, Scale] = {}
+
+    def __call__(self, kind: str) -> Scale:
+        """Return the scale for one kind of values."""
+        with _MEASURING:
+            if kind not in self.found:
+                if kind not in self.fitted:
+                    self._measure()
+                # A file that became deep after it was measured is divided as its type alone says.
+                self.found.setdefault(kind, self.fitted.get(kind, LEGACY.get(kind, Scale(0, 255))))
+            return self.found[kind]
+
+    def key(self, path: Path) -> str:
+        """Return what a cache must know of the scale of a file beside its digest; "" where that is nothing."""
+        if not self._digests.is_deep(path):
+            return ""
+        with _MEASURING:
+            self._measure()  # also for a kind that the fitted batch lacks
+        scales = sorted({**self.found, **self.fitted}.items())
+        return "".join(f"-{kind}-{each.low:g}-{each.high:g}" for kind, each in scales if LEGACY.get(kind) != each)
+
+    def _measure(self) -> None:
+        if self._is_measured:
+            return
+        self._is_measured = True
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            ranges = pool.map(self._range, self._sources)
+            bar = progress_bar(ranges, total=len(self._sources), desc="measuring values", unit="image", leave=False)
+            found: dict[str, list[ValueRange]] = {}
+            for each in filter(None, bar):
+                found.setdefault(each.kind, []).append(each)
+        self.found |= {kind: scale_of(each) for kind, each in found.items() if kind not in self.fitted}
+
+    def _range(self, source: Any) -> ValueRange | None:
+        if isinstance(source, np.ndarray):
+            return range_of(source) if kind_of(source.dtype) else None
+        with suppress(ImageReadError):  # it is said when the image itself is read
+            return measure_values(source) if isinstance(source, Path) and self._digests.is_deep(source) else None
+        return None
 
 
 @dataclass(eq=False, repr=False)

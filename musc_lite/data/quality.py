@@ -19,7 +19,6 @@ from PIL import ExifTags
 
 from musc_lite.data.appearance import CHROMA, SHAPE, SIZE, chroma
 from musc_lite.data.decode import SKIP_HINT
-from musc_lite.data.depth import scales_in_words
 from musc_lite.data.duplicates import (
     Duplicates,
     duplicates_among,
@@ -29,6 +28,7 @@ from musc_lite.data.duplicates import (
 )
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.loaders import Images, as_image_set, left_out
+from musc_lite.data.pixels import scales_in_words
 from musc_lite.utils.errors import ImageReadError
 from musc_lite.utils.names import listed
 from musc_lite.utils.progress import progress_bar

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.data.appearance import Appearance, appearance_of, chroma
-from musc_lite.data.depth import Scale
 from musc_lite.data.duplicates import find_duplicates, originals, places, warn_of_duplicates
 from musc_lite.data.image_set import ImageSet
+from musc_lite.data.pixels import Scale
 from musc_lite.detector.planning import choose_device
 from musc_lite.scorers.base import Context, PatchScorer
 from musc_lite.stages.aggregation import LNAMD

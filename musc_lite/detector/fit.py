@@ -11,9 +11,9 @@ from sklearn.base import clone
 from torch import Tensor
 
 from musc_lite.analysis.groups import Groups, check_groups, find_normal
-from musc_lite.data.depth import LEGACY, scales_in_words
 from musc_lite.data.duplicates import expand, originals
 from musc_lite.data.image_set import ImageSet
+from musc_lite.data.pixels import LEGACY, scales_in_words
 from musc_lite.detector.batch import (
     Batch,
     Scorers,

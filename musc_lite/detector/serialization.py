@@ -12,9 +12,9 @@ from torch import Tensor
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.backbones.load import load_backbone
 from musc_lite.data.appearance import Appearance
-from musc_lite.data.depth import LEGACY, Scale
 from musc_lite.data.duplicates import originals
 from musc_lite.data.image_set import ImageSet, MaskPart, MaskSource
+from musc_lite.data.pixels import LEGACY, Scale
 from musc_lite.detector.batch import UniqueBatch, make_scorers
 from musc_lite.detector.components import PARTS, detector_class, part_as_json, part_from_json
 from musc_lite.detector.fit import Fitted, scorer_of_batch

@@ -24,10 +24,10 @@ from typer.testing import CliRunner
 from musc_lite import Detector, NearestScorer, View, from_arrays, inspect_images, load_folder
 from musc_lite.cli import app
 from musc_lite.data.decode import read_image, read_mask, read_size
-from musc_lite.data.depth import Scale, range_of, scale_of
 from musc_lite.data.file_hashes import Digests
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.loaders import as_image_set
+from musc_lite.data.pixels import Scale, range_of, scale_of
 from musc_lite.monitoring.watch import watch_folder
 from musc_lite.stages.features import extract_features
 from musc_lite.utils.errors import ImageReadError
