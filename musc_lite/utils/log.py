@@ -21,18 +21,8 @@ def tell(module: str, text: str, *values) -> None:
         As for ``logging.info``.
     """
     logger = logging.getLogger(module)
-    decided = logger.hasHandlers() or logging.getLogger("musc_lite").level > logging.INFO
-    (logger if decided else _unheard).info(text, *values, stacklevel=2)
-
-
-class _Stderr(logging.Handler):
-    """Writes to what stderr is now; notebooks and tests exchange it."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(f"{self.format(record)}\n")
+    if logger.hasHandlers() or logging.getLogger("musc_lite").level > logging.INFO:
+        logger.info(text, *values, stacklevel=2)
+    else:
+        sys.stderr.write(f"musc_lite: {text % values if values else text}\n")
         sys.stderr.flush()
-
-
-_unheard = logging.Logger("musc_lite", logging.INFO)  # stands apart from logging's tree
-_unheard.addHandler(_Stderr())
-_unheard.handlers[0].setFormatter(logging.Formatter("musc_lite: %(message)s"))

@@ -1,12 +1,12 @@
 """What was made once and may be asked for again, as long as there is room; all explorers of a detector share it."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from threading import Lock
+from threading import Condition
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 import numpy as np
+from cachetools import LRUCache, cached
 from torch import Tensor
 
 from musc_lite.detector.detector import Detector
@@ -37,36 +37,21 @@ class Kept:
     """
 
     def __init__(self, max_bytes: int):
-        self.max_bytes, self.n_bytes = max_bytes, 0
-        self._values: OrderedDict[Hashable, Any] = OrderedDict()
-        self._lock = Lock()
-        self._making: dict[Hashable, Lock] = {}
+        self.max_bytes = max_bytes
+        self._values: LRUCache[Hashable, Any] = LRUCache(max_bytes, getsizeof=_size)
+        self._get = cached(self._values, key=lambda key, make: key, condition=Condition())(lambda key, make: make())
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._values
 
+    @property
+    def n_bytes(self) -> int:
+        """How much is kept."""
+        return int(self._values.currsize)
+
     def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """Give what is kept under a key, or make it."""
-        with self._lock:
-            making = self._making.setdefault(key, Lock())
-        with making:
-            with self._lock:
-                if key in self._values:
-                    self._values.move_to_end(key)
-                    return self._values[key]
-            value = make()
-            with self._lock:
-                self._keep(key, value)
-        return value
-
-    def _keep(self, key: Hashable, value: Any) -> None:
-        size = _size(value)
-        if size > self.max_bytes:
-            return
-        while self.n_bytes + size > self.max_bytes:
-            self.n_bytes -= _size(self._values.popitem(last=False)[1])
-        self._values[key] = value
-        self.n_bytes += size
+        return self._get(key, make)
 
 
 def _size(value: Any) -> int:
