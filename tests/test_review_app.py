@@ -34,7 +34,7 @@ def find(page, folder):
     """Score a folder; give its cards."""
     page.get_by_label("folder", exact=True).fill(str(folder))
     page.get_by_role("button", name="Find the odd ones").click()
-    cards = page.locator(".musc-card")
+    cards = page.locator(".card")
     cards.first.wait_for(timeout=120_000)
     return cards
 
@@ -74,24 +74,22 @@ def test_from_a_folder_to_todays_photos(app, page, tmp_path):
     wait_for(lambda: page.get_by_label("folder", exact=True).input_value() == str(monday), 10)
     cards = find(page, monday)
     said = page.get_by_role("status").filter(visible=True).first
-    assert said.inner_text().startswith(f"8 photos of {monday}.")
+    wait_for(lambda: said.inner_text().startswith(f"8 photos of {monday}."), 10)
     assert "Left out 1 file: 1 unreadable (repair or remove): broken.jpg." in said.inner_text()
     assert cards.count() == 8
-    assert cards.first.locator(".musc-name").inner_text() == "photo_0.png"
-    wait_for(lambda: browser.all_drawn(page.locator(".musc-picture img")), 20)
-    box = cards.first.locator(".musc-picture").bounding_box()
+    assert cards.first.get_attribute("data-name") == "photo_0.png"
+    wait_for(lambda: browser.all_drawn(page.locator(".open img")), 20)
+    box = cards.first.locator(".frame").bounding_box()
     assert box["width"] / box["height"] == pytest.approx(240 / 160, abs=0.02)  # in its own shape
 
-    names = cards.locator(".musc-name").all_inner_texts()
-    cards.first.locator(".musc-picture").focus()
+    names = cards.evaluate_all("cards => cards.map(card => card.dataset.name)")
+    cards.first.focus()
     page.keyboard.press("b")
-    page.locator(".musc-card[data-verdict=bad]").wait_for()
+    page.locator(".card[data-verdict=bad]").wait_for()
     for key, verdict in (("g", "good"), ("u", "unsure"), ("g", "good")):
         page.keyboard.press("ArrowRight")
         page.keyboard.press(key)
-        wait_for(
-            lambda v=verdict: page.evaluate("document.activeElement.closest('.musc-card').dataset.verdict") == v, 10
-        )
+        wait_for(lambda v=verdict: page.evaluate("document.activeElement.closest('.card').dataset.verdict") == v, 10)
     kinds = dict(zip(names, ("bad", "good", "unsure", "good"), strict=False))
     assert verdicts(tmp_path, monday) == {name: (kind, digest(monday / name)) for name, kind in kinds.items()}
     page.keyboard.press("x")
@@ -100,16 +98,16 @@ def test_from_a_folder_to_todays_photos(app, page, tmp_path):
     wait_for(lambda: verdicts(tmp_path, monday).get(names[4], [""])[0] == "good", 10)
     for width in (1280, 400):
         page.set_viewport_size({"width": width, "height": 900})
-        assert inside(page, page.locator(".musc-card:visible, .musc-bar:visible button, .widget-text:visible"))
+        assert inside(page, page.locator(".card:visible, .tools:visible select, .widget-text:visible"))
         keep(page, f"foreman_{width}")
 
-    page.get_by_label("verdict").select_option("")
-    assert page.locator(".musc-card:visible").count() == 4
-    assert page.get_by_label("verdict").locator("option:checked").inner_text() == "none yet (4)"
-    page.get_by_label("verdict").select_option("any")
+    page.locator("[data-filter=verdict]").select_option("")
+    assert page.locator(".card:visible").count() == 4
+    assert page.locator("[data-filter=verdict]").locator("option:checked").inner_text() == "none yet (4)"
+    page.locator("[data-filter=verdict]").select_option("any")
     page.get_by_label("show", exact=True).select_option("out")
     n_out = int(re.search(r"the (\d+) that", page.get_by_label("show", exact=True).inner_text())[1])
-    assert page.locator(".musc-card:visible").count() == n_out == page.locator(".musc-card em").count()
+    assert page.locator(".card:visible").count() == n_out == page.locator(".badge.outlier").count()
     page.get_by_label("show", exact=True).select_option("all")
 
     page.get_by_role("button", name="Keep as reference").click()
@@ -132,32 +130,35 @@ def test_a_photo_is_enlarged_beside_its_map_and_both_are_zoomed(app, page, tmp_p
     page.set_viewport_size({"width": width, "height": 900})
     open_page(page, app)
     cards = find(page, folder)
-    name = cards.first.locator(".musc-name").inner_text()
-    cards.first.locator(".musc-picture").click()
+    name = cards.first.get_attribute("data-name")
+    cards.first.locator(".open").click()
     dialog = page.get_by_role("dialog")
     page.locator("dialog[data-large='0']").wait_for()
-    pictures = dialog.locator(".musc-inner img")
+    pictures = dialog.locator(".pane img")
     wait_for(lambda: browser.all_drawn(pictures), 20)
     assert pictures.count() == 3  # the photo; the photo, and its map
-    shapes = dialog.locator(".musc-inner").evaluate_all("nodes => nodes.map(n => [n.offsetWidth, n.offsetHeight])")
+    shapes = dialog.locator(".pane .frame").evaluate_all("nodes => nodes.map(n => [n.offsetWidth, n.offsetHeight])")
     assert shapes[0] == shapes[1]
     assert shapes[0][0] / shapes[0][1] == pytest.approx(240 / 160, abs=0.02)
-    assert inside(page, dialog.locator("button, figure"))
-    figures = dialog.locator("figure").evaluate_all("nodes => nodes.map(node => node.getBoundingClientRect().top)")
+    assert inside(page, dialog.locator("button, .pane"))
+    figures = dialog.locator(".pane").evaluate_all("nodes => nodes.map(node => node.getBoundingClientRect().top)")
     assert (figures[0] == figures[1]) == (width == 1280)  # side by side where there is room
     keep(page, f"foreman_large_{width}")
 
     def place():
-        style = "nodes => nodes.map(n => [n.style.width, n.style.left, n.style.top].map(parseFloat))"
-        photo, heat = dialog.locator(".musc-inner").evaluate_all(style)
-        assert photo == heat  # both move together
+        boxes = "nodes => nodes.map(n => [n, n.parentElement].map(one => one.getBoundingClientRect()))"
+        photo, heat = (
+            [frame["width"], frame["x"] - pane["x"], frame["y"] - pane["y"]]
+            for frame, pane in dialog.locator(".pane .frame").evaluate_all(boxes)
+        )
+        assert photo == pytest.approx(heat)  # both move together
         return photo
 
     before = place()
     page.keyboard.press("+")
     zoomed = place()
     assert zoomed[0] == pytest.approx(1.5 * before[0])
-    frame = dialog.locator("figure").first.bounding_box()
+    frame = dialog.locator(".pane").first.bounding_box()
     page.mouse.move(frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2)
     page.mouse.wheel(0, -400)
     wait_for(lambda: place()[0] > 2 * zoomed[0], 5)
@@ -203,20 +204,20 @@ def test_stop_keeps_what_is_extracted_and_the_last_session_comes_back(app, page,
     wait_for_words(page, "Stopped. What was extracted is kept")
     kept = list((tmp_path / "out" / "features").rglob("*.safetensors"))
     assert len(kept) >= 8
-    assert page.locator(".musc-card").count() == 0
+    assert page.locator(".card").count() == 0
     for path in folder.glob("photo_[1-3]?.png"):  # the rest would take long here
         path.unlink()
     page.get_by_label("look", exact=True).select_option("quickly")
-    find(page, folder).first.locator(".musc-picture").focus()
+    find(page, folder).first.focus()
     page.keyboard.press("b")
-    page.locator(".musc-card[data-verdict=bad]").wait_for()
+    page.locator(".card[data-verdict=bad]").wait_for()
     assert all(path.is_file() for path in kept)
 
     open_page(page, app)  # another kernel: nothing is left in memory
-    assert page.locator(".musc-card").count() == 0
+    assert page.locator(".card").count() == 0
     page.get_by_role("button", name="Go on with photos (1 verdict)").click()
-    page.locator(".musc-card[data-verdict=bad]").wait_for(timeout=60_000)
-    assert page.locator(".musc-card").count() == 10
+    page.locator(".card[data-verdict=bad]").wait_for(timeout=60_000)
+    assert page.locator(".card").count() == 10
     assert page.errors == []
 
 

@@ -20,7 +20,8 @@ from typer.testing import CliRunner
 import musc_lite
 from musc_lite import MuSc, MutualScorer, SubspaceScorer, from_arrays, load_folder, planted_textures, publish
 from musc_lite.cli import app
-from musc_lite.static_page.bundle import MODULES, classic, read, script
+from musc_lite.reports.html import read_web
+from musc_lite.static_page.bundle import MODULES, classic, script
 from musc_lite.static_page.payload import choose_images, collect, find_images
 from musc_lite.static_page.quantization import measure_agreement, quantize
 from musc_lite.utils.errors import DataNotFoundError
@@ -142,7 +143,7 @@ def test_photos_keep_their_shape(tmp_path):
 def test_views_are_the_ones_of_jupyter():
     whole = script()
     for name in ("tiles", "chart"):
-        body = read(*MODULES[name]).replace("export default", "return").strip()
+        body = read_web(*MODULES[name]).replace("export default", "return").strip()
         assert f"const {name} = (() => {{\n{body}\n}})();" in whole
     assert not re.search(r"^(import|export)\b", whole, re.MULTILINE)
 

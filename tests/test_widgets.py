@@ -33,8 +33,8 @@ import ipywidgets
 from musc_lite.data.view import Framing
 from musc_lite.detector.planning import Cost
 from musc_lite.monitoring.explorer_app import App
+from musc_lite.reports.html import read_web
 from musc_lite.results.pr_curve import precision_recall_stairs
-from musc_lite.static_page.bundle import read
 from musc_lite.widgets import (
     DefectKinds,
     IntervalExplorer,
@@ -596,7 +596,7 @@ def test_static_picture_stands_in_where_no_kernel_runs(kind, detector):
     assert set(still) == {"text/plain", "image/png"}  # once, in an output of its own
     assert "musc-shown" in explorer._dom_classes
     for style in ("status_bar.css", "toy_world.css", "roi_picker.css"):
-        assert ":has(.musc-shown)" in read(f"widgets/{style}")  # which hides the picture where the widget lives
+        assert ":has(.musc-shown)" in read_web(f"widgets/{style}")  # which hides the picture where the widget lives
 
 
 @pytest.fixture(scope="module", params=[(4, 16), (16, 4)], ids=str)

@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import anywidget
 import numpy as np
@@ -11,6 +10,8 @@ from PIL import Image
 
 from musc_lite.data.roi import lay_map
 from musc_lite.data.verdicts import VERDICTS
+from musc_lite.reports.gallery import describe
+from musc_lite.reports.html import data_uri, read_web, template
 from musc_lite.reports.plots import HEAT, color_range
 from musc_lite.results.scores import Scores
 from musc_lite.utils.errors import ImageReadError
@@ -25,34 +26,30 @@ MAP_SIDE = 256  # maps are interpolated from a grid of patches: the browser stre
 
 
 class Gallery(anywidget.AnyWidget):
-    """Photos in their own shape, the most anomalous first, with what was found about each.
-
-    Keys: arrows move, g, b and u mark the photo good, bad or unsure, x takes that back, Enter enlarges, Escape closes;
-    in the enlarged view + and - zoom, 0 shows the whole photo, arrows go to the next photo.
+    """Photos in their own shape, the most anomalous first, with what was found about each; the report has the same.
 
     Attributes
     ----------
+    html : str
+        The cards, with their pictures; empty where nothing is shown.
     cards : list of dict
-        One for each photo, by rank: "name", "score", "outlier" (bool), "size" (width and height in pixels).
-    thumbnails, heats : list of bytes
-        JPEG files of the photos, and PNG files to lay over them; in the order of the cards.
+        What each card says, see `describe`.
     verdicts : list of str
         "good", "bad", "unsure" or "" for each card.
     scores : Scores or None
         What is shown.
     """
 
-    _esm = "".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("panes.js", "gallery.js"))
-    _css = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
+    _esm = read_web("widgets/zoom.js", "reports/gallery.js", "monitoring/gallery.js")
+    _css = read_web("reports/gallery.css", "monitoring/gallery.css")
 
-    cards = traitlets.List(traitlets.Dict()).tag(sync=True)
-    thumbnails = traitlets.List(traitlets.Bytes()).tag(sync=True)
-    heats = traitlets.List(traitlets.Bytes()).tag(sync=True)
+    html = traitlets.Unicode().tag(sync=True)
     verdicts = traitlets.List(traitlets.Unicode()).tag(sync=True)
 
     def __init__(self):
         super().__init__()
         self.scores: Scores | None = None
+        self.cards: list[dict] = []
         self._mark: Callable[[int, str], None] = lambda i, verdict: None
         self.on_msg(lambda _widget, message, _buffers: self._answer(message))
 
@@ -63,24 +60,24 @@ class Gallery(anywidget.AnyWidget):
     def show(self, scores: Scores, verdicts: Sequence[str]) -> None:
         """Show other scores, with a verdict for each of their images, in their order."""
         self._range = color_range((scores.batch or scores).anomaly_maps)  # new images on the colors of their batch
-        cards, thumbnails, heats = [], [], []
+        cards = []
         bar = progress_bar(scores.ranking, desc="making the gallery", unit="image", leave=False)
-        for i in map(int, bar):
-            photo, score = _photo(scores, i, THUMBNAIL), f"{scores.image_scores[i]:.3f}"
-            about = {"name": scores.names[i], "score": score, "outlier": bool(scores.is_outlier[i])}
-            cards.append(about | {"size": _size(scores, i)})
-            thumbnails.append(jpeg(photo, photo.size, quality=75))
-            heats.append(self._heat(scores, i, 64))
-        self.scores = scores
+        for rank, i in enumerate(map(int, bar)):
+            photo = _photo(scores, i, THUMBNAIL)
+            pictures = {"image": data_uri(photo), "heat": data_uri(self._heat(scores, i, 64))}
+            cards.append(describe(scores, i, photo) | pictures | {"rank": rank + 1})
+        self.scores, self.cards = scores, cards
         with self.hold_sync():
             self.verdicts = [verdicts[i] for i in scores.ranking]
-            self.thumbnails, self.heats, self.cards = thumbnails, heats, cards
+            self.html = str(
+                template("gallery.html.jinja").module.gallery(VERDICTS, cards, plain="show where", more_keys="the map.")
+            )
 
     def clear(self) -> None:
         """Show nothing."""
-        self.scores = None
+        self.scores, self.cards = None, []
         with self.hold_sync():
-            self.verdicts, self.thumbnails, self.heats, self.cards = [], [], [], []
+            self.verdicts, self.html = [], ""
 
     def set_verdicts(self, verdicts: Sequence[str]) -> None:
         """Show other verdicts, one for each of the images in the order of the scores."""
@@ -90,7 +87,7 @@ class Gallery(anywidget.AnyWidget):
     def _answer(self, message: dict) -> None:
         """Do what the page asks: send a large picture, or pass a verdict on."""
         card = message.get("card")
-        if self.scores is None or not isinstance(card, int) or not 0 <= card < len(self.cards):
+        if self.scores is None or not isinstance(card, int) or not 0 <= card < len(self.verdicts):
             return
         i = int(self.scores.ranking[card])
         if message.get("verdict") in (*VERDICTS, ""):

@@ -19,7 +19,7 @@ from musc_lite.results.evidence import Evidence
 from musc_lite.results.scores import Scores
 from musc_lite.results.segmentation import find_defects
 
-__all__ = ["MOST_BOXES", "make_cards", "marking", "split_ranks"]
+__all__ = ["MOST_BOXES", "describe", "make_cards", "marking", "split_ranks"]
 
 LARGE, N_LARGE = 900, 24  # pixels of the longer side; so many of the highest ranks have a photo of this size
 SMALL, MOST_SMALL = 112, 1000  # pixels; at most so many images are shown small, about 5 KB each
@@ -84,7 +84,7 @@ def make_cards(
         digest, photo = _read(scores, i, LARGE if rank < N_LARGE else THUMBNAIL)
         thumbnail = photo.copy()
         thumbnail.thumbnail((THUMBNAIL, THUMBNAIL))
-        return _told(scores, i, digest, photo, links) | {
+        return describe(scores, i, photo, digest, links) | {
             "rank": rank + 1,
             "image": data_uri(photo if masks is None else outlined(photo, masks[i])),
             "overlay": data_uri(Image.fromarray(overlay(thumbnail, scores.anomaly_maps[i], *scale))),
@@ -97,7 +97,7 @@ def make_cards(
         i = order[rank]
         digest, photo = _read(scores, i, SMALL)
         picture = data_uri(Image.fromarray(overlay(photo, scores.anomaly_maps[i], *scale)))
-        return _told(scores, i, digest, photo, links) | {"rank": rank + 1, "overlay": picture}
+        return describe(scores, i, photo, digest, links) | {"rank": rank + 1, "overlay": picture}
 
     return [in_full(rank) for rank in first], [as_small(rank) for rank in small], [in_full(rank) for rank in last]
 
@@ -116,18 +116,14 @@ def marking(scores: Scores, cards: Sequence[dict], verdicts: Sequence[Verdict], 
     }
 
 
-def _told(scores: Scores, i: int, digest: str, photo: Image.Image, links: Sequence[str] | None) -> dict:
-    """Give what is said of the i-th image."""
-    name, labels, first = (
-        scores.names[i],
-        scores.known_images.labels,
-        None if scores.copy_of is None else scores.copy_of[i],
-    )
+def describe(scores: Scores, i: int, photo: Image.Image, digest: str = "", links: Sequence[str] | None = None) -> dict:
+    """Return what the card of the i-th image says of it."""
+    labels, first = scores.known_images.labels, None if scores.copy_of is None else scores.copy_of[i]
     return {
-        "name": name,
+        "name": scores.names[i],
         "sha256": digest,
         "score": scores.image_scores[i],
-        "is_outlier": scores.is_outlier[i],
+        "is_outlier": bool(scores.is_outlier[i]),
         "copy_of": None if first is None or first == i else scores.names[first],
         "label": None if labels is None else ("normal", "defective")[labels[i]],
         "ratio": f"{photo.width / photo.height:.4f}",

@@ -1,7 +1,8 @@
-"""What the HTML files have in common: a template, pictures inside of the file, complete or not there."""
+"""What pages have in common: templates, scripts and pictures inside of the file, complete or not there."""
 
 import base64
 import io
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +12,41 @@ from PIL import Image
 
 from musc_lite.utils.files import atomic_path
 
-__all__ = ["THUMBNAIL", "data_uri", "filled_in", "inlined", "write_page"]
+__all__ = ["THUMBNAIL", "data_uri", "filled_in", "read_web", "template", "write_page"]
 
 THUMBNAIL = 224  # pixels
 
 
-def filled_in(template: str, package: str = "musc_lite.reports", **content: Any) -> bytes:
-    """Fill in a template that lies in a package."""
+def template(name: str, package: str = "musc_lite.reports") -> jinja2.Template:
+    """Load a template that lies in a package; `web(...)` in it is what `read_web` reads."""
     environment = jinja2.Environment(loader=jinja2.PackageLoader(package, "."), autoescape=True)
-    return environment.get_template(template).render(**content).encode(errors="backslashreplace")
+    environment.globals["web"] = lambda *names: Markup(read_web(*names))
+    return environment.get_template(name)
 
 
-def write_page(path: str | Path, template: str, **content: Any) -> Path:
+def filled_in(name: str, package: str = "musc_lite.reports", **content: Any) -> bytes:
+    """Fill in a template that lies in a package."""
+    return template(name, package).render(**content).encode(errors="backslashreplace")
+
+
+def write_page(path: str | Path, name: str, **content: Any) -> Path:
     """Fill in a template of this folder and write it."""
     path = Path(path)
     with atomic_path(path) as partial:
-        partial.write_bytes(filled_in(template, **content))
+        partial.write_bytes(filled_in(name, **content))
     return path
 
 
-def inlined(*names: str) -> Markup:
-    """Join scripts or styles of this folder as they are; a template would change braces."""
-    return Markup("\n").join(Markup(Path(__file__).with_name(name).read_text(encoding="utf-8")) for name in names)
+def read_web(*names: str) -> str:
+    """Read scripts or styles of the package as they are; none may end the element that it is written into."""
+    texts = [files("musc_lite").joinpath(name).read_text(encoding="utf-8") for name in names]
+    return "\n".join(texts).replace("</script", r"<\/script")
 
 
-def data_uri(image: Image.Image) -> str:
-    """Write a picture as an address that holds it."""
+def data_uri(picture: Image.Image | bytes) -> str:
+    """Write a picture, or the bytes of a PNG file, as an address that holds it."""
+    if isinstance(picture, bytes):
+        return "data:image/png;base64," + base64.b64encode(picture).decode()
     buffer = io.BytesIO()
-    image.save(buffer, format="JPEG", quality=82)
+    picture.save(buffer, format="JPEG", quality=82)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -20,7 +20,7 @@ from musc_lite.data.view import what_a_patch_covers
 from musc_lite.reports.class_plots import plot_class_gallery
 from musc_lite.reports.gallery import MOST_BOXES, make_cards, marking
 from musc_lite.reports.group_plots import group_picture, group_rows
-from musc_lite.reports.html import inlined, write_page
+from musc_lite.reports.html import write_page
 from musc_lite.reports.plots import plot_ranking
 from musc_lite.results.evidence import Evidence
 from musc_lite.results.metrics import METRICS, Metrics, evaluate_scores
@@ -137,8 +137,6 @@ def write_report(
         verdicts=VERDICTS,
         most_boxes=MOST_BOXES,
         explore=explore,
-        css=inlined("report.css"),
-        script=inlined("verdicts.js", "lightbox.js", "report.js"),
     )
 
 

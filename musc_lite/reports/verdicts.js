@@ -161,8 +161,4 @@ class Marks {
     this.last = this.table();
     this.store();
   }
-
-  count(verdict) {
-    return this.images.filter((_, place) => this.of(place).verdict === verdict).length;
-  }
 }

@@ -1,7 +1,8 @@
 """The scripts of the page as one: modules do not load from a file, a classic script does."""
 
 import re
-from importlib.resources import files
+
+from musc_lite.reports.html import read_web
 
 __all__ = ["MODULES", "classic", "script"]
 
@@ -37,18 +38,12 @@ def classic(name: str, module: str) -> str:
     return f"const {name} = (() => {{\n{body}\n}})();"
 
 
-def read(*names: str) -> str:
-    """Read scripts or styles of the package as they are; none may end the element that it is written into."""
-    texts = [files("musc_lite").joinpath(name).read_text(encoding="utf-8") for name in names]
-    return "\n".join(texts).replace("</script", r"<\/script")
-
-
 def script(*names: str) -> str:
     """Give some modules, by default all, and with them `page.js`, which starts the page."""
-    modules = [classic(name, read(*MODULES[name])) for name in names or MODULES]
-    return "\n".join(modules if names else ["(() => {", *modules, read("static_page/page.js"), "})();"])
+    modules = [classic(name, read_web(*MODULES[name])) for name in names or MODULES]
+    return "\n".join(modules if names else ["(() => {", *modules, read_web("static_page/page.js"), "})();"])
 
 
 def styles() -> str:
     """Give the styles of the page and its views."""
-    return read(*STYLES)
+    return read_web(*STYLES)

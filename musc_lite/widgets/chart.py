@@ -1,12 +1,13 @@
 """A small chart that follows every click: matplotlib draws the course's figures, a browser draws this one."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import anywidget
 import numpy as np
 import traitlets
 from numpy.typing import ArrayLike
+
+from musc_lite.reports.html import read_web
 
 __all__ = ["Chart", "histogram", "series"]
 
@@ -35,8 +36,8 @@ class Chart(anywidget.AnyWidget):
         called.
     """
 
-    _esm = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
-    _css = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
+    _esm = read_web("widgets/chart.js")
+    _css = read_web("widgets/chart.css")
 
     data = traitlets.List(traitlets.Dict()).tag(sync=True)
     shaded = traitlets.List(traitlets.Float()).tag(sync=True)

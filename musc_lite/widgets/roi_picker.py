@@ -1,7 +1,5 @@
 """Choose the part of the photos to look at: a rectangle, drawn on one of them."""
 
-from pathlib import Path
-
 import anywidget
 import traitlets
 from matplotlib.figure import Figure
@@ -10,6 +8,7 @@ from PIL import Image
 
 from musc_lite.data.loaders import Images, as_image_set
 from musc_lite.data.roi import WHOLE, Region, dim_outside, pixel_box
+from musc_lite.reports.html import read_web
 from musc_lite.results.summary import describe_region
 from musc_lite.utils.errors import ImageReadError
 from musc_lite.widgets.base import Shown
@@ -49,8 +48,8 @@ class RegionPicker(Shown, anywidget.AnyWidget):
     drawn, ``musc_lite.MuSc(region=picker.region)``.
     """
 
-    _esm = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
-    _css = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
+    _esm = read_web("widgets/roi_picker.js")
+    _css = read_web("widgets/roi_picker.css")
 
     region = traitlets.Tuple(*(traitlets.Float() for _ in WHOLE), default_value=WHOLE).tag(sync=True)
     image = traitlets.Int().tag(sync=True)

@@ -1,10 +1,11 @@
 """The line below an explorer's controls: what it found, undo, PNG, CSV, code, and whether the kernel is still there."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import anywidget
 import traitlets
+
+from musc_lite.reports.html import read_web
 
 __all__ = ["StatusBar"]
 
@@ -29,8 +30,8 @@ class StatusBar(anywidget.AnyWidget):
     """
 
     # As text: anywidget keeps every widget alive whose script is a path.
-    _esm = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
-    _css = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
+    _esm = read_web("widgets/status_bar.js")
+    _css = read_web("widgets/status_bar.css")
 
     value = traitlets.Unicode().tag(sync=True)
     code = traitlets.Unicode().tag(sync=True)

@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import anywidget
@@ -11,6 +10,8 @@ import traitlets
 from matplotlib.colors import Colormap, to_hex, to_rgb
 from numpy.typing import ArrayLike
 from PIL import Image
+
+from musc_lite.reports.html import read_web
 
 __all__ = ["Tiles", "color_bar", "colored_layer", "fitted", "jpeg", "painted", "values_of", "webp"]
 
@@ -57,8 +58,8 @@ class Tiles(anywidget.AnyWidget):
         `on_point`, `on_region` was called.
     """
 
-    _esm = "".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("zoom.js", "tiles.js"))
-    _css = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
+    _esm = read_web("widgets/zoom.js", "widgets/tiles.js")
+    _css = read_web("widgets/tiles.css")
 
     pictures = traitlets.List(traitlets.Bytes()).tag(sync=True)
     tiles = traitlets.List(traitlets.Dict()).tag(sync=True)

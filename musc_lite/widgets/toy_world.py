@@ -1,7 +1,5 @@
 """Mutual scoring in the plane: points that are moved by hand, and the scores that follow."""
 
-from pathlib import Path
-
 import anywidget
 import numpy as np
 import torch
@@ -11,6 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from musc_lite.exercises import toy_world
+from musc_lite.reports.html import read_web
 from musc_lite.reports.plots import COLORS, HEAT, plot_plane
 from musc_lite.stages.mutual_scoring import interval_average, nearest_distances, nearest_patches
 from musc_lite.widgets.base import Shown
@@ -53,8 +52,8 @@ class ToyWorld(Shown, anywidget.AnyWidget):
     ``world = ToyWorld()``, and ``world`` as the last line of a cell shows it; ``world.closest = 1`` moves the slider.
     """
 
-    _esm = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
-    _css = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
+    _esm = read_web("widgets/toy_world.js")
+    _css = read_web("widgets/toy_world.css")
 
     points: traitlets.List[list] = traitlets.List().tag(sync=True)
     beginning: traitlets.List[list] = traitlets.List().tag(sync=True)

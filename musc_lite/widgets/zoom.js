@@ -45,24 +45,26 @@ function listenToZoom(node, { zoomOf, frameOf, changed, taken = () => false, alo
   const pointers = new Map(); // by their id: where they are on the page
   let moved = false;
   const placeOf = (event) => [event.clientX, event.clientY];
-  const shares = ([x, y], { left, top, width, height } = frameOf()) => [(x - left) / width, (y - top) / height];
-  const step = (pixels, { width, height } = frameOf()) => [pixels[0] / width, pixels[1] / height];
+  const step = ([x, y], { width, height }) => [x / width, y / height];
+  const shares = ([x, y], frame) => step([x - frame.left, y - frame.top], frame);
   const tell = (did) => did && changed();
 
   const wheel = (event) => {
-    const zoom = zoomOf();
+    const [zoom, frame] = [zoomOf(), frameOf()];
     if (!zoom) return;
     const closer = event.ctrlKey || event.metaKey; // two fingers on a trackpad say so, too
     const slower = closer ? 100 : 400;
     const did = closer || alone
-      ? zoom.zoomBy(Math.exp(-event.deltaY / slower), shares(placeOf(event)))
-      : zoom.moveBy(step([event.deltaX, event.deltaY]));
+      ? zoom.zoomBy(Math.exp(-event.deltaY / slower), shares(placeOf(event), frame))
+      : zoom.moveBy(step([event.deltaX, event.deltaY], frame));
     if (did || closer || alone) event.preventDefault(); // else the page moves on
     tell(did);
   };
   node.addEventListener("wheel", wheel, { passive: false });
   if (alone) {
-    node.addEventListener("dblclick", (event) => tell(zoomOf().zoomBy(zoomOf().times() > 1 ? 0 : 4, shares(placeOf(event)))));
+    node.addEventListener("dblclick", (event) => {
+      tell(zoomOf().zoomBy(zoomOf().times() > 1 ? 0 : 4, shares(placeOf(event), frameOf())));
+    });
   }
   node.addEventListener("pointerdown", (event) => {
     moved = false;
@@ -71,14 +73,15 @@ function listenToZoom(node, { zoomOf, frameOf, changed, taken = () => false, alo
     node.setPointerCapture(event.pointerId);
   });
   node.addEventListener("pointermove", (event) => {
-    const [zoom, from, to] = [zoomOf(), pointers.get(event.pointerId), placeOf(event)];
+    const [zoom, from, to, frame] = [zoomOf(), pointers.get(event.pointerId), placeOf(event), frameOf()];
     if (!zoom || !from) return;
     pointers.set(event.pointerId, to);
-    const other = [...pointers].find(([id]) => id !== event.pointerId)?.[1];
+    const other = [...pointers].find(([id]) => id !== event.pointerId)?.[1]; // two fingers enlarge and move
     const apart = (place) => Math.hypot(place[0] - other[0], place[1] - other[1]) || 1;
-    const middle = () => shares([(from[0] + other[0]) / 2, (from[1] + other[1]) / 2]);
+    const middle = () => shares([(from[0] + other[0]) / 2, (from[1] + other[1]) / 2], frame);
     const enlarged = other && zoom.zoomBy(apart(to) / apart(from), middle());
-    const did = zoom.moveBy(step(from.map((pixel, k) => (pixel - to[k]) / (other ? 2 : 1)))) || enlarged;
+    const back = from.map((pixel, k) => (pixel - to[k]) / (other ? 2 : 1));
+    const did = zoom.moveBy(step(back, frame)) || enlarged;
     moved ||= did;
     tell(did);
   });
