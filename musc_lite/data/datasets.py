@@ -56,44 +56,23 @@ def by_name(root: Path, known: Iterable[str], inside: str) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """What is to be known of one data set.
+    """What is to be known of one data set."""
 
-    Attributes
-    ----------
-    name : str
-        On the command line.
-    title : str
-        In sentences.
-    script : str
-        What gets or makes it, in data_scripts/.
-    loader : str
-        "module:function"; imported when it is first used, so that reading the catalog takes no time.
-    takes : tuple of str
-        What the loader is called with. Without "root" the data set needs no folder, without "category" it is one whole.
-    categories : callable
-        Lists those that are there, called with the root and the names in `counts`.
-    counts : dict
-        (normal, defective) test images as published, by category (magnetic tiles: by folder); a loader warns of others.
-    figures : dict
-        `PUBLISHED_METRICS` as published, in percent, by category, and their "mean".
-    preset : dict
-        The parameters of `MuSc` with which they were measured.
-    """
-
-    name: str
-    title: str
-    script: str
+    name: str  # on the command line
+    title: str  # in sentences
+    script: str  # what gets or makes it, in data_scripts/
+    # "module:function"; imported when it is first used, so that reading the catalog takes no time.
     loader: str
+    # What the loader is called with. Without "root" it needs no folder, without "category" it is one whole.
     takes: tuple[str, ...] = ("root", "category")
+    # Lists the categories that are there, called with the root and the names in `counts`.
     categories: Callable[[Path, Iterable[str]], list[str]] = with_test_folder
+    # (normal, defective) test images as published, by category (magnetic tiles: by folder); a loader warns of others.
     counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    # `PUBLISHED_METRICS` as published, in percent, by category, and their "mean".
     figures: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    # The parameters of `MuSc` with which they were measured.
     preset: Mapping[str, object] = field(default_factory=dict)
-
-    @property
-    def needs_root(self) -> bool:
-        """Whether it is read from a folder."""
-        return "root" in self.takes
 
     def find_categories(self, root: str | Path | None) -> list[str]:
         """List the categories that are there.
@@ -105,8 +84,8 @@ class DataSet:
         DataNotFoundError
             If there are none.
         """
-        if not self.needs_root:
-            return self.categories(Path(), self.counts)  # which need no folder
+        if "root" not in self.takes:
+            return self.categories(Path(), self.counts)
         if root is None:
             script = f"data_scripts/{self.script}"
             raise ValueError(f"{self.name} is read from a folder: give it with --root ({script} gets the data)")
@@ -142,12 +121,9 @@ class DataSet:
         >>> CATALOG["mvtec"].published_metrics("screw")["image_auroc"]
         0.8217
         """
-        figures = self.figures.get(category)
-        return (
-            None
-            if figures is None
-            else {name: round(x / 100, 4) for name, x in zip(PUBLISHED_METRICS, figures, strict=True)}
-        )
+        if category not in self.figures:
+            return None
+        return {name: round(x / 100, 4) for name, x in zip(PUBLISHED_METRICS, self.figures[category], strict=True)}
 
 
 def look_up(name: str) -> DataSet:
@@ -182,66 +158,43 @@ PAPER = {
     "rescoring_sizes": (1, 2, 3),
 }
 
-MVTEC = DataSet(
-    name="mvtec",
-    title="MVTec AD",
-    script="get_mvtec.py",
-    loader="musc_lite.data.loaders:load_mvtec",
-    preset=PAPER,
+LOADERS = "musc_lite.data.loaders"
+DATA_SETS = (
+    DataSet("mvtec", "MVTec AD", "get_mvtec.py", f"{LOADERS}:load_mvtec", preset=PAPER),
+    DataSet(
+        "visa",
+        "VisA",
+        "get_visa.py",
+        f"{LOADERS}:load_visa",
+        categories=partial(by_name, inside="1cls"),
+        preset=PAPER | {"rescoring_sizes": (1, 8, 9)},
+    ),
+    DataSet(
+        "btad",
+        "BTAD",
+        "get_btad.py",
+        f"{LOADERS}:load_btad",
+        categories=partial(by_name, inside="BTech_Dataset_transformed"),
+        preset=PAPER,
+    ),
+    DataSet(
+        "magnetic-tile",
+        "magnetic tiles",
+        "get_magnetic_tile.py",
+        f"{LOADERS}:load_magnetic_tile",
+        takes=("root",),
+        categories=lambda root, known: ["magnetic_tile"],
+    ),
+    DataSet("textiles", "simulated textiles", "get_textiles.py", f"{LOADERS}:load_mvtec"),
+    DataSet("boards-and-toys", "circuit boards and toys", "get_boards_and_toys.py", f"{LOADERS}:load_mvtec"),
+    DataSet(
+        "textures",
+        "planted-defect textures",
+        "make_textures.py",
+        "musc_lite.data.synthetic:planted_textures",
+        takes=("category",),
+        categories=lambda root, known: list(resolve_name("musc_lite.data.synthetic:PHOTOS")),
+    ),
 )
-
-VISA = DataSet(
-    name="visa",
-    title="VisA",
-    script="get_visa.py",
-    loader="musc_lite.data.loaders:load_visa",
-    categories=partial(by_name, inside="1cls"),
-    preset=PAPER | {"rescoring_sizes": (1, 8, 9)},
-)
-
-BTAD = DataSet(
-    name="btad",
-    title="BTAD",
-    script="get_btad.py",
-    loader="musc_lite.data.loaders:load_btad",
-    categories=partial(by_name, inside="BTech_Dataset_transformed"),
-    preset=PAPER,
-)
-
-MAGNETIC_TILE = DataSet(
-    name="magnetic-tile",
-    title="magnetic tiles",
-    script="get_magnetic_tile.py",
-    loader="musc_lite.data.loaders:load_magnetic_tile",
-    takes=("root",),
-    categories=lambda root, known: ["magnetic_tile"],
-)
-
-TEXTILES = DataSet(
-    name="textiles",
-    title="simulated textiles",
-    script="get_textiles.py",
-    loader="musc_lite.data.loaders:load_mvtec",
-)
-
-BOARDS_AND_TOYS = DataSet(
-    name="boards-and-toys",
-    title="circuit boards and toys",
-    script="get_boards_and_toys.py",
-    loader="musc_lite.data.loaders:load_mvtec",
-)
-
-TEXTURES = DataSet(
-    name="textures",
-    title="planted-defect textures",
-    script="make_textures.py",
-    loader="musc_lite.data.synthetic:planted_textures",
-    takes=("category",),
-    categories=lambda root, known: list(resolve_name("musc_lite.data.synthetic:PHOTOS")),
-)
-
 _KNOWN = _published()
-CATALOG = {
-    each.name: replace(each, **_KNOWN.get(each.name, {}))
-    for each in (MVTEC, VISA, BTAD, MAGNETIC_TILE, TEXTILES, BOARDS_AND_TOYS, TEXTURES)
-}
+CATALOG = {each.name: replace(each, **_KNOWN.get(each.name, {})) for each in DATA_SETS}

@@ -15,22 +15,10 @@ HEIC = (".heic", ".heif", ".hif")  # photos of telephones and some cameras
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 # Pictures that a user would miss without a word about them; texts and tables beside the images are expected.
 CAMERA_RAW = (".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf")
-OTHER_FORMATS = (
-    ".avif",
-    ".gif",
-    ".jp2",
-    ".j2k",
-    ".jxl",
-    ".psd",
-    ".ppm",
-    ".pgm",
-    ".pfm",
-    ".tga",
-    ".dcm",
-    ".exr",
-    ".hdr",
+UNSUPPORTED = (
+    *(".avif", ".gif", ".jp2", ".j2k", ".jxl", ".psd", ".ppm", ".pgm", ".pfm", ".tga", ".dcm", ".exr", ".hdr", ".fits"),
+    *CAMERA_RAW,
 )
-UNSUPPORTED = (*OTHER_FORMATS, ".fits", *CAMERA_RAW)
 SEEN = {*EXTENSIONS, *HEIC, *VIDEOS, *UNSUPPORTED}
 # Beside images these are expected; files of other endings, or of none, are opened to see whether they are images.
 NO_IMAGES = (".txt", ".csv", ".tsv", ".json", ".xml", ".html", ".md", ".yaml", ".yml", ".log", ".npy", ".npz", ".py")

@@ -8,7 +8,7 @@ from pathlib import Path
 from musc_lite.data.datasets import look_up
 from musc_lite.data.discovery import BESIDE_TEST, HEIGHTS, Skipped, entries, find_images, subfolders
 from musc_lite.data.labels import BY_MASKS, NORMAL_FOLDERS, folder_labels, folder_word
-from musc_lite.data.masks import MaskFiles, MaskFolder, below, mask_folders, masks_beside, match_masks
+from musc_lite.data.masks import MaskFolder, below, mask_folders, masks_beside, match_masks
 from musc_lite.utils.errors import DataNotFoundError
 
 MAGNETIC_TILE_FOLDERS = tuple(look_up("magnetic-tile").counts)
@@ -25,7 +25,7 @@ class Found:
     unsupported: Skipped
     labels: list[int] | None
     how: str  # as `folder_labels` gives it
-    masks: list[MaskFiles] | None = None
+    masks: list[list[Path]] | None = None  # of each image
     unmatched: Sequence[Path] = ()  # masks of no image
     few_masks: bool = False  # an image without a mask is normal
 
@@ -71,18 +71,20 @@ def one_folder(root: Path, labels: str) -> Found:
     unmatched: list[Path] = []
     place = {file: i for i, file in enumerate(paths)}
     for each in masks_in:
-        files = [file for file in each.files if image_folder == root or not _is_of_split(file.relative_to(each.folder))]
+        files = each.files
+        if image_folder != root:
+            files = [file for file in files if file.relative_to(each.folder).parts[0].casefold() not in SPLITS]
         inside = [place[file] for file in below(each.scope, paths)]
         normal = _normal(kinds and [kinds[i] for i in inside])
         matched = match_masks([paths[i] for i in inside], each.scope, files, each.folder, normal)
         for i, masks in zip(inside, matched.of_image, strict=True):
-            of_image[i] += masks if isinstance(masks, list) else [masks] if masks else []
+            of_image[i] += masks
         unmatched += matched.unmatched
     few = kinds is None and not unmatched and all(map(_is_dagm, masks_in))
     by_masks = f"{BY_MASKS}; those without a mask are normal, as in DAGM" if few else BY_MASKS
     return replace(
         found,
-        masks=[each if len(each) > 1 else next(iter(each), None) for each in of_image],
+        masks=of_image,
         how=by_masks if kinds is None else how,
         unmatched=unmatched,
         few_masks=few,
@@ -118,10 +120,6 @@ def _beside(root: Path, image_folder: Path, files: Sequence[Path], of_masks: set
     counts = Counter(parts[0] if len(parts) > 1 else "." for parts in others)
     advice = f"{BESIDE_TEST}, because {image_folder.name}/ beside it is scored alone: give this folder to score them"
     return [(root / name, f"{n} {advice}") for name, n in counts.items()]
-
-
-def _is_of_split(relative: Path) -> bool:
-    return relative.parts[0].casefold() in SPLITS
 
 
 def _is_dagm(masks_in: MaskFolder) -> bool:

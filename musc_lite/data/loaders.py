@@ -49,6 +49,8 @@ from musc_lite.utils.errors import DataNotFoundError, ImageReadError
 from musc_lite.utils.names import listed
 from musc_lite.utils.progress import progress_bar
 
+SHOWN = 5  # files in a message; masks that are read to see whether they are inverted
+
 
 def load_folder(
     path: str | PathLike | Iterable[str | PathLike], on_error: str = "raise", labels: str = "auto"
@@ -206,11 +208,6 @@ def load_visa(root: str | PathLike, category: str, on_error: str = "raise") -> I
         Such as "pcb1".
     on_error : {"raise", "skip"}
         As in `load_folder`.
-
-    Raises
-    ------
-    DataNotFoundError
-        When there is no such category; the message lists those there are.
     """
     root = existing_folder(root)
     table = root / "split_csv" / "1cls.csv"
@@ -236,11 +233,6 @@ def load_btad(root: str | PathLike, category: str, on_error: str = "raise") -> I
         "01", "02" or "03".
     on_error : {"raise", "skip"}
         As in `load_folder`.
-
-    Raises
-    ------
-    DataNotFoundError
-        When there is no such category; the message lists those there are.
     """
     root = existing_folder(root)
     root = next(iter(subfolders(root, "btech_dataset_transformed")), root)
@@ -300,13 +292,13 @@ def _load_visa_table(root: Path, table: Path, category: str, on_error: str) -> I
             rows = [row for row in csv.DictReader(file, restval="") if row["split"] == "test"]
         _check_category(root, category, sorted({row["object"] for row in rows}), f"none: {table} lists no test images")
         rows = [row for row in rows if row["object"] == category]
-        files = [(root / row["image"], root / row["mask"] if row["mask"] else None, row["label"]) for row in rows]
+        files = [(root / row["image"], [root / row["mask"]] if row["mask"] else [], row["label"]) for row in rows]
     except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
         needed = "VisA's table with the columns object, split, label, image, mask"
         raise DataNotFoundError(f"{table} is not {needed} ({error!r}): get it again") from error
     files.sort(key=lambda file: natural_key(file[0]))
     paths, masks, labels = (list(column) for column in zip(*files, strict=True))
-    masks = [mask if mask and mask.exists() else None for mask in masks]
+    masks = [[mask for mask in of_image if mask.exists()] for of_image in masks]
     kinds = [int(label != "normal") for label in labels]
     return _image_set(Found(str(root), paths, names_below(root, paths), [], kinds, f"by {table.name}", masks), on_error)
 
@@ -337,7 +329,8 @@ def _image_set(found: Found, on_error: str) -> ImageSet:
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
     labels = None if found.labels is None else np.array(found.labels)
-    images = ImageSet(found.paths, found.names, labels, found.masks, found.unsupported)
+    masks = found.masks and [each if len(each) > 1 else next(iter(each), None) for each in found.masks]
+    images = ImageSet(found.paths, found.names, labels, masks, found.unsupported)
     decode = on_error == "skip"  # of many photos it takes a while
     bar = progress_bar(found.paths, desc="reading images", unit="image", leave=False, show=decode)
     troubles = [_trouble(images, i, path, decode, found.few_masks) for i, path in enumerate(bar)]
@@ -374,11 +367,11 @@ def _unmatched(found: Found) -> str:
     )
 
 
-def _doubtful_masks(images: ImageSet, by_masks: bool, at_most: int = 5) -> str:
+def _doubtful_masks(images: ImageSet, by_masks: bool) -> str:
     """Say what is unlikely about the masks of defective images, of which a few are read; "" where nothing is."""
     sources, labels = images.mask_sources or [], images.labels
     masked = [i for i, s in enumerate(sources) if s is not None and (by_masks or labels is None or labels[i] == 1)]
-    some = list(_masks_read(images, masked[:: -(-len(masked) // at_most) or 1]))
+    some = list(_masks_read(images, masked[:: -(-len(masked) // SHOWN) or 1]))
     if some and (share := float(np.median([mask.mean() for mask in some]))) > 0.5:
         return (
             f"masks mark {share:.0%} of the image (the median of {len(some)} masks), but a defect seldom covers more "
@@ -426,9 +419,9 @@ def _trouble(images: ImageSet, i: int, path: Path, decode: bool, few_masks: bool
     return None
 
 
-def _summary(skipped: Skipped, at_most: int = 5) -> str:
-    shown = "; ".join(f"{path}: {reason}" for path, reason in skipped[:at_most])
-    return shown + (f"; and {len(skipped) - at_most} more" if len(skipped) > at_most else "")
+def _summary(skipped: Skipped) -> str:
+    more = [f"and {len(skipped) - SHOWN} more"] if len(skipped) > SHOWN else []
+    return "; ".join([f"{path}: {reason}" for path, reason in skipped[:SHOWN]] + more)
 
 
 Images = ImageSet | str | Path | Iterable

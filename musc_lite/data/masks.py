@@ -9,8 +9,8 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -32,55 +32,27 @@ SAMPLE = 60  # pictures that are read to tell masks from photos, over all folder
 MAX_FOLDERS = 40  # in which masks are looked for by content alone
 DEEP = 8  # folders of an image's path that a mask's path may leave out
 
-MaskFiles = Path | list[Path] | None
 
-
-@dataclass(frozen=True)
-class MaskFolder:
-    """A folder of masks.
-
-    Attributes
-    ----------
-    folder : Path
-    files : list of Path
-        All pictures in it.
-    scope : Path
-        The folder that holds it and the images that the masks belong to.
-    """
+class MaskFolder(NamedTuple):
+    """A folder of masks."""
 
     folder: Path
-    files: list[Path]
-    scope: Path
+    files: list[Path]  # all pictures in it
+    scope: Path  # the folder that holds it and the images that the masks belong to
 
 
-@dataclass
-class MaskMatch:
-    """Which masks belong to which image.
+class MaskMatch(NamedTuple):
+    """Which masks belong to which image."""
 
-    Attributes
-    ----------
-    of_image : list of Path, list of Path or None
-        For each image its mask, several of them, or None.
-    unmatched : list of Path
-        Masks that belong to no image, or to one of several that cannot be told apart.
-    """
-
-    of_image: list[MaskFiles]
-    unmatched: list[Path] = field(default_factory=list)
+    of_image: list[list[Path]]  # for each image its masks
+    unmatched: list[Path]  # masks that belong to no image, or to one of several that cannot be told apart
 
 
 # ---- which pictures are masks
 
 
 def mask_folders(root: Path, files: Sequence[Path]) -> list[MaskFolder]:
-    """Find the folders of masks among all pictures below `root`: by name, and then by content.
-
-    Parameters
-    ----------
-    root : Path
-    files : sequence of Path
-        All pictures below it.
-    """
+    """Find the folders of masks among `files`, all pictures below `root`: by name, and then by content."""
     named: dict[Path, list[Path]] = {}
     for parent, inside in _by_folder(files).items():
         parts = parent.parts[len(root.parts) :]
@@ -113,12 +85,7 @@ def mask_folders(root: Path, files: Sequence[Path]) -> list[MaskFolder]:
 def masks_beside(images: Sequence[Path], normal: Collection[int] = ()) -> list[Path]:
     """Find masks that lie beside their images, as 1_GT.png beside 1.png; none where some image lacks one.
 
-    Parameters
-    ----------
-    images : sequence of Path
-        Photos and masks.
-    normal : collection of int
-        Which of them are known to be normal, and need no mask.
+    `images` are photos and masks; `normal` says which of them are known to be normal, and need no mask.
     """
     pairs = [pair for pair in mask_names(images) if MASK_ENDING.search(pair[1].stem)]
     masks, owners, sound = {mask for _, mask in pairs}, {photo for photo, _ in pairs}, {images[i] for i in normal}
@@ -131,13 +98,7 @@ def masks_beside(images: Sequence[Path], normal: Collection[int] = ()) -> list[P
 def masks_among(where: str, images: Sequence[Path], names: Sequence[str]) -> str:
     """Warn of masks among the images, if there seem to be some: names say which files may be, a few are read.
 
-    Parameters
-    ----------
-    where : str
-        What was given, for the message.
-    images : sequence of Path
-    names : sequence of str
-        What the images are called.
+    `where` is what was given, for the message.
     """
     known = dict(zip(images, names, strict=True))
     advice = (
@@ -255,7 +216,7 @@ def match_masks(
     --------
     >>> files = [Path("bad/0_mask.png"), Path("bad/0_mask_1.png"), Path("bad/1/000.png"), Path("bad/7.png")]
     >>> match_masks([Path("bad/0.JPG"), Path("bad/1.JPG"), Path("bad/2.JPG")], Path(), files, Path())
-    MaskMatch(of_image=[[...Path('bad/0_mask.png'), ...Path('bad/0_mask_1.png')], ...Path('bad/1/000.png'), None],
+    MaskMatch(of_image=[[...Path('bad/0_mask.png'), ...Path('bad/0_mask_1.png')], [...Path('bad/1/000.png')], []],
     unmatched=[...Path('bad/7.png')])
     """
     index, normal = _index(images, image_folder), set(normal)
@@ -277,7 +238,7 @@ def match_masks(
         for mask, task in tasks.items():  # each number is the name of one image that needs a mask, and the other way
             found[missing[task]].append(mask)
         unmatched = []
-    return MaskMatch([each if len(each) > 1 else next(iter(each), None) for each in found], unmatched)
+    return MaskMatch(found, unmatched)
 
 
 def mask_names(images: Sequence[Path]) -> list[tuple[Path, Path]]:
