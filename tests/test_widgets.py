@@ -33,7 +33,6 @@ import ipywidgets
 from musc_lite.data.view import Framing
 from musc_lite.detector.planning import Cost
 from musc_lite.monitoring.explorer_app import App
-from musc_lite.reports.html import read_web
 from musc_lite.results.pr_curve import precision_recall_stairs
 from musc_lite.widgets import (
     DefectKinds,
@@ -48,7 +47,9 @@ from musc_lite.widgets import (
 from musc_lite.widgets.cache import Kept
 from musc_lite.widgets.chart import Chart, histogram
 from musc_lite.widgets.similarity_counts import N_BARS, count_edges
+from musc_lite.widgets.status_bar import StatusBar
 from musc_lite.widgets.tiles import Tiles
+from musc_lite.widgets.toy_world import ToyWorld
 
 EXPLORERS = [
     PatchExplorer,
@@ -595,8 +596,8 @@ def test_static_picture_stands_in_where_no_kernel_runs(kind, detector):
     assert set(live) == {"text/plain", "application/vnd.jupyter.widget-view+json"}
     assert set(still) == {"text/plain", "image/png"}  # once, in an output of its own
     assert "musc-shown" in explorer._dom_classes
-    for style in ("status_bar.css", "toy_world.css", "roi_picker.css"):
-        assert ":has(.musc-shown)" in read_web(f"widgets/{style}")  # which hides the picture where the widget lives
+    for styled in (StatusBar, ToyWorld, RegionPicker):
+        assert ":has(.musc-shown)" in styled._css  # which hides the picture where the widget lives
 
 
 @pytest.fixture(scope="module", params=[(4, 16), (16, 4)], ids=str)

@@ -3,7 +3,7 @@
 const whole = [0, 0, 1, 1]; // left, top, right, bottom
 const smallest = 0.01; // width and height: less is a click
 const step = 0.01; // of the arrow keys
-const handles = { n: [1], s: [3], w: [0], e: [2], nw: [0, 1], ne: [2, 1], sw: [0, 3], se: [2, 3] };
+const reach = matchMedia("(pointer: coarse)").matches ? 14 : 7; // pixels beside an edge that belong to it
 const arrows = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
 
 const bytes = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
@@ -37,7 +37,6 @@ function render({ model, el }) {
   const photo = add("img", { draggable: false }, stage);
   const box = add("div", { className: "musc-region-box", tabIndex: 0, role: "application" }, stage);
   box.ariaLabel = "region: arrow keys move it, Shift and arrow keys resize it";
-  for (const name of Object.keys(handles)) add("span", { className: `musc-region-${name}` }, box).dataset.edges = name;
   const words = add("div", { className: "musc-region-words", role: "status", ariaLive: "polite" }, group);
   let region = model.get("region");
   let drag = null;
@@ -62,6 +61,21 @@ function render({ model, el }) {
   function at(event) {
     const frame = photo.getBoundingClientRect();
     return [(event.clientX - frame.left) / frame.width, (event.clientY - frame.top) / frame.height];
+  }
+
+  // Which edges of the rectangle a pointer takes, as indices of a region: none in its middle, null outside of it.
+  function edgesAt({ clientX, clientY }) {
+    const { left, top, right, bottom } = box.getBoundingClientRect();
+    const within = (value, low, high) => value >= low - reach && value <= high + reach;
+    if (isWhole(region) || !within(clientX, left, right) || !within(clientY, top, bottom)) return null;
+    const apart = [clientX - left, clientY - top, clientX - right, clientY - bottom].map(Math.abs);
+    return [0, 1, 2, 3].filter((k) => apart[k] <= reach && (k < 2 || apart[k] < apart[k - 2]));
+  }
+
+  function showCursor(event) {
+    const edges = edgesAt(event);
+    const name = [1, 3, 0, 2].map((edge) => (edges?.includes(edge) ? "wnes"[edge] : "")).join("");
+    stage.style.cursor = name ? `${name}-resize` : edges ? "move" : "crosshair";
   }
 
   function turn(image) {
@@ -101,13 +115,15 @@ function render({ model, el }) {
     event.preventDefault();
     box.focus({ preventScroll: true });
     stage.setPointerCapture(event.pointerId);
-    const [before, [x, y], edges] = [region, at(event), handles[event.target.dataset.edges]];
-    const inside = box.contains(event.target) && !isWhole(before);
+    const [before, [x, y], edges] = [region, at(event), edgesAt(event)];
     let change = (dx, dy) => stretched([x, y, x, y], [2, 3], dx, dy);
-    if (inside) change = (dx, dy) => (edges ? stretched(before, edges, dx, dy) : moved(before, dx, dy));
+    if (edges) change = (dx, dy) => (edges.length ? stretched(before, edges, dx, dy) : moved(before, dx, dy));
     drag = (here) => choose(change(here[0] - x, here[1] - y));
   });
-  stage.addEventListener("pointermove", (event) => drag && event.isPrimary && drag(at(event)));
+  stage.addEventListener("pointermove", (event) => {
+    if (!drag) showCursor(event);
+    else if (event.isPrimary) drag(at(event));
+  });
   for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, () => (drag = null));
   box.addEventListener("keydown", (event) => {
     const arrow = arrows[event.key];

@@ -49,7 +49,7 @@ class RegionPicker(Shown, anywidget.AnyWidget):
     """
 
     _esm = read_web("widgets/roi_picker.js")
-    _css = read_web("widgets/roi_picker.css")
+    _css = read_web("widgets/roi_picker.css", "widgets/shown.css")
 
     region = traitlets.Tuple(*(traitlets.Float() for _ in WHOLE), default_value=WHOLE).tag(sync=True)
     image = traitlets.Int().tag(sync=True)

@@ -31,7 +31,7 @@ class StatusBar(anywidget.AnyWidget):
 
     # As text: anywidget keeps every widget alive whose script is a path.
     _esm = read_web("widgets/status_bar.js")
-    _css = read_web("widgets/status_bar.css")
+    _css = read_web("widgets/status_bar.css", "widgets/shown.css")
 
     value = traitlets.Unicode().tag(sync=True)
     code = traitlets.Unicode().tag(sync=True)

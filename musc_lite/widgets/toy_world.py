@@ -53,7 +53,7 @@ class ToyWorld(Shown, anywidget.AnyWidget):
     """
 
     _esm = read_web("widgets/toy_world.js")
-    _css = read_web("widgets/toy_world.css")
+    _css = read_web("widgets/toy_world.css", "widgets/shown.css")
 
     points: traitlets.List[list] = traitlets.List().tag(sync=True)
     beginning: traitlets.List[list] = traitlets.List().tag(sync=True)
