@@ -60,9 +60,12 @@ from .scorers.knn import NearestScorer as NearestScorer
 from .scorers.memory_bank import MemoryBankScorer as MemoryBankScorer
 from .scorers.mutual import MutualScorer as MutualScorer
 from .scorers.mutual import mutual_scores as mutual_scores
+from .scorers.recurring import Recurring as Recurring
 from .scorers.recurring import RecurringScorer as RecurringScorer
+from .scorers.recurring import recurring_patches as recurring_patches
 from .scorers.subspace import SubspaceScorer as SubspaceScorer
 from .stages.aggregation import LNAMD as LNAMD
+from .stages.aggregation import SNAMD as SNAMD
 from .stages.aggregation import aggregate as aggregate
 from .stages.aggregation import neighborhood_mean as neighborhood_mean
 from .stages.aggregation import normalize_tokens as normalize_tokens
@@ -79,14 +82,11 @@ from .stages.mutual_scoring import nearest_patches as nearest_patches
 from .stages.mutual_scoring import patch_distances as patch_distances
 from .stages.mutual_scoring import similar_patch_counts as similar_patch_counts
 from .stages.mutual_scoring import similarity_counts as similarity_counts
-from .stages.recurring import Recurring as Recurring
-from .stages.recurring import recurring_patches as recurring_patches
 from .stages.rescoring import RsCon as RsCon
 from .stages.rescoring import image_similarity as image_similarity
 from .stages.rescoring import keep_top_k as keep_top_k
 from .stages.rescoring import rescore as rescore
 from .stages.roi_detection import find_region as find_region
-from .stages.snamd import SNAMD as SNAMD
 from .static_page.publish import Published as Published
 from .static_page.publish import publish as publish
 from .utils.errors import ArchiveError as ArchiveError

@@ -11,8 +11,8 @@ from torch.testing import assert_close
 from musc_lite import MutualScorer, RecurringScorer, recurring_patches
 from musc_lite.reports.recurring_plots import plot_recurring
 from musc_lite.results.summary import describe_recurring
+from musc_lite.scorers.recurring import average_of_the_rest, find_recurring, jumps, things_shared
 from musc_lite.stages.mutual_scoring import interval_average
-from musc_lite.stages.recurring import average_of_the_rest, find_recurring, jumps, things_shared
 
 
 def batch_with(n_sharing, n_images=24, seed=0, n_patches=6):

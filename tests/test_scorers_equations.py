@@ -16,9 +16,8 @@ from musc_lite.scorers.fusion import Fusion
 from musc_lite.scorers.gaussian import GaussianScorer
 from musc_lite.scorers.memory_bank import MemoryBankScorer, k_center
 from musc_lite.scorers.subspace import SubspaceScorer
-from musc_lite.stages.aggregation import normalize_tokens
+from musc_lite.stages.aggregation import SNAMD, normalize_tokens, similarity_mean
 from musc_lite.stages.rescoring import RsCIN, RsCon
-from musc_lite.stages.snamd import SNAMD, similarity_mean
 
 SHAPES = st.tuples(st.integers(2, 7), st.integers(1, 9), st.integers(1, 7))
 SEEDS = st.integers(0, 2**16)

@@ -34,24 +34,12 @@ __all__ = ["EMBEDDED", "FAMILIES", "Backbone", "Family", "find_weights", "keep_w
 
 @dataclass(frozen=True)
 class Family:
-    """Vision transformers that come from one library.
+    """Vision transformers that come from one library."""
 
-    Attributes
-    ----------
-    has : callable
-        has(name): whether the family has a backbone of that name.
-    names : callable
-        names(): those it has, for the message about a misspelt one.
-    load : callable
-        load(name, pretrained, device) returns a `Backbone`.
-    hub_file : callable
-        hub_file(name): the repository and the file of the published weights; ("", "") where there are none.
-    """
-
-    has: Callable[[str], bool]
-    names: Callable[[], Iterable[str]]
-    load: Callable[[str, str, torch.device], Backbone]
-    hub_file: Callable[[str], tuple[str, str]]
+    has: Callable[[str], bool]  # has(name): whether there is a backbone of that name
+    names: Callable[[], Iterable[str]]  # all of them, for the message about a misspelt one
+    load: Callable[[str, str, torch.device], Backbone]  # load(name, pretrained, device)
+    hub_file: Callable[[str], tuple[str, str]]  # hub_file(name): repository and file of the published weights, or ""
 
 
 # A new family is a file with these four functions, and a line here. They are asked in this order.

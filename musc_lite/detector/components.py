@@ -38,7 +38,7 @@ PARTS: "Mapping[str, dict[str, Any]]" = {
     "view": {"photo": "musc_lite.data.view:View"},
     "aggregation": {
         "lnamd": "musc_lite.stages.aggregation:LNAMD",
-        "snamd": "musc_lite.stages.snamd:SNAMD",
+        "snamd": "musc_lite.stages.aggregation:SNAMD",
     },
     "scorer": SCORERS,
     "pooling": {"map": "musc_lite.stages.maps:Pooling"},

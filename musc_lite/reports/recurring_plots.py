@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from musc_lite.reports.plots import plot_image
-from musc_lite.stages.recurring import Recurring
+from musc_lite.scorers.recurring import Recurring
 
 __all__ = ["plot_recurring"]
 

@@ -15,8 +15,8 @@ from musc_lite.analysis.groups import Groups
 from musc_lite.data.roi import WHOLE, Region, pixel_box
 from musc_lite.results.comparison import Comparison
 from musc_lite.results.scores import Scores
+from musc_lite.scorers.recurring import Recurring
 from musc_lite.stages.conformal import DRIFT_LEVEL, Drift, find_drift
-from musc_lite.stages.recurring import Recurring
 from musc_lite.stages.thresholds import DECIMALS, Calls, Decision, Gap, best_f1_threshold, clearest_gap
 
 __all__ = [

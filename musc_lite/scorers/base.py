@@ -23,27 +23,13 @@ def _say_nothing(n_steps: int) -> None:
 
 @dataclass(frozen=True)
 class Context:
-    """What a scorer is told beside the tokens.
+    """What a scorer is told beside the tokens."""
 
-    Attributes
-    ----------
-    grid : (h, w), optional
-        Rows and columns of patches; None: a square.
-    max_memory : int or str, optional
-        Bytes, or a text such as "2GB", that scoring may take beside the tokens; None: what is fastest.
-    progress : callable
-        Called from time to time with the number of steps done since the last call (`Work.n_steps`).
-    tiles : (int, int)
-        Rows and columns of tiles that the grid is made of.
-    precision : {"float32", "bfloat16"}
-        Of products on a CPU. A scorer that compares all images may use bfloat16; the others leave it alone.
-    """
-
-    grid: tuple[int, int] | None = None
-    max_memory: int | str | None = None
-    progress: Callable[[int], object] = _say_nothing
-    tiles: tuple[int, int] = (1, 1)
-    precision: str = "float32"
+    grid: tuple[int, int] | None = None  # rows and columns (h, w) of patches; None: a square
+    max_memory: int | str | None = None  # bytes, or "2GB", that scoring may take beside the tokens; None: the fastest
+    progress: Callable[[int], object] = _say_nothing  # is given the steps (`Work.n_steps`) done since its last call
+    tiles: tuple[int, int] = (1, 1)  # rows and columns of tiles that the grid is made of
+    precision: str = "float32"  # or "bfloat16", which a scorer that compares all images may use on a CPU
 
 
 PLAIN = Context()
@@ -51,46 +37,22 @@ PLAIN = Context()
 
 @dataclass(frozen=True)
 class Work:
-    """What scoring one layer at one r takes.
+    """What scoring one layer at one r takes."""
 
-    Attributes
-    ----------
-    n_steps : int
-        What `Context.progress` counts up to.
-    products : float
-        Matrix products, in units of (M x n_channels) by (n_channels x M): two images compared.
-    n_channels : int
-        Channels that are compared.
-    least_bytes : int
-        The least memory that works beside the tokens.
-    more_bytes : int
-        What the fastest way takes on top of that.
-    kept_channels : int
-        Channels that are kept for each patch beside its own tokens.
-    """
-
-    n_steps: int
-    products: float
-    n_channels: int
-    least_bytes: int = 0
-    more_bytes: int = 0
-    kept_channels: int = 0
+    n_steps: int  # what `Context.progress` counts up to
+    products: float  # matrix products, in units of (M x n_channels) by (n_channels x M): two images compared
+    n_channels: int  # that are compared
+    least_bytes: int = 0  # the least memory that works beside the tokens
+    more_bytes: int = 0  # what the fastest way takes on top of that
+    kept_channels: int = 0  # for each patch beside its own tokens
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a patch has its score: what a click on it shows.
+    """Why a patch has its score: what a click on it shows."""
 
-    Attributes
-    ----------
-    distances : Tensor (N, M)
-        From the patch to every patch of the batch; infinite where it does not look. Those of its own image are there.
-    images : Tensor (J,)
-        The images that it is scored by, its own not among them.
-    """
-
-    distances: Tensor
-    images: Tensor
+    distances: Tensor  # (N, M) to every patch of the batch, its own image's too; infinite where it does not look
+    images: Tensor  # (J,) that it is scored by, its own not among them
 
 
 class PatchScorer(Part):

@@ -151,23 +151,13 @@ def lowest_rate(n_trusted: int) -> float:
 
 @dataclass(frozen=True)
 class Drift:
-    """Whether the good images of a day still look like the trusted ones.
+    """Whether the good images of a day still look like the trusted ones."""
 
-    Attributes
-    ----------
-    p_value : float
-        Of a two-sided Kolmogorov-Smirnov test of the scores below the threshold, the day's against the trusted ones':
-        those above are called anyway, and a day with more defects is no drift.
-    n_called, n_images, n_trusted : int
-    p_called : float
-        How likely so many calls, or more, are if all images of the day are like the trusted ones.
-    """
-
-    p_value: float
-    n_called: int
+    p_value: float  # of a two-sided Kolmogorov-Smirnov test: the day's scores below the threshold, the trusted ones'
+    n_called: int  # images above it, which are left out of that test: a day with more defects is no drift
     n_images: int
     n_trusted: int
-    p_called: float
+    p_called: float  # how likely so many calls, or more, are if all images of the day are like the trusted ones
 
     @property
     def is_likely(self) -> bool:

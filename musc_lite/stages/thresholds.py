@@ -27,24 +27,12 @@ CLEAR_GAP = 4  # times the largest step below: 1 batch in 10 has one by chance, 
 
 @dataclass(frozen=True)
 class Decision:
-    """A threshold, and what it was set from.
+    """A threshold, and what it was set from."""
 
-    Attributes
-    ----------
-    value : float
-        Images that score above it are flagged as anomalous.
-    rule : str
-        What set it, such as "contamination 'auto'".
-    n_used : int, optional
-        Number of images whose scores it was set from; None: it was set by hand.
-    calibration : bool
-        Whether these are calibration images, which are no part of the batch.
-    """
-
-    value: float
-    rule: str = "set by hand"
-    n_used: int | None = None
-    calibration: bool = False
+    value: float  # images that score above it are flagged as anomalous
+    rule: str = "set by hand"  # what set it, such as "contamination 'auto'"
+    n_used: int | None = None  # number of images whose scores it was set from; None: it was set by hand
+    calibration: bool = False  # whether these are calibration images, which are no part of the batch
 
     @property
     def is_automatic(self) -> bool:
@@ -191,22 +179,12 @@ def _between(low: float, high: float) -> float:
 
 @dataclass(frozen=True)
 class Gap:
-    """A step between neighbors in the upper half of a ranking, beside the steps below it.
+    """A step between neighbors in the upper half of a ranking, beside the steps below it."""
 
-    Attributes
-    ----------
-    n_above : int
-        Images above it.
-    high, low : float
-        The scores at its two ends, as they are shown: with `DECIMALS`.
-    next : float
-        The largest step below it, down to three quarters of the ranking.
-    """
-
-    n_above: int
-    high: float
+    n_above: int  # images above it
+    high: float  # the scores at its two ends, as they are shown: with `DECIMALS`
     low: float
-    next: float
+    next: float  # the largest step below it, down to three quarters of the ranking
 
     @property
     def ratio(self) -> float:
@@ -245,40 +223,24 @@ def clearest_gap(image_scores: ArrayLike) -> Gap:
 
 @dataclass(frozen=True)
 class Calls:
-    """What a threshold would call, held against labels.
-
-    Attributes
-    ----------
-    threshold : float
-    found, n_defective : int
-        Defective images above it, and all of them.
-    false_alarms, n_normal : int
-        Normal images above it, and all of them.
-    f1 : float
-        Harmonic mean of precision and recall.
-    """
+    """What a threshold would call, held against labels."""
 
     threshold: float
-    found: int
+    found: int  # defective images above it
     n_defective: int
-    false_alarms: int
+    false_alarms: int  # normal images above it
     n_normal: int
 
     @classmethod
     def at(cls, threshold: float, labels: ArrayLike, image_scores: ArrayLike) -> "Calls":
         """Count what a threshold calls."""
         defective, called = np.asarray(labels) == 1, np.asarray(image_scores) > threshold
-        return cls(
-            float(threshold),
-            int((called & defective).sum()),
-            int(defective.sum()),
-            int((called & ~defective).sum()),
-            int((~defective).sum()),
-        )
+        counts = ((called & defective).sum(), defective.sum(), (called & ~defective).sum(), (~defective).sum())
+        return cls(float(threshold), *map(int, counts))
 
     @property
     def f1(self) -> float:
-        """2 TP / (2 TP + FP + FN); 0 where nothing is found."""
+        """Harmonic mean of precision and recall, 2 TP / (2 TP + FP + FN); 0 where nothing is found."""
         return 2 * self.found / max(1, self.found + self.false_alarms + self.n_defective)
 
     def __str__(self) -> str:
