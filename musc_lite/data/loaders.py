@@ -329,7 +329,7 @@ def _image_set(found: Found, on_error: str) -> ImageSet:
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
     labels = None if found.labels is None else np.array(found.labels)
-    masks = found.masks and [each if len(each) > 1 else next(iter(each), None) for each in found.masks]
+    masks = None if found.masks is None else [m if len(m) > 1 else m[0] if m else None for m in found.masks]
     images = ImageSet(found.paths, found.names, labels, masks, found.unsupported)
     decode = on_error == "skip"  # of many photos it takes a while
     bar = progress_bar(found.paths, desc="reading images", unit="image", leave=False, show=decode)
