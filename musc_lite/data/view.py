@@ -7,8 +7,9 @@ once, as a `Framing`, so that all images have the same grid of patches.
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from numbers import Integral, Real
 from typing import Any
 
@@ -97,19 +98,6 @@ def cells_of_grid(grid: tuple[int, int], tiles: tuple[int, int]) -> list[tuple[s
 class Framing:
     """What the backbone sees of each photo of a batch: a view, settled for all of them.
 
-    Attributes
-    ----------
-    tile_size : (int, int)
-        Height and width of what goes through the backbone at once, in pixels.
-    patch_size : int
-        Pixels along the side of a patch.
-    region : (left, top, right, bottom)
-        Which part of the photo, in shares of its width and height.
-    tiles : (int, int)
-        Rows and columns of tiles that the region is divided into.
-    overlap : (int, int)
-        Rows and columns of patches that a tile shares with the next one.
-
     Examples
     --------
     >>> framing = Framing((28, 42), 14, tiles=(2, 1), overlap=(1, 0))
@@ -117,11 +105,11 @@ class Framing:
     ((3, 3), 42, [(42, 28), (42, 28), (42, 28)])
     """
 
-    tile_size: tuple[int, int]
-    patch_size: int
-    region: Region = WHOLE
-    tiles: tuple[int, int] = (1, 1)
-    overlap: tuple[int, int] = (0, 0)
+    tile_size: tuple[int, int]  # height and width of what goes through the backbone at once, in pixels
+    patch_size: int  # pixels along the side of a patch
+    region: Region = WHOLE  # which part of the photo
+    tiles: tuple[int, int] = (1, 1)  # rows and columns of tiles that the region is divided into
+    overlap: tuple[int, int] = (0, 0)  # rows and columns of patches that a tile shares with the next one
 
     def check(self) -> None:
         """Raise ValueError where it is no division of photos into patches, as a damaged or crafted file may have it."""
@@ -326,16 +314,36 @@ class View(Part):
         self.check()
         if self.seconds is not None:
             raise ValueError(f"size={self.size!r} depends on what scoring costs: give the view to a detector")
-        sizes = _SizesOf(images, self)
-        region = self._in_shares(sizes) if self.region != "auto" else found
-        tiles = self._count_tiles(sizes, region)
-        size = self._tile_size(sizes, region, tiles, patch_size, default_size)
+
+        @cache
+        def sizes() -> list[tuple[int, int]]:
+            photos = some_photos(images, self)
+            return [photos.size(i) for i in range(len(photos))]
+
+        region = found if isinstance(self.region, str) else self._in_shares(sizes)
+
+        def aspect() -> float:
+            """Width over height of the region, of the middle photo."""
+            middle = float(np.median([width / height for width, height in sizes()]))
+            return middle * (region[2] - region[0]) / (region[3] - region[1])
+
+        counts: Any = (1, 1) if self.tiles is None else self.tiles
+        if isinstance(counts, Integral):  # along the longer side
+            counts = max(1, round(counts / max(aspect(), 1))), max(1, round(counts * min(aspect(), 1)))
+        tiles = int(counts[0]), int(counts[1])
+        size = default_size if self.size is None else self.size
+        if isinstance(size, str):
+            side = int(size.removeprefix("aspect") or default_size) / patch_size
+            stretch = math.sqrt(aspect() * tiles[0] / tiles[1])  # of a tile
+            size = max(1, round(side / stretch)) * patch_size, max(1, round(side * stretch)) * patch_size
         h, w = patch_grid(size, patch_size, name)
-        shared = (min(round(self.overlap * n), n - 1) for n in (h, w))
-        overlap = [n if count > 1 else 0 for n, count in zip(shared, tiles, strict=True)]
-        framing = Framing((h * patch_size, w * patch_size), patch_size, region, tiles, (overlap[0], overlap[1]))
-        if tiles != (1, 1) or region != WHOLE:
-            sizes.check_room(framing)
+        down, across = (
+            min(round(self.overlap * n), n - 1) if count > 1 else 0 for n, count in zip((h, w), tiles, strict=True)
+        )
+        framing = Framing((h * patch_size, w * patch_size), patch_size, region, tiles, (down, across))
+        if images is not None and (tiles != (1, 1) or region != WHOLE):
+            for photo, its_size in zip(images.names, sizes(), strict=True):
+                _check_room(framing, photo, its_size)
         return framing
 
     def _check_region(self) -> None:
@@ -354,40 +362,24 @@ class View(Part):
                 "counted from its upper left corner, 0 or more"
             )
 
-    def _in_shares(self, sizes: "_SizesOf") -> Region:
+    def _in_shares(self, sizes: Callable[[], list[tuple[int, int]]]) -> Region:
         """Give the region in shares; what is above 1 is in pixels."""
         if self.region is None:
             return WHOLE
         left, top, right, bottom = (float(edge) for edge in self.region)
         if max(right, bottom) > 1:
-            width, height = sizes.the_one(self.region)
+            (width, height), *others = sorted(set(sizes()))
+            if others:
+                raise ValueError(
+                    f"the region {self.region!r} is in pixels, and the photos differ in size ({width} x {height}, "
+                    f"{_by(others[0])}, ...): give it in shares of the photo, 0 to 1"
+                )
             left, top, right, bottom = left / width, top / height, right / width, bottom / height
             if max(right, bottom) > 1:
                 raise ValueError(
                     f"the region {self.region!r} lies outside of the photos, which have {width} x {height} pixels"
                 )
         return left, top, right, bottom
-
-    def _count_tiles(self, sizes: "_SizesOf", region: Region) -> tuple[int, int]:
-        if self.tiles is None:
-            return 1, 1
-        if isinstance(self.tiles, tuple | list):
-            return int(self.tiles[0]), int(self.tiles[1])
-        aspect = sizes.aspect(region)
-        rows = max(1, round(self.tiles / max(aspect, 1)))
-        return rows, max(1, round(self.tiles * min(aspect, 1)))
-
-    def _tile_size(
-        self, sizes: "_SizesOf", region: Region, tiles: tuple[int, int], patch_size: int, default_size: int
-    ) -> Size:
-        if self.size is None:
-            return default_size
-        if not isinstance(self.size, str):
-            return tuple(self.size) if isinstance(self.size, list) else self.size
-        side = int(self.size.removeprefix("aspect") or default_size)
-        stretch = math.sqrt(sizes.aspect(region) * tiles[0] / tiles[1])  # of a tile
-        n_rows, n_columns = side / patch_size / stretch, side / patch_size * stretch
-        return max(1, round(n_rows)) * patch_size, max(1, round(n_columns)) * patch_size
 
 
 def some_photos(images: ImageSet | None, view: View) -> ImageSet:
@@ -397,48 +389,16 @@ def some_photos(images: ImageSet | None, view: View) -> ImageSet:
     return images
 
 
-class _SizesOf:
-    """The photos' sizes, read when they are first asked for."""
-
-    def __init__(self, images: ImageSet | None, view: View):
-        self._images, self._view = images, view
-        self._sizes: list[tuple[int, int]] = []
-
-    def all(self) -> list[tuple[int, int]]:
-        if not self._sizes:
-            images = some_photos(self._images, self._view)
-            self._sizes = [images.size(i) for i in range(len(images))]
-        return self._sizes
-
-    def aspect(self, region: Region) -> float:
-        """Width over height of the region, of the middle photo."""
-        left, top, right, bottom = region
-        middle = float(np.median([width / height for width, height in self.all()]))
-        return middle * (right - left) / (bottom - top)
-
-    def the_one(self, region: object) -> tuple[int, int]:
-        """Give the size that all photos have."""
-        if len(set(self.all())) > 1:
-            (width, height), (other_width, other_height) = sorted(set(self.all()))[:2]
-            raise ValueError(
-                f"the region {region!r} is in pixels, and the photos differ in size ({width} x {height}, "
-                f"{other_width} x {other_height}, ...): give it in shares of the photo, 0 to 1"
-            )
-        return self.all()[0]
-
-    def check_room(self, framing: Framing) -> None:
-        """Refuse a photo of which a patch of several tiles, or one tile, would cover less than a pixel."""
-        if self._images is None:
-            return
-        (rows, columns), (h, w) = framing.tiles, framing.tile_grid
-        needed = framing.grid if framing.tiles != (1, 1) else (1, 1)
-        for name, size in zip(self._images.names, self.all(), strict=True):
-            left, top, right, bottom = (s * side for s, side in zip(framing.region, (*size, *size), strict=True))
-            width, height = right - left, bottom - top
-            if width < needed[1] or height < needed[0]:
-                most = max(1, int(min(width // w, height // h)))
-                raise ValueError(
-                    f"{name} has {size[0]} x {size[1]} pixels, of which the view takes {width:.1f} x {height:.1f}: too "
-                    f"few for {rows} x {columns} tiles of {h} x {w} patches, since a patch would cover less than a "
-                    f"pixel; give at most {most} x {most} tiles, or a larger region"
-                )
+def _check_room(framing: Framing, photo: str, size: tuple[int, int]) -> None:
+    """Refuse a photo of which a patch of several tiles, or one tile, would cover less than a pixel."""
+    (rows, columns), (h, w) = framing.tiles, framing.tile_grid
+    needed = framing.grid if framing.tiles != (1, 1) else (1, 1)
+    left, top, right, bottom = (share * side for share, side in zip(framing.region, (*size, *size), strict=True))
+    width, height = right - left, bottom - top
+    if width < needed[1] or height < needed[0]:
+        most = max(1, int(min(width // w, height // h)))
+        raise ValueError(
+            f"{photo} has {size[0]} x {size[1]} pixels, of which the view takes {width:.1f} x {height:.1f}: too "
+            f"few for {rows} x {columns} tiles of {h} x {w} patches, since a patch would cover less than a "
+            f"pixel; give at most {most} x {most} tiles, or a larger region"
+        )
