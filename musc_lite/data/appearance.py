@@ -19,24 +19,12 @@ SIZE = 2.0  # ratio of lengths
 
 @dataclass(frozen=True)
 class Appearance:
-    """How the images of a batch are taken.
+    """How the images of a batch are taken."""
 
-    Attributes
-    ----------
-    size : (int, int)
-        Median width and height in pixels.
-    shapes : (float, float)
-        Lowest and highest width per height.
-    lengths : (float, float)
-        Lowest and highest square root of width times height, in pixels.
-    is_gray : bool
-        Whether most images have no color.
-    """
-
-    size: tuple[int, int]
-    shapes: tuple[float, float]
-    lengths: tuple[float, float]
-    is_gray: bool
+    size: tuple[int, int]  # median width and height in pixels
+    shapes: tuple[float, float]  # lowest and highest width per height
+    lengths: tuple[float, float]  # lowest and highest square root of width times height, in pixels
+    is_gray: bool  # most images have no color
 
 
 def appearance_of(images: ImageSet, chromas: Mapping[int, float] | None = None) -> Appearance | None:

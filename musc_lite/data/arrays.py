@@ -131,19 +131,18 @@ def _item_to_picture(item: Any) -> _Item:
 
 def _settled(items: Sequence[_Item]) -> tuple[list[Image.Image | np.ndarray], dict[str, Scale]]:
     """Convert the arrays that need no scale of the batch: bytes, and floats if all lie in 0..1; with their scales."""
-    pictures: list[Image.Image | np.ndarray] = [item.picture for item in items]
+    pictures = [item.picture for item in items]
+    arrays = {i: picture for i, picture in enumerate(pictures) if isinstance(picture, np.ndarray)}
+    floats = {i: pixels for i, pixels in arrays.items() if pixels.dtype.kind == "f"}
+    small = {i: pixels for i, pixels in arrays.items() if pixels.dtype == np.uint8}
     scales: dict[str, Scale] = {}
-    floats = [i for i, item in enumerate(items) if item.dtype is not None and item.dtype.kind == "f"]
-    if floats and all(items[i].picture.min() >= 0 and items[i].picture.max() <= 1 for i in floats):  # type: ignore[union-attr]
+    if floats and all(pixels.min() >= 0 and pixels.max() <= 1 for pixels in floats.values()):
         scales["float"] = Scale(0, 1)
-    small = [i for i, item in enumerate(items) if isinstance(item.picture, np.ndarray) and item.dtype == np.uint8]
-    is_binary = len(small) == sum(item.dtype == np.uint8 for item in items) and any(pictures[i].max() for i in small)  # type: ignore[union-attr]
-    if small and is_binary:
+    all_are_small = len(small) == sum(item.dtype == np.uint8 for item in items)
+    if all_are_small and any(pixels.max() for pixels in small.values()):
         scales["uint8"] = Scale(0, 1)
-    for i in [*small, *(floats if "float" in scales else [])]:
-        pixels = pictures[i]
-        assert isinstance(pixels, np.ndarray)
-        pixels = pixels * np.uint8(255) if i in small and is_binary else pixels
+        small = {i: pixels * np.uint8(255) for i, pixels in small.items()}
+    for i, pixels in [*small.items(), *(floats.items() if "float" in scales else ())]:
         pictures[i] = to_rgb(pixels, lambda kind: Scale(0, 1), items[i].notes.append)
     return pictures, scales
 

@@ -54,6 +54,7 @@ IMAGES = (  # that are read
     (8, b"WEBPVP8"),
     *((0, start) for start in TIFF_STARTS),
 )
+BMP_HEADERS = (b"(\0\0\0", b"\x6c\0\0\0", b"\x7c\0\0\0")  # their length
 OTHERS = (  # where, what stands there, what it is, what to do
     (0, b"GIF8", "a GIF image", TO_PNG),
     (4, b"ftypavif", "an AVIF image", TO_PNG),
@@ -157,27 +158,14 @@ def is_readable(file: Path) -> bool:
     return suffix in readable() or (not suffix and _holds_image(file))
 
 
-def _is_unnamed_image(file: Path) -> bool:
-    """Whether a file of an unknown ending, or of none, holds an image."""
-    return file.suffix.lower() not in NO_IMAGES and _holds_image(file)
-
-
 def _holds_image(file: Path) -> bool:
     """Whether a file holds an image, whatever its name says."""
-    try:
-        if not file.is_file():  # a named pipe would not answer
-            return False
-        with file.open("rb") as opened:
-            return is_image(opened.read(HEAD))
-    except OSError:
-        return False
-
-
-def is_image(start: bytes) -> bool:
-    """Whether the first bytes of a file are those of an image that can be read."""
-    is_bmp = (
-        start[:2] == b"BM" and start[6:10] == bytes(4) and start[14:18] in (b"(\0\0\0", b"\x6c\0\0\0", b"\x7c\0\0\0")
-    )
+    start = b""
+    with suppress(OSError):
+        if file.is_file():  # a named pipe would not answer
+            with file.open("rb") as opened:
+                start = opened.read(HEAD)
+    is_bmp = start[:2] == b"BM" and start[6:10] == bytes(4) and start[14:18] in BMP_HEADERS
     return is_bmp or any(start[at:].startswith(magic) for at, magic in IMAGES)
 
 
@@ -269,7 +257,10 @@ def _walk(top: Path) -> tuple[list[Path], Skipped]:
         # The first comes first: a link to it is known then.
         waiting += [entry for (entry, _), enters in zip(reversed(inside), reversed(enter), strict=True) if enters]
         pictures = (entry for (entry, _), enters in zip(inside, enter, strict=True) if not enters)
-        found += [entry for entry in pictures if entry.suffix.lower() in SEEN or _is_unnamed_image(entry)]
+        for entry in pictures:
+            suffix = entry.suffix.lower()
+            if suffix in SEEN or (suffix not in NO_IMAGES and _holds_image(entry)):
+                found.append(entry)
     return found, unlisted
 
 

@@ -25,9 +25,7 @@ SIDE = 48  # pixels a side
 AT_LEAST = 4 * SIDE  # pixels a side that are decoded, see `read_image`
 BLUR = 2.0  # pixels
 LIMIT = 0.97  # least correlation of copies
-RATIO = (
-    0.1  # largest distance (1 - correlation) of 2 copies per distance to a third photo; of n copies 1 / (n - 1) of it
-)
+RATIO = 0.1  # largest distance (1 - correlation) of 2 copies per distance to a third photo; of n: 1 / (n - 1) of it
 AROUND, SMALLER = 20, 0.3  # photos nearest to a group; its distance per the smallest that they have to others, at most
 FEW = 4  # photos: a larger group is no group of copies, since a second product in the batch makes such groups
 # Frames of a still scene differ by noise alone, so all of their distances are about equal; those of products vary more.
@@ -40,21 +38,11 @@ BLOCK = 512  # images at a time
 
 @dataclass(frozen=True, eq=False)
 class Duplicates:
-    """Which images are there twice.
+    """Which images are there twice."""
 
-    Attributes
-    ----------
-    digests : list of str
-        Of all N images, as `ImageSet.digest` gives them.
-    copy_of : ndarray (N,)
-        For each image the first one with the very same bytes, itself where there is none before it.
-    alike : list of tuples of int
-        Groups of images that are nearly the same, as `near_duplicates` gives them, without copies.
-    """
-
-    digests: list[str]
-    copy_of: np.ndarray
-    alike: list[tuple[int, ...]]
+    digests: list[str]  # of all N images, as `ImageSet.digest` gives them
+    copy_of: np.ndarray  # (N,): the first image with the very same bytes, itself where there is none before it
+    alike: list[tuple[int, ...]]  # groups of images that are nearly the same, see `near_duplicates`, without copies
 
     @property
     def copies(self) -> list[tuple[int, int]]:
@@ -112,10 +100,9 @@ def near_duplicates(images: ImageSet) -> list[tuple[int, ...]]:
     >>> near_duplicates(from_arrays([photo, 1 - photo, 0.9 * photo]))
     [(0, 2)]
     """
-    fine = np.zeros((len(images), SIDE * SIDE), np.float32)
-    for i in progress_bar(range(len(images)), desc="looking for near duplicates", unit="image", leave=False):
-        fine[i] = fine_structure(images.digest_and_image(i, AT_LEAST)[1])
-    return _alike(fine)
+    bar = progress_bar(range(len(images)), desc="looking for near duplicates", unit="image", leave=False)
+    fine = [fine_structure(images.digest_and_image(i, AT_LEAST)[1]) for i in bar]
+    return _alike(np.array(fine, np.float32).reshape(-1, SIDE * SIDE))
 
 
 def _alike(fine: np.ndarray) -> list[tuple[int, ...]]:
@@ -141,10 +128,16 @@ def _alike(fine: np.ndarray) -> list[tuple[int, ...]]:
     waiting = [c for c in range(n, n + len(links)) if label[c] == c]
     while waiting:
         cluster = waiting.pop()
-        members, width = [], (size[cluster] - 1) * links[cluster - n][0]
+        members: list[int] = []
+        width = (size[cluster] - 1) * links[cluster - n][0]
         are_copies = size[cluster] <= FEW and width < RATIO * reach[cluster]
         if links[cluster - n][0] < 1 - LIMIT and (are_copies or size[cluster] >= min(STILL, n)):
-            members = _members(cluster, parts, n)
+            inside = [cluster]
+            while inside:
+                each = inside.pop()
+                inside += parts[each - n].tolist() if each >= n else []
+                members += [each] if each < n else []
+            members.sort()
         if members and (are_copies or _is_still(fine[members])):
             groups.append((members, width if are_copies else 0))
             spacing[members] = reach[cluster]
@@ -176,18 +169,6 @@ def _tree(fine: np.ndarray) -> list[tuple[float, int, int]]:
         tree = coo_array(minimum_spanning_tree((tree + links).tocsr()))
     order = np.argsort(tree.data, kind="stable")
     return list(zip(*(each[order].tolist() for each in (tree.data, *tree.coords)), strict=True))
-
-
-def _members(cluster: int, parts: np.ndarray, n: int) -> list[int]:
-    """List the images of a cluster, in order."""
-    found, waiting = [], [cluster]
-    while waiting:
-        each = waiting.pop()
-        if each < n:
-            found.append(each)
-        else:
-            waiting += parts[each - n].tolist()
-    return sorted(found)
 
 
 def _is_still(fine: np.ndarray) -> bool:

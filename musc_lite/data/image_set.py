@@ -188,19 +188,14 @@ class ImageSet:
 
     def scaled_as(self, fitted: Mapping[str, Scale]) -> "ImageSet":
         """Return the same images, whose values are scaled as those of a fitted batch; other kinds by themselves."""
-        usual = Scale(0, 1)
-        if self.scales.found.get("float") == usual != fitted.get("float", usual) and self._floats_are_converted:
+        usual, has_images = Scale(0, 1), any(isinstance(source, Image.Image) for source in self.sources)
+        if has_images and self.scales.found.get("float") == usual != fitted.get("float", usual):  # they are 8-bit ones
             low, high = fitted["float"].low, fitted["float"].high
             raise ValueError(
                 f"these images are floats from 0 to 1, those of the fitted batch run from {low:g} to {high:g}: give "
                 "all in the same unit"
             )
         return replace(self, scales=Scales(self.sources, self.digests, fitted), notes=dict(self.notes))
-
-    @property
-    def _floats_are_converted(self) -> bool:
-        """Whether floats in memory are 8-bit images already."""
-        return any(isinstance(source, Image.Image) for source in self.sources)
 
     def __iter__(self) -> Iterator[Image.Image]:
         return (self[i] for i in range(len(self)))
@@ -253,10 +248,7 @@ class ImageSet:
         """
         width, height = self.size(i)
         united = np.zeros((height, width), dtype=bool)
-        source = None if self.mask_sources is None else self.mask_sources[i]
-        if source is None:
-            return crop_array(united, region)
-        for part in source if isinstance(source, list) else [source]:
+        for part in self._mask_parts(i):
             mask = part if isinstance(part, np.ndarray) else read_mask(part)
             if mask.shape != united.shape:
                 sizes = f"{mask.shape[1]} x {mask.shape[0]} pixels, its image {self.sources[i]} {width} x {height}"
@@ -321,19 +313,19 @@ class ImageSet:
         lines = []
         for i, name in enumerate(self.names):
             label = None if self.labels is None else int(self.labels[i])
-            source = None if self.mask_sources is None else self.mask_sources[i]
-            parts: list = source if isinstance(source, list) else [source]
-            masks = [
-                _mask_digest(p) if isinstance(p, np.ndarray) else self.digests.of_file(p)
-                for p in parts
-                if p is not None
-            ]
+            masks = []
+            for part in self._mask_parts(i):
+                if isinstance(part, np.ndarray):
+                    pixels = f"{part.shape} ".encode() + np.packbits(part).tobytes()
+                    masks.append(hashlib.sha256(pixels).hexdigest())
+                else:
+                    masks.append(self.digests.of_file(part))
             lines.append(f"{name} {label} {self.digest(i)} {' '.join(masks)}\n")
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
-
-def _mask_digest(mask: np.ndarray) -> str:
-    return hashlib.sha256(f"{mask.shape} ".encode() + np.packbits(mask).tobytes()).hexdigest()
+    def _mask_parts(self, i: int) -> Sequence[MaskPart]:
+        source = None if self.mask_sources is None else self.mask_sources[i]
+        return source if isinstance(source, list) else [] if source is None else [source]
 
 
 def _pixel_digest(image: Image.Image) -> str:

@@ -81,15 +81,9 @@ def read_verdicts(path: str | Path) -> list[Verdict]:
     try:
         for cells in rows:
             row = dict(zip(titles, cells, strict=False))
-            values = {name: from_cell(row.get(name, "").strip()) for name in COLUMNS}
-            if values["verdict"]:
-                found[values["image"]] = Verdict(
-                    values["image"],
-                    values["verdict"].lower(),
-                    values["sha256"].lower(),
-                    values["class"],
-                    values["note"],
-                )
+            image, digest, verdict, kind, note = (from_cell(row.get(name, "").strip()) for name in COLUMNS)
+            if verdict:
+                found[image] = Verdict(image, verdict.lower(), digest.lower(), kind, note)
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{path}, line {rows.line_num}: {error}") from error
     return [*found.values()]
@@ -141,7 +135,10 @@ def match_verdicts(images: ImageSet, verdicts: Sequence[Verdict]) -> tuple[list[
     """
     by_digest = {each.sha256: each.verdict for each in verdicts if each.sha256}
     digests = [images.digest(i) if by_digest else "" for i in range(len(images))]
-    index = NameIndex((name, i) for i, name in [*enumerate(images.names), *_whole_names(images, verdicts)])
+    named = [(name, i) for i, name in enumerate(images.names)]
+    if any(PureWindowsPath(each.image).root for each in verdicts):  # by absolute paths
+        named += [(str(path.absolute()), i) for i, path in enumerate(images.sources) if isinstance(path, Path)]
+    index = NameIndex(named)
     by_image: dict[int, Verdict] = {}
     unmatched = []
     names = set(images.names)
@@ -161,24 +158,8 @@ def match_verdicts(images: ImageSet, verdicts: Sequence[Verdict]) -> tuple[list[
     return kinds, changed, unmatched
 
 
-def _whole_names(images: ImageSet, verdicts: Sequence[Verdict]) -> list[tuple[int, str]]:
-    """Return the images' absolute paths, if verdicts name images so."""
-    if not any(PureWindowsPath(each.image).root for each in verdicts):
-        return []
-    return [(i, str(source.absolute())) for i, source in enumerate(images.sources) if isinstance(source, Path)]
-
-
 def sort_by_verdict(images: ImageSet, verdicts: Sequence[Verdict]) -> list[str]:
     """Give each image its verdict, "" where there is none: by its bytes where these are known, else by its name.
-
-    Parameters
-    ----------
-    images : ImageSet
-    verdicts : sequence of Verdict
-
-    Returns
-    -------
-    list of N str
 
     Raises
     ------
@@ -218,16 +199,10 @@ PATIENCE = 30  # seconds: another page writes its table in far less
 
 
 class VerdictBook:
-    """A table of verdicts that is read again before each change: another page, or a person, may have written there.
-
-    Parameters
-    ----------
-    path : Path
-        verdicts.csv, which need not be there yet.
-    """
+    """A table of verdicts that is read again before each change: another page, or a person, may have written there."""
 
     def __init__(self, path: Path):
-        self.path = path
+        self.path = path  # verdicts.csv, which need not be there yet
 
     def read(self) -> list[Verdict]:
         """Give all verdicts, also those on images that are gone."""

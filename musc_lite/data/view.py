@@ -328,7 +328,7 @@ class View(Part):
             return middle * (region[2] - region[0]) / (region[3] - region[1])
 
         counts: Any = (1, 1) if self.tiles is None else self.tiles
-        if isinstance(counts, Integral):  # along the longer side
+        if not isinstance(counts, tuple | list):  # along the longer side
             counts = max(1, round(counts / max(aspect(), 1))), max(1, round(counts * min(aspect(), 1)))
         tiles = int(counts[0]), int(counts[1])
         size = default_size if self.size is None else self.size
