@@ -69,9 +69,8 @@ class Gallery(anywidget.AnyWidget):
         self.scores, self.cards = scores, cards
         with self.hold_sync():
             self.verdicts = [verdicts[i] for i in scores.ranking]
-            self.html = str(
-                template("gallery.html.jinja").module.gallery(VERDICTS, cards, plain="show where", more_keys="the map.")
-            )
+            gallery = getattr(template("gallery.html.jinja").module, "gallery")  # noqa: B009 - a macro of the template
+            self.html = str(gallery(VERDICTS, cards, plain="show where", more_keys="the map."))
 
     def clear(self) -> None:
         """Show nothing."""
