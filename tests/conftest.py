@@ -8,6 +8,7 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
+from browsing import app, browser, lab, lab_context, page  # noqa: F401 - fixtures
 
 import musc_lite
 

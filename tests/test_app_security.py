@@ -10,15 +10,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import requests
-import test_browser as browser
-from test_browser import app_served, kernels, wait_for
+from browsing import app_served, keep, kernels, wait_for
 
 from musc_lite.cli.serve_app import PAGE
 from musc_lite.monitoring.server import MOST_PAGES, OneTimeLinks, Server
-
-page = browser.page
-with_browser = pytest.mark.skipif(browser.CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
-pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +180,6 @@ CRAFTED = (
 )
 
 
-@with_browser
 def test_a_crafted_link_runs_no_script_and_the_page_keeps_its_template(page, tmp_path):
     with app_served(tmp_path) as link:
         page.goto(link, timeout=60_000)
@@ -207,7 +201,6 @@ def test_a_crafted_link_runs_no_script_and_the_page_keeps_its_template(page, tmp
         assert page.title() == "MuSc"
 
 
-@with_browser
 def test_a_page_is_reloaded_a_second_tab_is_refused_and_another_port_starts_nothing(page, tmp_path):
     (tmp_path / "other.html").write_text("<title>other</title><a>go</a>")
     files = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path)))
@@ -229,7 +222,7 @@ def test_a_page_is_reloaded_a_second_tab_is_refused_and_another_port_starts_noth
         tab.get_by_role("link", name="Open the app").click()
         tab.get_by_text("open in another tab").wait_for(timeout=30_000)
         assert len(kernels(tmp_path)) == 1
-        browser.keep(tab, "app_second_tab")
+        keep(tab, "app_second_tab")
         tab.get_by_role("link", name="Open the app").click()
         tab.get_by_role("button", name="Find the odd ones").wait_for(timeout=90_000)
         assert tab.url == url

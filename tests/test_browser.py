@@ -1,28 +1,31 @@
-"""The explorers in a real JupyterLab in a real browser: run, click, and compare what is seen with the kernel's state.
-
-Needs Chromium (`apt-get install chromium`) and playwright; skipped where either is missing. Screenshots are kept in
-out/screenshots.
-"""
+"""The explorers and the app in a real browser: run, click, and compare what is seen with the kernel's state."""
 
 import ast
 import json
 import os
 import re
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
-import numpy as np
-import psutil  # ipykernel brings it
 import pytest
-from jupyter_client import BlockingKernelClient
+from browsing import (
+    PREPARE,
+    all_drawn,
+    click_patch,
+    drag,
+    end_kernels,
+    in_kernel,
+    keep,
+    kernels,
+    open_and_run,
+    run_all,
+    served,
+    set_theme,
+    wait_for,
+    write_notebook,
+)
 from PIL import Image
 
 from musc_lite import MuSc, find_evidence, planted_textures
@@ -30,161 +33,6 @@ from musc_lite.reports.report import Result, write_report
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
-SHOTS = ROOT / "out" / "screenshots"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra 'test'")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
-    pytest.mark.timeout(600),
-]
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-QUIET += ["--disable-component-update", "--disable-sync"]
-
-PREPARE = """
-import musc_lite
-from musc_lite.widgets import *
-images = musc_lite.planted_textures("brick", n_images=12, n_defective=4)
-detector = musc_lite.MuSc(layers=[5, 8], r=(1, 3)).fit(images)
-"""
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    """Start JupyterLab on a folder of its own, with settings of its own."""
-    home = tmp_path_factory.mktemp("lab")
-    (home / "work").mkdir()
-    names = ("CONFIG", "DATA", "RUNTIME")
-    environment = os.environ | {f"JUPYTER_{name}_DIR": str(home / name.lower()) for name in names}
-    environment |= {"IPYTHONDIR": str(home / "ipython"), "TQDM_DISABLE": "1"}
-    environment |= {f"JUPYTERLAB_{name}_DIR": str(home / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
-    settings = home / "settings" / "@jupyterlab" / "apputils-extension"
-    settings.mkdir(parents=True)
-    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
-    command = ["jupyterlab", "--allow-root", "--IdentityProvider.token=", "--ServerApp.password="]
-    command += [
-        "--ServerApp.port_retries=0",
-        "--ServerApp.disable_check_xsrf=True",
-        f"--ServerApp.root_dir={home / 'work'}",
-    ]
-    with served(command, home, environment) as url:
-        yield {"url": url, "folder": home / "work", "settings": settings, "runtime": home / "runtime"}
-
-
-@contextmanager
-def served(command, log_folder, environment=None, folder=None):
-    """Run a Jupyter server on a free port until the caller is done."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", *command, "--no-browser", f"--port={port}"]
-    with (log_folder / "log").open("w") as log:
-        server = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True)
-    try:
-        wait_for(lambda: listens(port), 60)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        stop(server)
-
-
-def stop(server):
-    """Ask a server and its kernels to end; a busy machine may take longer than we wait, and is not a failure."""
-    os.killpg(server.pid, signal.SIGTERM)
-    try:
-        server.wait(20)
-    except subprocess.TimeoutExpired:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-
-
-@pytest.fixture
-def page(tmp_path):
-    """Open a browser page that records errors, and requests that would leave this machine."""
-    with sync_api.sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            tmp_path / "profile",
-            executable_path=CHROMIUM,
-            args=QUIET,
-            viewport={"width": 1280, "height": 1600},
-        )
-        page = context.new_page()
-        page.errors, page.outside = [], []
-        page.on("pageerror", lambda error: page.errors.append(str(error)))
-        page.on("console", lambda message: message.type == "error" and page.errors.append(message.text))
-        local = ("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")
-        page.on("request", lambda request: request.url.startswith(local) or page.outside.append(request.url))
-        yield page
-        context.close()
-
-
-def listens(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def answers(url):
-    try:
-        with urllib.request.urlopen(url, timeout=2) as response:
-            return json.load(response)
-    except OSError:
-        return None
-
-
-def wait_for(condition, seconds):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if result := condition():
-            return result
-        time.sleep(0.2)
-    raise TimeoutError(f"nothing after {seconds} s")
-
-
-def run_all(page, lab, cells, name):
-    """Write a notebook of these cells, open it in Lab, run it, and wait until its last cell has printed."""
-    sources = [*cells, "print('all ' + 'done')"]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
-    nbformat.write(notebook, lab["folder"] / f"{name}.ipynb")
-    open_and_run(page, lab, name)
-
-
-def open_and_run(page, lab, name):
-    for kernel in answers(f"{lab['url']}/api/kernels"):  # of earlier tests: each holds a gigabyte
-        request = urllib.request.Request(f"{lab['url']}/api/kernels/{kernel['id']}", method="DELETE")
-        urllib.request.urlopen(request, timeout=20).close()
-    page.goto(f"{lab['url']}/lab/workspaces/{name}/tree/{name}.ipynb")
-    kernel = page.locator(".jp-Toolbar-kernelName", has_text="Python 3")  # a narrow page folds it away
-    kernel.wait_for(timeout=60_000, state="attached")
-    kernels = f"{lab['url']}/api/kernels"
-    wait_for(lambda: any(k["execution_state"] == "idle" and k["connections"] for k in answers(kernels) or []), 60)
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_text("Run All Cells", exact=True).click()
-    page.locator(".jp-OutputArea-output", has_text="all done").wait_for(timeout=180_000)
-
-
-def in_kernel(lab, expression):
-    """Evaluate an expression in the kernel that was started last, beside the browser."""
-    newest = max(lab["runtime"].glob("kernel-*.json"), key=lambda path: path.stat().st_mtime)
-    client = BlockingKernelClient(connection_file=str(newest))
-    client.load_connection_file()
-    client.start_channels()
-    try:
-        client.wait_for_ready(timeout=60)  # what a kernel says before its listener is connected is lost
-        reply = client.execute_interactive("", user_expressions={"asked": expression}, timeout=60)
-    finally:
-        client.stop_channels()
-    return ast.literal_eval(reply["content"]["user_expressions"]["asked"]["data"]["text/plain"])
-
-
-def click_patch(page, tile, patch, grid=(16, 16)):
-    box = tile.bounding_box()
-    x = (patch % grid[1] + 0.5) * box["width"] / grid[1]
-    y = (patch // grid[1] + 0.5) * box["height"] / grid[0]
-    tile.click(position={"x": x, "y": y})
-
-
-def keep(page, name):
-    SHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SHOTS / f"{name}.png")
 
 
 def test_patch_explorer_answers_clicks_and_keys(lab, page):
@@ -237,10 +85,6 @@ def test_every_explorer_shows_and_answers(lab, page):
     assert page.outside == []
 
 
-def all_drawn(pictures):
-    return pictures.count() and all(pictures.evaluate_all("images => images.map(image => image.naturalWidth)"))
-
-
 def test_report_shows_evidence_in_the_photos_own_pixels_on_a_click(page, tmp_path):
     detector = MuSc(image_size=112, layers=[5, 8], r=(1,)).fit(planted_textures("brick", n_images=6, n_defective=2))
     result = Result("brick", detector.scores_, evidence=find_evidence(detector))
@@ -256,7 +100,7 @@ def test_report_shows_evidence_in_the_photos_own_pixels_on_a_click(page, tmp_pat
 
 
 def test_dark_theme_is_readable(lab, page):
-    (lab["settings"] / "themes.jupyterlab-settings").write_text('{"theme": "JupyterLab Dark"}')
+    set_theme(lab, "Dark")
     run_all(page, lab, [PREPARE, "PatchExplorer(detector)"], "dark")
     page.locator(".musc-tiles canvas").nth(12).wait_for()
     keep(page, "patch_explorer_dark")
@@ -264,18 +108,9 @@ def test_dark_theme_is_readable(lab, page):
     assert min(int(part) for part in color.strip("rgba()").split(",")[:3]) > 180
 
 
-def drag(page, frame, begin, end):
-    """Press the mouse at one share of a frame, in two moves go to another, and let go."""
-    for k, (x, y) in enumerate((begin, (np.add(begin, end) / 2), end)):
-        page.mouse.move(frame["x"] + x * frame["width"], frame["y"] + y * frame["height"])
-        if k == 0:
-            page.mouse.down()
-    page.mouse.up()
-
-
 @pytest.mark.parametrize("theme", ["Light", "Dark"])
 def test_region_picker_follows_mouse_and_keys(lab, page, theme):
-    (lab["settings"] / "themes.jupyterlab-settings").write_text(json.dumps({"theme": f"JupyterLab {theme}"}))
+    set_theme(lab, theme)
     photos = lab["folder"] / "photos"
     photos.mkdir(exist_ok=True)
     for k, picture in enumerate(planted_textures("brick", n_images=3, n_defective=1)):
@@ -376,9 +211,10 @@ def run_course_notebook(lab, page, name):
     if not shared.exists():
         shared.symlink_to(NOTEBOOKS / "features")
     notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
-    notebook.cells = [*what_explorers_need(notebook.cells), nbformat.v4.new_code_cell("print('all ' + 'done')")]
-    nbformat.write(notebook, lab["folder"] / f"{name}.ipynb")
-    open_and_run(page, lab, name)
+    cells = [*what_explorers_need(notebook.cells), nbformat.v4.new_code_cell("print('all ' + 'done')")]
+    write_notebook(lab, cells, name)
+    end_kernels(lab, but=lab.get("prepared"))
+    open_and_run(page, lab, name, {"name": "python3"})
     assert page.locator(".jp-RenderedText[data-mime-type*=error]").count() == 0
 
 
@@ -470,22 +306,6 @@ def test_course_notebook_follows_a_slider(lab, page):
     assert page.outside == []
 
 
-@contextmanager
-def app_served(tmp_path, *arguments):
-    """Run `musc-lite app`; give the page's address."""
-    (tmp_path / "runtime").mkdir(exist_ok=True)
-    environment = os.environ | {"TMPDIR": str(tmp_path / "runtime"), "IPYTHONDIR": str(tmp_path / "ipython")}
-    command = ["musc_lite.cli", "app", *map(str, arguments), "--output", str(tmp_path / "out")]
-    with served(command, tmp_path, environment):
-        yield wait_for(lambda: re.search(r"http://\S+", (tmp_path / "log").read_text()), 10)[0]
-
-
-@pytest.fixture
-def app(tmp_path):
-    with app_served(tmp_path) as url:
-        yield url
-
-
 def open_explorers(page, url):
     """Open the tab "How it works"; give its button Run."""
     page.goto(url, timeout=120_000)
@@ -493,13 +313,6 @@ def open_explorers(page, url):
     run = page.get_by_role("button", name="Run")
     run.wait_for()
     return run
-
-
-def kernels(tmp_path):
-    """Find the processes of the kernels of the app that was served with this folder."""
-    commands = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
-    of_app = [command for command in commands if any(str(tmp_path / "runtime") in word for word in command)]
-    return [command for command in of_app if "ipykernel_launcher" in command]
 
 
 def test_closed_page_ends_its_kernel_also_while_it_loads_or_runs(app, page, tmp_path):

@@ -1,20 +1,13 @@
-"""The explorers by mouse, keyboard and finger in a real JupyterLab; fixtures and screenshots are test_browser's."""
-
-import json
-import urllib.request
+"""The explorers by mouse, keyboard and finger in a real JupyterLab."""
 
 import numpy as np
 import pytest
-
-pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra 'test'")
-
-from test_browser import PREPARE, click_patch, drag, in_kernel, keep, lab, page, run_all, wait_for  # noqa: F401
-from test_browser import pytestmark as pytestmark
+from browsing import PREPARE, ask, click_patch, drag, end_kernels, in_kernel, keep, run_all, set_theme, wait_for
 
 SHOW = [PREPARE, "p = PatchExplorer(detector, selected=(3, 100))\np"]
 
 
-def test_keys_stay_in_the_second_picture_until_enter(lab, page):  # noqa: F811
+def test_keys_stay_in_the_second_picture_until_enter(lab, page):
     run_all(page, lab, SHOW, "second")
     tiles = page.locator(".musc-tiles canvas")
     tiles.nth(12).wait_for()
@@ -36,7 +29,7 @@ def test_keys_stay_in_the_second_picture_until_enter(lab, page):  # noqa: F811
     assert page.errors == []
 
 
-def test_mouse_over_a_patch_and_a_rectangle_of_patches(lab, page):  # noqa: F811
+def test_mouse_over_a_patch_and_a_rectangle_of_patches(lab, page):
     run_all(page, lab, SHOW, "hover")
     tiles = page.locator(".musc-tiles canvas")
     tiles.nth(12).wait_for()
@@ -68,7 +61,7 @@ def test_mouse_over_a_patch_and_a_rectangle_of_patches(lab, page):  # noqa: F811
     assert page.outside == []
 
 
-def test_large_pictures_are_looked_at_closer_by_keys_wheel_and_buttons(lab, page):  # noqa: F811
+def test_large_pictures_are_looked_at_closer_by_keys_wheel_and_buttons(lab, page):
     run_all(page, lab, SHOW, "closer")
     tiles = page.locator(".musc-tiles canvas")
     tiles.nth(12).wait_for()
@@ -115,7 +108,7 @@ def test_large_pictures_are_looked_at_closer_by_keys_wheel_and_buttons(lab, page
     assert page.errors == []
 
 
-def test_names_tab_stops_and_the_status_line(lab, page):  # noqa: F811
+def test_names_tab_stops_and_the_status_line(lab, page):
     names = ["SimilarityCounts", "NeighborhoodExplorer", "IntervalExplorer", "ThresholdExplorer"]
     cells = [*SHOW, *(f"e{k} = {name}(detector)\ne{k}" for k, name in enumerate(names))]
     page.set_viewport_size({"width": 900, "height": 5200})
@@ -153,7 +146,7 @@ def test_names_tab_stops_and_the_status_line(lab, page):  # noqa: F811
     assert page.errors == []
 
 
-def test_threshold_line_is_dragged_by_mouse_key_and_finger(lab, page):  # noqa: F811
+def test_threshold_line_is_dragged_by_mouse_key_and_finger(lab, page):
     run_all(page, lab, [PREPARE, "t = ThresholdExplorer(detector)\nt"], "line")
     knob = page.locator(".musc-handle")
     knob.wait_for()
@@ -179,13 +172,11 @@ def test_threshold_line_is_dragged_by_mouse_key_and_finger(lab, page):  # noqa: 
     assert page.errors == []
 
 
-def test_a_restarted_kernel_is_said(lab, page):  # noqa: F811
+def test_a_restarted_kernel_is_said(lab, page):
     run_all(page, lab, SHOW, "restarted")
     tiles = page.locator(".musc-tiles canvas")
     tiles.nth(12).wait_for()
-    (kernel,) = json.load(urllib.request.urlopen(f"{lab['url']}/api/kernels"))
-    restart = urllib.request.Request(f"{lab['url']}/api/kernels/{kernel['id']}/restart", method="POST")
-    urllib.request.urlopen(restart, timeout=60).close()
+    ask(lab, f"kernels/{lab.pop('prepared')}/restart", "POST")
     page.wait_for_timeout(2000)
     click_patch(page, tiles.first, 37)
     alert = page.get_by_role("alert").get_by_text("run the cell again")
@@ -194,8 +185,8 @@ def test_a_restarted_kernel_is_said(lab, page):  # noqa: F811
 
 
 @pytest.mark.parametrize(("width", "theme"), [(900, "Dark"), (1280, "Light")])
-def test_explorers_fit_the_page(lab, page, theme, width):  # noqa: F811
-    (lab["settings"] / "themes.jupyterlab-settings").write_text(json.dumps({"theme": f"JupyterLab {theme}"}))
+def test_explorers_fit_the_page(lab, page, theme, width):
+    set_theme(lab, theme)
     names = ["PatchExplorer", "SimilarityCounts", "IntervalExplorer", "RescoringExplorer", "ThresholdExplorer"]
     page.set_viewport_size({"width": width, "height": 4600})
     cells = [PREPARE, *(f"e{k} = {name}(detector)\ne{k}" for k, name in enumerate(names)), "e1.bar = 0\ne4.image = 1"]
@@ -211,7 +202,7 @@ def test_explorers_fit_the_page(lab, page, theme, width):  # noqa: F811
     assert page.errors == []
 
 
-def test_still_picture_stands_in_for_a_widget_that_is_gone(lab, page):  # noqa: F811
+def test_still_picture_stands_in_for_a_widget_that_is_gone(lab, page):
     """After save, restart and reopening there was "Error displaying widget: model not found" alone."""
     run_all(page, lab, SHOW, "reopened")
     page.locator(".musc-tiles canvas").nth(12).wait_for()
@@ -219,9 +210,7 @@ def test_still_picture_stands_in_for_a_widget_that_is_gone(lab, page):  # noqa: 
     assert (picture.count(), picture.is_visible()) == (1, False)
     page.keyboard.press("Control+s")
     wait_for(lambda: "still picture" in (lab["folder"] / "reopened.ipynb").read_text(encoding="utf-8"), 20)
-    for kernel in json.load(urllib.request.urlopen(f"{lab['url']}/api/sessions")):
-        address = f"{lab['url']}/api/sessions/{kernel['id']}"
-        urllib.request.urlopen(urllib.request.Request(address, method="DELETE"), timeout=60).close()
+    end_kernels(lab)
     page.goto("about:blank")
     page.goto(f"{lab['url']}/lab/tree/reopened.ipynb?reset")
     picture.wait_for(timeout=60_000)

@@ -1,8 +1,4 @@
-"""The report in a real browser, as a file: marks, tables of verdicts, filters, one image large.
-
-Needs Chromium (`apt-get install chromium`) and playwright; skipped where either is missing. Screenshots are kept in
-out/screenshots.
-"""
+"""The report in a real browser, as a file: marks, tables of verdicts, filters, one image large."""
 
 import csv
 import io
@@ -14,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browsing import keep
 from typer.testing import CliRunner
 
 import musc_lite
@@ -26,22 +23,9 @@ from musc_lite.reports.report import Result, write_report
 from musc_lite.results.scores import Scores
 from musc_lite.stages.thresholds import Decision
 
-SHOTS = Path(__file__).parents[1] / "out" / "screenshots"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra 'test'")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 HOSTILE = ["</script><script>stranger()/a.png", 'b "quoted", and; 100%.png', "<img src=x onerror=stranger()>.png"]
 HOSTILE += ["größe & größer#1?.png", "{{ 7 * 7 }}'.png", "=SUM(A1).png"]
 NOTES = ['a "scratch", long; 3 mm', "two\nlines", "größer\r\n, then", '"', "=1+1", "</textarea><b>no"]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -109,11 +93,6 @@ def report(tmp_path):
 
 def ranked(scores):
     return [scores.names[i] for i in scores.ranking]
-
-
-def keep(page, name):
-    SHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SHOTS / f"{name}.png")
 
 
 def said(page, what="counts"):

@@ -10,13 +10,9 @@ import sys
 
 import psutil
 import pytest
-import test_browser as browser
-from test_browser import app_served, keep, kernels, wait_for
+from browsing import all_drawn, app_served, keep, kernels, wait_for
 
 from musc_lite import Detector, planted_textures
-
-page, app = browser.page, browser.app
-pytestmark = browser.pytestmark
 
 
 def write_photos(folder, n_images, n_defective, seed=0):
@@ -78,7 +74,7 @@ def test_from_a_folder_to_todays_photos(app, page, tmp_path):
     assert "Left out 1 file: 1 unreadable (repair or remove): broken.jpg." in said.inner_text()
     assert cards.count() == 8
     assert cards.first.get_attribute("data-name") == "photo_0.png"
-    wait_for(lambda: browser.all_drawn(page.locator(".open img")), 20)
+    wait_for(lambda: all_drawn(page.locator(".open img")), 20)
     box = cards.first.locator(".frame").bounding_box()
     assert box["width"] / box["height"] == pytest.approx(240 / 160, abs=0.02)  # in its own shape
 
@@ -135,7 +131,7 @@ def test_a_photo_is_enlarged_beside_its_map_and_both_are_zoomed(app, page, tmp_p
     dialog = page.get_by_role("dialog")
     page.locator("dialog[data-large='0']").wait_for()
     pictures = dialog.locator(".pane img")
-    wait_for(lambda: browser.all_drawn(pictures), 20)
+    wait_for(lambda: all_drawn(pictures), 20)
     assert pictures.count() == 3  # the photo; the photo, and its map
     shapes = dialog.locator(".pane .frame").evaluate_all("nodes => nodes.map(n => [n.offsetWidth, n.offsetHeight])")
     assert shapes[0] == shapes[1]
@@ -186,9 +182,10 @@ def test_a_photo_is_enlarged_beside_its_map_and_both_are_zoomed(app, page, tmp_p
 
 def wait_for_words(page, words, seconds=90):
     """Wait until something on the page says this; where it does not, tell what the page says instead."""
+    found = page.get_by_text(re.compile(words))
     try:
-        page.get_by_text(re.compile(words)).wait_for(timeout=1000 * seconds)
-    except browser.sync_api.TimeoutError as error:
+        found.wait_for(timeout=1000 * seconds)
+    except Exception as error:
         raise AssertionError(f"no {words!r} after {seconds} s, but: {page.locator('body').inner_text()}") from error
 
 

@@ -1,8 +1,4 @@
-"""The slides are one file that asks nothing of the network; in a real browser keys, touch, notes and paper work.
-
-The browser's tests need Chromium (`apt-get install chromium`) and playwright; they are skipped where either is missing.
-Screenshots are kept in out/screenshots.
-"""
+"""The slides are one file that asks nothing of the network; in a real browser keys, touch, notes and paper work."""
 
 import importlib.util
 import re
@@ -12,13 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from browsing import keep
 
 nbformat = pytest.importorskip("nbformat", reason="comes with nbconvert, of the extra 'lab'")
 pytest.importorskip("mistune", reason="comes with nbconvert, of the extra 'lab'")
 
 TEACHING = Path(__file__).parents[1] / "notebooks/teaching"
-SHOTS = Path(__file__).parents[1] / "out" / "screenshots"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SPEC = importlib.util.spec_from_file_location("make_slides", TEACHING / "make_slides.py")
 make_slides = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(make_slides)
@@ -71,18 +66,6 @@ def test_a_notebook_that_was_run_in_part_is_named_with_the_command(tmp_path):
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "python notebooks/execute.py 03_mutual_scoring.ipynb" in done.stderr
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra 'test'")
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -146,14 +129,13 @@ def test_notes_come_and_go(page):
 
 
 def test_every_slide_fits_its_window_and_shows_its_pictures(page):
-    SHOTS.mkdir(parents=True, exist_ok=True)
     for number in range(1, page.locator("section").count() + 1):
         section = page.locator("section.here")
         box = section.bounding_box()
         assert box["height"] <= 721, f"slide {number} is {box['height']} pixels high"
         widths = section.locator("img").evaluate_all("each => each.map(img => img.naturalWidth)")
         assert all(width > 20 for width in widths), f"slide {number}"
-        page.screenshot(path=SHOTS / f"slide_{number:02}.png")
+        keep(page, f"slide_{number:02}")
         page.keyboard.press("ArrowRight")
 
 

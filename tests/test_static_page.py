@@ -23,6 +23,7 @@ from musc_lite.cli import app
 from musc_lite.reports.html import read_web
 from musc_lite.static_page.bundle import MODULES, classic, script
 from musc_lite.static_page.payload import choose_images, collect, find_images
+from musc_lite.static_page.publish import describe_agreement
 from musc_lite.static_page.quantization import measure_agreement, quantize
 from musc_lite.utils.errors import DataNotFoundError
 
@@ -105,7 +106,7 @@ def test_agreement_is_measured_against_the_exact_vectors(detector, images):
     assert found.distance_error[1] == pytest.approx(float((torch.stack(near) - exact).abs().max()), abs=1e-4)
     assert found.same_nearest > 0.8
     assert found.image_rank > 0.9
-    assert f"{100 * found.same_nearest:.0f} of 100" in found.in_words()
+    assert f"{100 * found.same_nearest:.0f} of 100" in describe_agreement(found)
 
 
 def test_page_holds_the_batch(detector, images, tmp_path):

@@ -1,15 +1,11 @@
-"""The page of `publish` in a real browser, from a file: its computations beside the library's, mouse, keys and touch.
+"""The page of `publish` in a real browser: its computations beside the library's, mouse, keys and touch."""
 
-Needs Chromium (`apt-get install chromium`) and playwright; skipped where either is missing. Screenshots are kept in
-out/screenshots.
-"""
-
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from browsing import keep
 from sklearn.metrics import roc_auc_score
 
 import musc_lite
@@ -19,20 +15,7 @@ from musc_lite.stages.rescoring import neighborhood_scores
 from musc_lite.static_page.bundle import script
 from musc_lite.static_page.payload import collect
 
-SHOTS = Path(__file__).parents[1] / "out" / "screenshots"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra 'test'")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 CANVAS = "#panel canvas >> visible=true"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -193,11 +176,6 @@ def said(page):
     return page.inner_text("#status")
 
 
-def keep(page, name):
-    SHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SHOTS / f"live_{name}.png", full_page=True)
-
-
 def where(patch, picture, grid=8):
     """Give the middle of a patch of a picture."""
     box = picture.bounding_box()
@@ -334,7 +312,7 @@ def test_interval_changes_scores_and_order(open_page):
     assert "mean over the other images 7 to 7 of 7" in said(page)
     keep(page, "interval")
     page.get_by_role("tab", name="Patch").click()
-    sync_api.expect(page.locator("#status")).to_contain_text("images from")
+    page.locator("#status").get_by_text("images from").wait_for()
 
 
 def test_similarity_threshold_counts(open_page):

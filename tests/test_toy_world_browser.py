@@ -1,16 +1,8 @@
-"""The toy world in a real JupyterLab: dragged by mouse and finger, moved by keys, in both themes.
-
-Needs Chromium and playwright, as `test_browser`; screenshots are kept in out/screenshots.
-"""
-
-import json
+"""The toy world in a real JupyterLab: dragged by mouse and finger, moved by keys, in both themes."""
 
 import numpy as np
 import pytest
-
-pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra 'test'")
-
-from test_browser import in_kernel, keep, lab, page, pytestmark, run_all, wait_for  # noqa: F401
+from browsing import in_kernel, keep, run_all, set_theme, wait_for
 
 PREPARE = "from musc_lite.widgets import ToyWorld\nworld = ToyWorld()\nworld"
 TOUCH = """([selector, [dx, dy]]) => {
@@ -33,8 +25,8 @@ def middle(locator):
 
 
 @pytest.mark.parametrize("theme", ["Light", "Dark"])
-def test_points_follow_mouse_finger_and_keys(lab, page, theme):  # noqa: F811
-    (lab["settings"] / "themes.jupyterlab-settings").write_text(json.dumps({"theme": f"JupyterLab {theme}"}))
+def test_points_follow_mouse_finger_and_keys(lab, page, theme):
+    set_theme(lab, theme)
     run_all(page, lab, [PREPARE], f"toy_{theme.lower()}")
     field, status = page.locator(".musc-toy-plane"), page.locator(".musc-toy [role=status]")
     status.get_by_text("image 0, patch 4").wait_for()
@@ -91,8 +83,7 @@ def test_points_follow_mouse_finger_and_keys(lab, page, theme):  # noqa: F811
     assert page.outside == []
 
 
-def test_every_control_has_a_name_and_a_narrow_page_shows_all(lab, page):  # noqa: F811
-    (lab["settings"] / "themes.jupyterlab-settings").write_text('{"theme": "JupyterLab Light"}')
+def test_every_control_has_a_name_and_a_narrow_page_shows_all(lab, page):
     run_all(page, lab, [PREPARE], "toy_narrow")
     page.set_viewport_size({"width": 760, "height": 1100})
     toy = page.locator(".musc-toy")

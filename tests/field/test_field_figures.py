@@ -1,5 +1,6 @@
 """Counts and sentences: a film of a still scene, and a day of photos by another camera."""
 
+import base64
 import html
 import json
 from dataclasses import replace
@@ -108,7 +109,8 @@ def test_maps_of_new_photos_have_the_colors_of_their_reference(line):
     gallery = Gallery()
     gallery.show(scores, [""] * 5)
     assert gallery._range == color_range(batch.anomaly_maps) != color_range(scores.anomaly_maps)
-    opaque = [np.asarray(Image.open(BytesIO(heat)))[..., 3].mean() for heat in gallery.heats]
+    heats = [base64.b64decode(card["heat"].split(",")[1]) for card in gallery.cards]
+    opaque = [np.asarray(Image.open(BytesIO(heat)))[..., 3].mean() for heat in heats]
     alone = [np.asarray(Image.open(BytesIO(heat_of_its_own(scores, i))))[..., 3].mean() for i in scores.ranking]
     assert np.mean(opaque) > np.mean(alone)
 
@@ -135,7 +137,7 @@ def test_all_outputs_flag_the_same_images(tmp_path, n_flagged, said):
     assert f'threshold</td><td class="wrap">{threshold:.6g}' in page
     gallery = Gallery()
     gallery.show(scores, [""] * 8)
-    assert sum(card["outlier"] for card in gallery.cards) == n_flagged
+    assert sum(card["is_outlier"] for card in gallery.cards) == n_flagged
 
 
 def test_remarks_on_one_image_are_singular():
