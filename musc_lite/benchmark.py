@@ -35,8 +35,6 @@ from musc_lite.utils.component import Part
 from musc_lite.utils.files import atomic_path
 from musc_lite.utils.tables import to_cells
 
-__all__ = ["CategoryResult", "divide", "find_categories", "run_benchmark", "score_subsets", "table"]
-
 # What changes no score by more than rounding, or nothing at all.
 NO_SETTINGS = ("backbone", "batch_size", "cache_dir", "contamination", "device", "max_memory", "precision", "threshold")
 

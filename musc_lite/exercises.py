@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["check", "toy_world"]
-
 
 def check(exercise: int, answer: Any, is_right: Callable[[Any], Any], hint: str) -> None:
     """Print whether an exercise is answered, and a hint where the answer is not right yet.

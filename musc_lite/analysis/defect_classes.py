@@ -27,8 +27,6 @@ from musc_lite.stages.features import Features
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["DefectClasses", "cluster_vectors", "defect_classes"]
-
 NONE = -1  # the class of images that do not stand out
 APART = 2.2  # spreads: where the number of classes is looked for, a union that costs more joins two kinds
 FEW = 10  # images that stand out: with fewer, their kinds are a guess
@@ -202,5 +200,6 @@ def defect_classes(
 
 
 def listed(numbers: list[int]) -> str:
+    """Return the numbers as "0, 1 and 2"."""
     *others, last = map(str, numbers)
     return f"{', '.join(others)} and {last}" if others else last

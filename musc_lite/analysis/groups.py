@@ -33,8 +33,6 @@ from musc_lite.utils.validation import MAX_GROUPS, check_group
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["Groups", "check_groups", "find_normal", "group_images", "image_distances", "image_groups"]
-
 SEPARATION = 0.95  # share of pairs that must be in order before groups are believed
 SMALLEST = 4  # images: fewer that are apart are outliers, not a group
 LEAST = 12  # images: fewer can be divided by chance

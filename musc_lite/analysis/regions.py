@@ -24,8 +24,6 @@ from scipy.ndimage import find_objects, label
 from musc_lite.stages.aggregation import aggregate
 from musc_lite.stages.features import Features
 
-__all__ = ["Regions", "find_regions", "region_vectors"]
-
 HALF = 0.5  # of the way from an image's median score to its highest: there a region ends
 CORE = 0.8  # of the way to the region's highest score: there its core ends
 TOUCHING = np.ones((3, 3))  # patches that meet at a corner belong together: a scratch runs aslant

@@ -17,8 +17,6 @@ from numpy.typing import ArrayLike
 
 from musc_lite.analysis.regions import Regions, mean_patch_scores
 
-__all__ = ["Severity", "severity"]
-
 USUAL = 0.9  # quantile
 
 

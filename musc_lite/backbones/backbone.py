@@ -15,8 +15,6 @@ from torch import Tensor
 from musc_lite.data.view import patch_grid
 from musc_lite.utils.threads import on_all_cores
 
-__all__ = ["Backbone", "NamedTokens", "Tokens", "published_size"]
-
 Tokens = tuple[list[Tensor], Tensor]  # one (B, M, C) per layer, and class tokens (B, D)
 
 

@@ -13,8 +13,6 @@ from musc_lite.backbones.backbone import Backbone, NamedTokens, Tokens, publishe
 from musc_lite.backbones.weights import ask_hub, seeded, state_digest, weights_explained, weights_file
 from musc_lite.utils.errors import WeightsNotFoundError
 
-__all__ = ["PLAIN_GELU", "ClipTokens", "clip_hub_file", "clip_vits", "has_clip", "load_clip"]
-
 PLAIN_GELU = "-gelu"  # suffix of a CLIP name: OpenAI weights run with plain GELU, as behind the paper's tables
 
 

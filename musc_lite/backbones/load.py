@@ -29,8 +29,6 @@ from musc_lite.backbones.weights import (
 from musc_lite.utils.errors import WeightsNotFoundError
 from musc_lite.utils.precision import asked_again, settle_precision
 
-__all__ = ["EMBEDDED", "FAMILIES", "Backbone", "Family", "find_weights", "keep_weights", "load_backbone"]
-
 
 @dataclass(frozen=True)
 class Family:

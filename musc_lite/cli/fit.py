@@ -28,8 +28,6 @@ from musc_lite.cli.method_options import Method, parse_contamination, takes_meth
 if TYPE_CHECKING:
     from musc_lite.results.scores import Scores
 
-__all__ = ["fit"]
-
 
 @examples(
     "musc-lite fit photos/ -o line.musc",

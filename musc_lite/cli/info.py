@@ -11,8 +11,6 @@ from musc_lite.cli.common import (
 if TYPE_CHECKING:
     pass
 
-__all__ = ["info"]
-
 
 def info(line: Line) -> None:
     """Say what is inside of a line file: its day, size and content, and all settings."""

@@ -20,8 +20,6 @@ from musc_lite.utils.names import writable
 if TYPE_CHECKING:
     pass
 
-__all__ = ["inspect"]
-
 
 @examples(
     "musc-lite inspect photos/",

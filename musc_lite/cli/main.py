@@ -17,8 +17,6 @@ from musc_lite.cli.score import score
 from musc_lite.cli.serve_app import serve
 from musc_lite.cli.weights import weights
 
-__all__ = ["COMMANDS", "app", "program"]
-
 # In the order of the help: a new command is a file and a line here.
 COMMANDS: dict[str, Callable] = {
     "demo": demo,

@@ -22,8 +22,6 @@ if TYPE_CHECKING:  # the command line answers before it needs torch
     from musc_lite.detector.musc import MuSc
     from musc_lite.scorers.base import PatchScorer
 
-__all__ = ["Method", "listed", "parse_classes", "parse_contamination", "parse_formats", "parse_groups", "takes_method"]
-
 HOW_FAST = ("batch_size", "device", "precision")  # parameters that change no score
 EMPTY: dict = {}
 

@@ -8,8 +8,6 @@ import typer
 
 from musc_lite.cli.common import START, Labels, Line, check_line, examples, load_photos, plain_errors
 
-__all__ = ["publish"]
-
 
 @examples(
     "musc-lite publish line.musc -o page.html",

@@ -46,8 +46,6 @@ if TYPE_CHECKING:
     from musc_lite.analysis.groups import Groups
     from musc_lite.detector.detector import Detector
 
-__all__ = ["score"]
-
 GROUPS = "groups.jpg"
 EXPLORE = "explore.html"
 

@@ -13,8 +13,6 @@ from musc_lite.cli.common import examples, make_folder, plain_errors
 from musc_lite.monitoring.app_paths import Places
 from musc_lite.utils.errors import MuScError
 
-__all__ = ["serve"]
-
 PAGE = Path(musc_lite.__file__).parent / "monitoring" / "page"  # the notebook, voila's settings and its template
 NEEDED = ("voila", "ipywidgets", "anywidget")
 PORT = 8866

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-__all__ = ["keep_watching"]
-
 
 def _say(text: str) -> None:
     print(f"musc-lite: warning: {datetime.now():%H:%M:%S} {text}", file=sys.stderr, flush=True)

@@ -7,8 +7,6 @@ import typer
 
 from musc_lite.cli.common import plain_errors
 
-__all__ = ["weights"]
-
 
 def weights(
     names: Annotated[list[str] | None, typer.Argument(help="Backbones; by default the embedded dinov2_vits14.")] = None,

@@ -19,8 +19,6 @@ from musc_lite.stages.aggregation import LNAMD
 from musc_lite.stages.features import Features
 from musc_lite.utils.progress import progress_bar
 
-__all__ = ["Batch", "UniqueBatch", "fit_score", "make_scorers", "score_each", "unique_batch", "warn_of_reading"]
-
 CPU = torch.device("cpu")
 
 Scorers = dict[tuple[int, int], PatchScorer]  # of the s-th layer at degree r

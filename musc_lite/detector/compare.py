@@ -15,8 +15,6 @@ from musc_lite.stages.features import Features
 from musc_lite.utils.progress import timed
 from musc_lite.utils.validation import check_compared
 
-__all__ = ["compare"]
-
 STORAGES = ("float32", "float16", "disk")  # from the fastest to the thriftiest
 
 

@@ -21,18 +21,6 @@ if TYPE_CHECKING:  # the command line reads the names before it needs any of thi
     from musc_lite.stages.thresholds import Contamination
     from musc_lite.utils.component import Part
 
-__all__ = [
-    "PARTS",
-    "Parts",
-    "check_methods",
-    "default_part",
-    "detector_class",
-    "part_as_json",
-    "part_class",
-    "part_from_json",
-    "scorer_name",
-]
-
 # Kind, name: where the class is; it is loaded when it is first used. The first of a kind is the default, the paper's.
 PARTS: "Mapping[str, dict[str, Any]]" = {
     "view": {"photo": "musc_lite.data.view:View"},

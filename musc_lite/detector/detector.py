@@ -32,9 +32,6 @@ from musc_lite.stages.rescoring import RsCIN
 from musc_lite.stages.thresholds import Contamination, Decision
 from musc_lite.utils.validation import check_memory
 
-__all__ = ["Detector"]
-
-
 SHARED = ("backbone", "layers", "groups", "max_memory", "batch_size", "device", "precision", "cache_dir")
 
 

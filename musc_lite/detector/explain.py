@@ -11,8 +11,6 @@ from musc_lite.detector.detector import Detector
 from musc_lite.results.evidence import Evidence
 from musc_lite.scorers.base import Context
 
-__all__ = ["find_evidence", "groups_to_show"]
-
 MOST, LEAST = 12, 3  # images that evidence is given for, where none are named
 EVERY = 2  # patches: a look that nobody asked for takes 6 % of a run, where all patches take a third
 ENOUGH = 30  # images: of 30 batches of 16 bricks up to 8 fell apart by chance, of 30 bricks without defects none

@@ -33,8 +33,6 @@ from musc_lite.stages.maps import upsample_maps
 from musc_lite.stages.thresholds import Decision
 from musc_lite.utils.progress import timed
 
-__all__ = ["Fitted", "fit_batch", "scorer_of_batch"]
-
 
 @dataclass(frozen=True, eq=False)
 class Fitted:

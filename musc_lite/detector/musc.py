@@ -12,8 +12,6 @@ from musc_lite.stages.conformal import FalseAlarmRate
 from musc_lite.stages.thresholds import Contamination
 from musc_lite.utils.deprecation import renamed_parameters
 
-__all__ = ["MuSc"]
-
 
 @renamed_parameters(windows="rescoring_sizes", window="search_window")
 class MuSc(Detector):

@@ -11,8 +11,6 @@ from typing import Any
 
 from musc_lite.utils.validation import check_count, check_degrees, check_interval, check_memory, check_rescoring_sizes
 
-__all__ = ["OPTIONS", "Option", "flag", "of_component", "read_numbers", "read_one_number"]
-
 
 @dataclass(frozen=True)
 class Option:

@@ -32,21 +32,6 @@ from musc_lite.scorers.base import PatchScorer
 from musc_lite.stages.features import Features
 from musc_lite.utils.validation import check_reach, parse_bytes
 
-__all__ = [
-    "Cost",
-    "Extent",
-    "Plan",
-    "choose_device",
-    "duration",
-    "estimate_cost",
-    "extent_of",
-    "how_closely",
-    "plan_memory",
-    "resolve_view",
-    "settle_view",
-    "view_of_batch",
-]
-
 MAX_TIMED, MAX_TIMED_PATCHES = 448, 1024  # pixels, patches of what is timed: larger ones are reckoned from it
 MORE = 3  # closer looks that are named
 

@@ -29,8 +29,6 @@ from musc_lite.utils.files import make_folder, read_tensors, write_tensors
 from musc_lite.utils.names import writable
 from musc_lite.utils.precision import asked_again
 
-__all__ = ["read_fitted", "write_fitted"]
-
 ARRAYS = ("patch_scores", "anomaly_maps", "map_scores", "image_scores")
 VERSION = 1  # of the file's format
 NOT_SAVED = ("backbone", "cache_dir", "device")

@@ -12,8 +12,6 @@ from musc_lite.data.view import Framing
 from musc_lite.detector.components import Parts
 from musc_lite.stages.features import Features, extract_features, region_of_objects
 
-__all__ = ["Setup"]
-
 
 @dataclass(frozen=True)
 class Setup:

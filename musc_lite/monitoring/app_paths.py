@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from musc_lite.data.image_set import ImageSet
 
-__all__ = ["Places"]
-
 
 @dataclass(frozen=True)
 class Places:

@@ -18,8 +18,6 @@ from musc_lite.stages.conformal import Drift, find_drift
 from musc_lite.utils.errors import DataNotFoundError
 from musc_lite.utils.files import atomic_path, make_folder
 
-__all__ = ["Day", "drift_of_days", "plot_days", "write_days"]
-
 MAX_LABELED_DAYS = 20  # each of them has its counts below; of more days, about this many names fit on the axis
 MAX_WIDTH = 24.0  # inches
 

@@ -29,8 +29,6 @@ from musc_lite.widgets.explorer import Explorer, row
 from musc_lite.widgets.messages import TROUBLE, told, trouble
 from musc_lite.widgets.tiles import jpeg
 
-__all__ = ["App"]
-
 Warned: TypeAlias = Sequence[warnings.WarningMessage]
 
 

@@ -9,8 +9,6 @@ import ipywidgets
 from musc_lite.data.discovery import readable
 from musc_lite.monitoring.app_paths import Places
 
-__all__ = ["FolderChooser", "count_images"]
-
 MOST = 200  # folders that are listed
 
 

@@ -18,8 +18,6 @@ from musc_lite.utils.errors import ImageReadError
 from musc_lite.utils.progress import progress_bar
 from musc_lite.widgets.tiles import fitted, jpeg
 
-__all__ = ["Gallery", "heat_layer"]
-
 THUMBNAIL = 240  # pixels along the longer side
 LARGEST = 2400
 MAP_SIDE = 256  # maps are interpolated from a grid of patches: the browser stretches them

@@ -6,8 +6,6 @@ from musc_lite.monitoring.app_paths import Places
 from musc_lite.monitoring.explorer_app import App
 from musc_lite.monitoring.review_app import Foreman
 
-__all__ = ["Page"]
-
 ABOUT = """Choose a texture or type the path of a folder of images, press <i>Run</i>, and explore. <i>Check</i> says
 beforehand what would be looked at, how closely, and how long that takes. The images score each other: nothing is
 trained, no labels are needed, and nothing leaves this computer."""

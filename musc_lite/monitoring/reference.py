@@ -22,8 +22,6 @@ from musc_lite.stages.conformal import FalseAlarmRate, lowest_rate
 from musc_lite.stages.thresholds import Contamination
 from musc_lite.utils.names import writable
 
-__all__ = ["about_line", "apply_line", "fit_line", "line_digest", "score_by_trusted"]
-
 LEAST_TO_SCORE_BY = 2  # images
 TRUSTED = "trusted"  # as references: the images with the verdict good
 

@@ -35,8 +35,6 @@ from musc_lite.widgets.background_task import Work
 from musc_lite.widgets.explorer import row
 from musc_lite.widgets.messages import TROUBLE
 
-__all__ = ["LOOKS", "Foreman"]
-
 LOOKS: dict[str, dict[str, Any]] = {
     "quickly": {},
     "closely, where the objects are": {"region": "auto", "tiles": 2},

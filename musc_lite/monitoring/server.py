@@ -22,8 +22,6 @@ from voila.static_file_handler import MultiStaticFileHandler, TemplateStaticFile
 from voila.tornado.handler import TornadoVoilaHandler
 from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 
-__all__ = ["MOST_PAGES", "OneTimeLinks", "Server"]
-
 MOST_PAGES = 8  # each holds a backbone and the features of a folder
 LIFETIME = 600.0  # seconds in which a link can be used
 LEAVING = 5.0  # seconds that a page which is left or reloaded may take to end

@@ -19,8 +19,6 @@ from musc_lite.widgets.explorer import row
 from musc_lite.widgets.messages import TROUBLE, trouble
 from musc_lite.widgets.roi_picker import RegionPicker
 
-__all__ = ["Choices", "left_out_by_name"]
-
 SIZES: dict[str, int | str] = {"224 pixels: quick": 224, "336 pixels": 336, "448 pixels: smaller defects": 448}
 SIZES |= {"as 224, in the photos' shape": "aspect", "as close as 5 minutes allow": "auto"}
 PARTS = {"the whole photo": "whole", "where the objects are": "auto", "a part that I draw": "drawn"}

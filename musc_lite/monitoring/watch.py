@@ -30,8 +30,6 @@ from musc_lite.utils.files import make_folder, remove_leftovers
 from musc_lite.utils.log import tell
 from musc_lite.utils.names import writable
 
-__all__ = ["check_reference", "watch_folder"]
-
 LOCK = ".watching.lock"
 TAIL = 1024  # bytes at the end of a file: no JPEG or PNG ends with so many zeros
 PATIENCE = 30  # seconds: a file that cannot be read and has not grown for so long will not become a photo

@@ -12,8 +12,6 @@ from musc_lite.utils.errors import DataNotFoundError
 from musc_lite.utils.files import atomic_path, not_written
 from musc_lite.utils.tables import BYTE_ORDER_MARK, from_cell, to_cells
 
-__all__ = ["Watched", "add_rows", "mend_table", "read_watched"]
-
 TABLE = "watched.csv"
 
 

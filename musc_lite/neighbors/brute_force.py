@@ -25,21 +25,6 @@ from musc_lite.neighbors import cpu_bfloat16
 from musc_lite.neighbors.windows import Band, bands_of, grid_of_window
 from musc_lite.utils.threads import for_each, on_all_cores, one_thread
 
-__all__ = [
-    "empty_tile",
-    "for_each_pair",
-    "free_memory",
-    "images_at_once",
-    "is_fused",
-    "is_shortened",
-    "nearest_of_pairs",
-    "nearest_to_references",
-    "precise",
-    "principal_axes",
-    "project",
-    "squared_distances",
-]
-
 TILE_BYTES = 2**21  # distances held at once: a tile that stays in the processor's cache is read back quickly
 GPU_TILE_BYTES = 2**28  # a GPU wants more work at once
 

@@ -7,8 +7,6 @@ from torch import Tensor
 from musc_lite.neighbors.brute_force import precise
 from musc_lite.utils.threads import on_all_cores
 
-__all__ = ["mean_and_covariance"]
-
 
 def mean_and_covariance(tokens: Tensor) -> tuple[Tensor, Tensor]:
     """Give the mean (C,) and the covariance (C, C) of N M vectors, divided by N M, in double precision on the CPU.

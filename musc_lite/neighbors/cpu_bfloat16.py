@@ -23,8 +23,6 @@ from torch import Tensor
 
 from musc_lite.utils.threads import for_each
 
-__all__ = ["distances_of", "half_squares", "images_at_once", "lengthened", "nearest_of_pairs", "nearest_to_references"]
-
 TILE_BYTES = 2**21  # of half squared distances held at once, see `nearest`
 MULTIPLE = 32  # channels that the processor's units take at once
 INFINITE = 0x7F80  # the bits of infinity

@@ -14,8 +14,6 @@ from torch import Tensor
 
 from musc_lite.neighbors.windows import grid_of_window
 
-__all__ = ["nearest_of_pairs", "nearest_to_references"]
-
 BLOCK_M, BLOCK_N, BLOCK_K = 128, 128, 64  # query patches, reference patches and channels of a tile
 RESULT_BYTES = 2**28  # minima that one launch may write
 

@@ -3,8 +3,6 @@
 import torch
 from torch import Tensor
 
-__all__ = ["Band", "bands_of", "far_apart", "grid_of_window"]
-
 Band = tuple[slice, slice, Tensor | None]  # the Q patches that look, the P that they look among, those too far (P, Q)
 
 BAND = 4  # rows of the patch grid that a window is moved over at once: fewer make slow products, more useless ones

@@ -12,8 +12,6 @@ from musc_lite.data.roi import crop
 from musc_lite.reports.plots import LINE_COLORS, plot_image
 from musc_lite.results.scores import Scores
 
-__all__ = ["plot_class_gallery"]
-
 SIDE = 224  # pixels of a picture, at most
 
 

@@ -15,8 +15,6 @@ from musc_lite.results.scores import Scores
 from musc_lite.results.summary import describe_comparison
 from musc_lite.utils.tables import write_frame
 
-__all__ = ["write_comparison"]
-
 MOST_IMAGES, MOST_NAMES = 12, 10
 
 

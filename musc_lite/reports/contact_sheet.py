@@ -11,8 +11,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from musc_lite.data.quality import Inspection
 
-__all__ = ["contact_sheet"]
-
 DEJAVU = f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf"  # comes with matplotlib
 # Families with Chinese, Japanese and Korean letters, as far as this machine has one.
 WIDE = re.compile(

@@ -7,8 +7,6 @@ from musc_lite.data.view import Framing
 from musc_lite.reports.plots import COLORS
 from musc_lite.results.evidence import Evidence
 
-__all__ = ["draw_evidence", "draw_place"]
-
 AROUND = 6  # a picture shows so many patches along its side
 SMALLEST, SHOWN = 64, 300  # pixels of a photo that are shown at least; a picture is enlarged to about so many
 STRIP = 32  # pixels below a picture, for its scale

@@ -16,8 +16,6 @@ from musc_lite.analysis.defect_classes import DefectClasses
 from musc_lite.results.scores import Scores
 from musc_lite.results.segmentation import Defect
 
-__all__ = ["coco_instances", "labelme_annotation", "outline", "run_lengths"]
-
 COARSE = 1.0  # pixels by which a polygon may leave the border of its defect: maps are far less sharp
 LABELME = "5.5.0"  # the version whose keys are written
 

@@ -16,8 +16,6 @@ from musc_lite.utils.files import atomic_path
 from musc_lite.utils.names import file_names
 from musc_lite.utils.tables import write_frame
 
-__all__ = ["draw_region", "map_names", "remove_maps", "write_map", "write_maps", "write_region", "write_scores"]
-
 REGION_HEIGHT, GAP = 320, 12  # pixels
 LARGEST_OVERLAY = 1024  # pixels along the longer side
 MAP_ENDING = ".jpg"  # a PNG of a photo takes 40 times as long to write, and 4 times the room

@@ -24,8 +24,6 @@ from musc_lite.results.segmentation import Defect, find_defects
 from musc_lite.utils.files import atomic_path, make_folder, not_written
 from musc_lite.utils.names import file_names
 
-__all__ = ["Export", "remove_results", "write_results"]
-
 RESULTS = "results.json"
 # What runs write beside it, the report first: where it is missing, a run did not come to its end.
 OTHERS = ("report.html", "explore.html", "kinds.csv", "groups.jpg", "scores.csv")

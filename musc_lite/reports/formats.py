@@ -6,8 +6,6 @@ A new format is a function write(path, export) or write(path, export, i), see `e
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["FORMATS", "Format", "check_formats"]
-
 
 class Format(NamedTuple):
     """What a format writes: one file, "coco.json", or one for each image, "masks/*.png"; which function does; for whom.

@@ -19,8 +19,6 @@ from musc_lite.results.evidence import Evidence
 from musc_lite.results.scores import Scores
 from musc_lite.results.segmentation import find_defects
 
-__all__ = ["MOST_BOXES", "describe", "make_cards", "marking", "split_ranks"]
-
 LARGE, N_LARGE = 900, 24  # pixels of the longer side; so many of the highest ranks have a photo of this size
 SMALL, MOST_SMALL = 112, 1000  # pixels; at most so many images are shown small, about 5 KB each
 MOST_BOXES = 12  # of an image, those with the highest peaks

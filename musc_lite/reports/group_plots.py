@@ -16,8 +16,6 @@ from musc_lite.reports.plots import HEAT, LINE_COLORS, plot_image
 from musc_lite.results.scores import Scores
 from musc_lite.utils.files import atomic_path
 
-__all__ = ["draw_groups", "group_picture", "group_rows", "plot_group_gallery", "plot_group_matrix", "write_groups"]
-
 WIDTH, MATRIX, ROW = 7.5, 3.6, 1.45  # inches: the figure, its matrix, a row of its gallery
 
 

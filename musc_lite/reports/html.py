@@ -12,8 +12,6 @@ from PIL import Image
 
 from musc_lite.utils.files import atomic_path
 
-__all__ = ["THUMBNAIL", "data_uri", "filled_in", "read_web", "template", "write_page"]
-
 THUMBNAIL = 224  # pixels
 
 

@@ -25,27 +25,6 @@ from sklearn.decomposition import PCA
 from musc_lite.stages.maps import usual_high
 from musc_lite.stages.mutual_scoring import interval_bounds, nearest_patches
 
-__all__ = [
-    "COLORS",
-    "color_range",
-    "outlined",
-    "overlay",
-    "pca_colors",
-    "plot_anomaly_map",
-    "plot_comparison",
-    "plot_distance_matrix",
-    "plot_distances",
-    "plot_gallery",
-    "plot_histogram",
-    "plot_image",
-    "plot_lines",
-    "plot_patch_map",
-    "plot_patch_maps",
-    "plot_plane",
-    "plot_ranking",
-    "plot_slopes",
-]
-
 COLORS = {"normal": "#0072B2", "defective": "#D55E00", "unlabeled": "#777777", "threshold": "#009E73"}  # Okabe and Ito
 HEAT = matplotlib.colormaps["inferno"]  # scores and distances
 VIRIDIS = matplotlib.colormaps["viridis"]  # similarities and counts

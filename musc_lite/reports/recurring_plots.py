@@ -10,8 +10,6 @@ from PIL import Image
 from musc_lite.reports.plots import plot_image
 from musc_lite.scorers.recurring import Recurring
 
-__all__ = ["plot_recurring"]
-
 
 def plot_recurring(
     found: Sequence[Recurring],

@@ -33,8 +33,6 @@ from musc_lite.results.summary import (
     describe_unseen_defects,
 )
 
-__all__ = ["Result", "versions", "write_report"]
-
 
 @dataclass(frozen=True)
 class Result:

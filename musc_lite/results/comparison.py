@@ -16,8 +16,6 @@ from musc_lite.utils.validation import check_compared
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["Comparison"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Comparison:

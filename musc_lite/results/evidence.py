@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Evidence"]
-
 
 @dataclass(frozen=True)
 class Evidence:

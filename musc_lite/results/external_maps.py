@@ -11,8 +11,6 @@ from PIL import Image
 
 from musc_lite.utils.errors import DataNotFoundError
 
-__all__ = ["Maps", "read_maps"]
-
 Maps = str | Path | Mapping[str, ArrayLike] | Sequence[ArrayLike] | np.ndarray
 ENDINGS = (".npy", ".npz", ".tiff", ".tif", ".png")  # in this order, where a map is there twice
 

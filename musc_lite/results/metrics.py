@@ -12,8 +12,6 @@ from sklearn.metrics import auc, average_precision_score, precision_recall_curve
 
 from musc_lite.results.scores import Scores
 
-__all__ = ["IN_TERMINAL", "METRICS", "Metric", "Metrics", "aupro", "evaluate", "evaluate_scores", "f1_max"]
-
 
 class Metrics(SimpleNamespace):
     """Scores in 0..1, higher is better; NaN where labels or masks are missing or all of one kind.

@@ -2,8 +2,6 @@
 
 import numpy as np
 
-__all__ = ["precision_recall_stairs"]
-
 
 def precision_recall_stairs(
     normal: np.ndarray, defective: np.ndarray, tolerance: float = 0.005

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     import pandas
 from musc_lite.utils.deprecation import renamed_parameters
 
-__all__ = ["Scores"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Scores:

@@ -24,8 +24,6 @@ from musc_lite.data.roi import pixel_box
 from musc_lite.results.scores import Scores
 from musc_lite.utils.validation import check_pixel_threshold
 
-__all__ = ["Defect", "defect_mask", "find_defects"]
-
 ABOVE = 0.3  # of the way from what is high in a usual image to the highest value
 ROUNDING = 1e-5  # share of the highest value: what differs less is the same value, stretched over a photo
 

@@ -19,21 +19,6 @@ from musc_lite.scorers.recurring import Recurring
 from musc_lite.stages.conformal import DRIFT_LEVEL, Drift, find_drift
 from musc_lite.stages.thresholds import DECIMALS, Calls, Decision, Gap, best_f1_threshold, clearest_gap
 
-__all__ = [
-    "compared_with",
-    "describe_comparison",
-    "describe_defect_classes",
-    "describe_difference",
-    "describe_drift",
-    "describe_groups",
-    "describe_guarantee",
-    "describe_ranking",
-    "describe_recurring",
-    "describe_region",
-    "describe_scores",
-    "describe_unseen_defects",
-]
-
 LEAST_FOR_DAY, NEARLY_ALL = 5, 0.9  # images, and share of them: so many flagged suggest another camera or product
 NOT_AN_ALL_CLEAR = (
     "That is no all-clear: where many images are defective, or defects are faint, a threshold that is drawn from the "

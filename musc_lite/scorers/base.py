@@ -14,8 +14,6 @@ from musc_lite.scorers.reference_images import places_of
 from musc_lite.utils.component import Part
 from musc_lite.utils.validation import parse_bytes
 
-__all__ = ["PLAIN", "Context", "Explanation", "PatchScorer", "Work", "check_budget"]
-
 
 def _say_nothing(n_steps: int) -> None:
     pass

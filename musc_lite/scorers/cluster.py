@@ -45,8 +45,6 @@ from musc_lite.utils.errors import DataNotFoundError
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["mutual_scores_on_cluster"]
-
 KEPT_BLOCKS = 2  # aggregated blocks that a worker keeps: the two of a task, of which the next one often needs one
 
 Images = tuple[int, ...]

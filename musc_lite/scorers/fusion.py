@@ -17,8 +17,6 @@ from musc_lite.scorers.base import PLAIN, Context, PatchScorer, Work
 from musc_lite.scorers.mutual import MutualScorer
 from musc_lite.scorers.subspace import SubspaceScorer
 
-__all__ = ["Fusion"]
-
 NORMAL = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 
 

@@ -23,8 +23,6 @@ from musc_lite.stages.aggregation import as_tokens
 from musc_lite.stages.mutual_scoring import at_least_two_images
 from musc_lite.utils.threads import for_each, one_thread
 
-__all__ = ["GaussianScorer", "oas_shrinkage"]
-
 
 class GaussianScorer(PatchScorer):
     """Score a patch by its Mahalanobis distance to the batch's patches, all of them or those at its own place.

@@ -15,8 +15,6 @@ from musc_lite.stages.mutual_scoring import at_least_two_images
 from musc_lite.utils.threads import for_each
 from musc_lite.utils.validation import check_count
 
-__all__ = ["NearestScorer"]
-
 
 class NearestScorer(PatchScorer):
     """Score a patch by its distance to the k-th nearest patch of all other images.

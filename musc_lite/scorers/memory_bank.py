@@ -25,8 +25,6 @@ from musc_lite.stages.aggregation import as_tokens
 from musc_lite.stages.mutual_scoring import at_least_two_images
 from musc_lite.utils.threads import for_each, one_thread
 
-__all__ = ["MemoryBankScorer", "k_center"]
-
 DIMENSIONS = 64  # of the random projection in which the coreset is chosen
 
 

@@ -38,8 +38,6 @@ from musc_lite.utils.precision import settle_precision
 from musc_lite.utils.threads import for_each
 from musc_lite.utils.validation import check_interval, parse_bytes
 
-__all__ = ["MutualScorer", "mutual_scores"]
-
 
 @renamed_parameters(window="search_window")
 class MutualScorer(PatchScorer):

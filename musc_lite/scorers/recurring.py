@@ -31,8 +31,6 @@ from musc_lite.stages.aggregation import as_tokens
 from musc_lite.stages.mutual_scoring import at_least_two_images, interval_bounds
 from musc_lite.utils.validation import check_interval
 
-__all__ = ["Recurring", "RecurringScorer", "average_of_the_rest", "find_recurring", "jumps", "recurring_patches"]
-
 AGREE = 0.5  # share of the linked images that must link back
 LEAST = 0.01  # of the median distance: smaller ones are rounding, their ratios mean nothing
 

@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["References", "choose_references", "count_references", "name_references", "of_references", "places_of"]
-
 # So many images; which ones, by place or name; all; "trusted": those with the verdict good, which `fit_line` names.
 References: TypeAlias = int | Sequence[int | str] | Literal["trusted"] | None
 

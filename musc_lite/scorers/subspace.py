@@ -24,8 +24,6 @@ from musc_lite.stages.aggregation import as_tokens
 from musc_lite.stages.mutual_scoring import at_least_two_images
 from musc_lite.utils.threads import for_each, one_thread
 
-__all__ = ["SubspaceScorer"]
-
 
 class SubspaceScorer(PatchScorer):
     """Score a patch by its distance to the principal subspace of all patches of the batch.

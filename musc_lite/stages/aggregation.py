@@ -27,8 +27,6 @@ from musc_lite.utils.component import Part
 from musc_lite.utils.threads import for_each, on_all_cores
 from musc_lite.utils.validation import check_degrees
 
-__all__ = ["LNAMD", "SNAMD", "aggregate", "neighborhood_mean", "normalize_tokens", "similarity_mean"]
-
 
 def as_tokens(tokens: Tensor | np.ndarray, keep_half: bool = False) -> Tensor:
     """Turn patch tokens into a floating-point tensor (N, M, C), or say what is wrong with them.

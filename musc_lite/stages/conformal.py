@@ -18,15 +18,6 @@ from numpy.typing import ArrayLike
 
 from musc_lite.utils.component import Part
 
-__all__ = [
-    "Drift",
-    "FalseAlarmRate",
-    "conformal_threshold",
-    "find_drift",
-    "lowest_rate",
-    "p_values",
-]
-
 DRIFT_LEVEL = 0.01  # of days without drift this share is warned of
 ROUNDING = 1e-9  # 0.29 * 100 is 28.999999999999996
 

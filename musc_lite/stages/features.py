@@ -32,9 +32,6 @@ from musc_lite.utils.files import atomic_path, make_folder, not_written, read_te
 from musc_lite.utils.progress import progress_bar
 from musc_lite.utils.threads import on_all_cores
 
-__all__ = ["Features", "extract_features", "frame", "framing_from_json", "region_of_objects", "storage_of"]
-
-
 Cut = Callable[[int], list[Image.Image]]  # from an image's index to its tiles
 
 

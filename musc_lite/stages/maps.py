@@ -10,8 +10,6 @@ from torch import Tensor
 
 from musc_lite.utils.component import Part
 
-__all__ = ["Pooling", "defective_patches", "image_scores_from_maps", "patch_shares", "upsample_maps", "usual_high"]
-
 
 def upsample_maps(
     patch_scores: Tensor | np.ndarray, grid: tuple[int, int], image_size: int | tuple[int, int]

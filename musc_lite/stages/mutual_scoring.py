@@ -24,16 +24,6 @@ from musc_lite.neighbors.windows import far_apart, grid_of_window
 from musc_lite.stages.aggregation import as_tokens
 from musc_lite.utils.validation import check_interval
 
-__all__ = [
-    "interval_average",
-    "nearest_distances",
-    "nearest_distances_of_image",
-    "nearest_patches",
-    "patch_distances",
-    "similar_patch_counts",
-    "similarity_counts",
-]
-
 
 def nearest_distances_of_image(
     tokens: Tensor,

@@ -17,8 +17,6 @@ from musc_lite.utils.component import Part
 from musc_lite.utils.deprecation import renamed_parameters
 from musc_lite.utils.validation import check_rescoring_sizes
 
-__all__ = ["RsCIN", "RsCon", "image_similarity", "keep_top_k", "rescore"]
-
 
 def image_similarity(class_tokens: Tensor | np.ndarray) -> Tensor:
     """Compare all images by the products of their class tokens.

@@ -8,8 +8,6 @@ from torch import Tensor
 
 from musc_lite.data.roi import Region
 
-__all__ = ["find_region"]
-
 # On the last block of the embedded backbone: boards 0.90 and 0.00, toys 0.93 and 0.02, a piece of gravel laid on grass
 # 0.76 and 0.00; of what fills the photo: tiles 0.75 and 0.69, grass 0.73 and 0.74, gravel 0.79 and 0.86, brick 0.93 and
 # 0.95.

@@ -16,8 +16,6 @@ from musc_lite.neighbors.brute_force import for_each_pair
 from musc_lite.stages.aggregation import as_tokens
 from musc_lite.stages.mutual_scoring import at_least_two_images
 
-__all__ = ["default_features", "default_threshold", "similar_patch_counts_in_steps"]
-
 NEAR_AN_EDGE = 1e-3  # of a bin: there the root's rounding could choose the other side, and the edge itself is asked
 
 

@@ -9,17 +9,6 @@ from numpy.typing import ArrayLike
 from musc_lite.utils.component import Part
 from musc_lite.utils.validation import check_contamination
 
-__all__ = [
-    "Calls",
-    "Contamination",
-    "Decision",
-    "Gap",
-    "best_f1_threshold",
-    "choose_threshold",
-    "clearest_gap",
-    "count_outliers",
-]
-
 LEAST_FOR_MIXTURE = 20  # images: two normal distributions have five parameters
 DECIMALS = 3  # of the scores that are shown
 CLEAR_GAP = 4  # times the largest step below: 1 batch in 10 has one by chance, of 60 scores of one normal distribution

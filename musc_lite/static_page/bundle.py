@@ -4,8 +4,6 @@ import re
 
 from musc_lite.reports.html import read_web
 
-__all__ = ["MODULES", "classic", "script"]
-
 # Each sees the names of those before it. The views are the very files that Jupyter uses.
 MODULES = {
     "core": ("static_page/core.js",),

@@ -25,8 +25,6 @@ from musc_lite.stages.similarity_counts import default_features, default_thresho
 from musc_lite.static_page.quantization import Agreement, Quantized, measure_agreement, quantize
 from musc_lite.utils.errors import DataNotFoundError
 
-__all__ = ["Content", "check_shows", "choose_features", "choose_images", "collect", "find_images"]
-
 PICTURE = 224  # pixels along the longer side
 QUALITY = 55  # of JPEG
 RESTRICTED = ("n_components", "search_window", "aligned")  # what makes a scorer look at less than all patches

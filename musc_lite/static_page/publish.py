@@ -17,8 +17,6 @@ from musc_lite.static_page.quantization import Agreement
 from musc_lite.utils.files import atomic_path
 from musc_lite.utils.validation import parse_bytes
 
-__all__ = ["Published", "publish"]
-
 N_COMPONENTS = 64
 LEAST = 4  # images: fewer have nothing to rank
 WORDS = 2000  # bytes that the page's words about itself take at most
@@ -112,7 +110,7 @@ def publish(
             raise ValueError(f"a page of {n_images} images takes {size:,} bytes: max_bytes={max_bytes!r} is less")
         n_images = max(LEAST, min(n_images - 1, int(n_images * limit / size)))
     agreement = content.agreement()
-    words = [*_words(detector, content, n_images, n_batch), agreement.in_words()]
+    words = [*_describe_page(detector, content, n_images, n_batch), describe_agreement(agreement)]
     page = _page(content, words, n_images)
     path = Path(path)
     with atomic_path(path) as partial:
@@ -120,7 +118,7 @@ def publish(
     return Published(path, len(page), n_images, agreement, words)
 
 
-def _words(detector: Detector, content: Content, n_images: int, n_batch: int) -> list[str]:
+def _describe_page(detector: Detector, content: Content, n_images: int, n_batch: int) -> list[str]:
     """Say what the page shows, what of it is exact, and how far the rest is from that."""
     data, (h, w) = content.data, detector.features_.grid
     words = [
@@ -136,6 +134,18 @@ def _words(detector: Detector, content: Content, n_images: int, n_batch: int) ->
             "that scores differ from those in the whole batch."
         )
     return words
+
+
+def describe_agreement(agreement: Agreement) -> str:
+    """Say how far what a page computes is from what the library computes."""
+    (distance, farthest), (score, worst) = agreement.distance_error, agreement.score_error
+    return (
+        f"Distances on this page are computed from {agreement.n_components} components of 8 bits instead of "
+        f"{agreement.n_channels} numbers a patch. Measured on all patches of this page: the nearest patch in another "
+        f"image is the same in {100 * agreement.same_nearest:.0f} of 100 cases; its distance differs by {distance:.3f} "
+        f"in the mean and {farthest:.3f} at most, the score of a patch by {score:.3f} and {worst:.3f}; rank "
+        f"correlation of the images' scores {agreement.image_rank:.3f}, of the patches' {agreement.patch_rank:.3f}."
+    )
 
 
 def _page(content: Content, words: list[str], n_images: int) -> bytes:

@@ -11,8 +11,6 @@ from musc_lite.neighbors.brute_force import squared_distances
 from musc_lite.neighbors.covariance import mean_and_covariance
 from musc_lite.stages.mutual_scoring import interval_average
 
-__all__ = ["Agreement", "Quantized", "measure_agreement", "quantize"]
-
 HIGHEST = 255  # of a byte
 
 
@@ -107,17 +105,6 @@ class Agreement:
     patch_rank: float
     n_components: int
     n_channels: int
-
-    def in_words(self) -> str:
-        """Say it for the reader of the page."""
-        (distance, farthest), (score, worst) = self.distance_error, self.score_error
-        return (
-            f"Distances on this page are computed from {self.n_components} components of 8 bits instead of "
-            f"{self.n_channels} numbers a patch. Measured on all patches of this page: the nearest patch in another "
-            f"image is the same in {100 * self.same_nearest:.0f} of 100 cases; its distance differs by {distance:.3f} "
-            f"in the mean and {farthest:.3f} at most, the score of a patch by {score:.3f} and {worst:.3f}; rank "
-            f"correlation of the images' scores {self.image_rank:.3f}, of the patches' {self.patch_rank:.3f}."
-        )
 
 
 def measure_agreement(

@@ -2,8 +2,6 @@
 
 from sklearn.base import BaseEstimator
 
-__all__ = ["Part"]
-
 
 class Part(BaseEstimator):
     """A part of a `Detector`: its parameters are the arguments of its constructor, as in scikit-learn.

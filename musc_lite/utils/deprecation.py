@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, TypeVar
 
-__all__ = ["current_names", "renamed_parameters", "warn_of_old_name"]
-
 Decorated = TypeVar("Decorated", bound=Callable)
 
 

@@ -3,16 +3,6 @@
 Wrong arguments to a function raise ``ValueError``, as everywhere in Python.
 """
 
-__all__ = [
-    "ArchiveError",
-    "DataNotFoundError",
-    "DownloadError",
-    "FileWriteError",
-    "ImageReadError",
-    "MuScError",
-    "WeightsNotFoundError",
-]
-
 
 class MuScError(Exception):
     """Any trouble that musc_lite reports by itself; its message says what to do."""

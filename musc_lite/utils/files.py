@@ -17,8 +17,6 @@ from musc_lite.utils.errors import DataNotFoundError, FileWriteError
 if TYPE_CHECKING:  # who writes a picture waits for no torch
     from torch import Tensor
 
-__all__ = ["atomic_path", "make_folder", "not_written", "read_tensors", "remove_leftovers", "write_tensors"]
-
 LEFTOVERS = (".*.partial", ".tmp??????")  # the second are those of safetensors
 OLD_LEFTOVER = 3_600  # seconds: no write takes so long
 

@@ -3,8 +3,6 @@
 import logging
 import sys
 
-__all__ = ["tell"]
-
 
 def tell(module: str, text: str, *values) -> None:
     """Log a line at INFO; in a program or notebook that has set up no logging, write it to stderr.

@@ -11,8 +11,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 
-__all__ = ["NameIndex", "check_file_names", "file_names", "listed", "writable"]
-
 # Control characters, line and paragraph separators, and what stands for bytes that are not UTF-8.
 UNSAFE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 RESERVED = re.compile(r'[<>:"|?*\\]' if os.name == "nt" else r"[\0]")  # may not be in a file's name

@@ -7,8 +7,6 @@ import torch
 
 from musc_lite.utils.threads import one_thread
 
-__all__ = ["PRECISIONS", "asked_again", "settle_precision"]
-
 PRECISIONS = ("float32", "bfloat16", "auto")
 WORTH_IT = 1.3  # times as fast, or the digits are not given away
 ROUNDS = 5

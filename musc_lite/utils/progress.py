@@ -13,8 +13,6 @@ from tqdm.std import tqdm as plain_tqdm
 
 from musc_lite.utils.log import tell
 
-__all__ = ["followed_by", "progress_bar", "timed"]
-
 SECONDS_BETWEEN_LINES = 30
 LINE = "{desc}: {percentage:.0f} % of {total_fmt} {unit}s after {elapsed}, about {remaining} to go"
 

@@ -14,8 +14,6 @@ from musc_lite.utils.files import atomic_path
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["BYTE_ORDER_MARK", "from_cell", "to_cells", "write_frame"]
-
 BYTE_ORDER_MARK = "\ufeff"
 FORMULA = re.compile(r"'*[=+\-@\t\r]")
 ESCAPED = re.compile(r"'+[=+\-@\t\r]")

@@ -8,8 +8,6 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-__all__ = ["for_each", "on_all_cores", "one_thread"]
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

@@ -6,21 +6,6 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = [
-    "MAX_GROUPS",
-    "check_compared",
-    "check_contamination",
-    "check_count",
-    "check_degrees",
-    "check_group",
-    "check_interval",
-    "check_memory",
-    "check_pixel_threshold",
-    "check_reach",
-    "check_rescoring_sizes",
-    "parse_bytes",
-]
-
 MAX_GROUPS = 6  # of images, as one batch is divided
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "B": 1}
 

@@ -17,8 +17,6 @@ from musc_lite.utils.progress import followed_by
 from musc_lite.widgets.explorer import row
 from musc_lite.widgets.messages import TROUBLE, told, trouble
 
-__all__ = ["Stopped", "Work"]
-
 SECONDS_BETWEEN = 0.2  # messages to the page
 
 

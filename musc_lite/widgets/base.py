@@ -12,8 +12,6 @@ from PIL import Image
 
 from musc_lite.data.image_set import ImageSet
 
-__all__ = ["Shown"]
-
 STATIC_DPI = 80
 
 

@@ -12,8 +12,6 @@ from torch import Tensor
 from musc_lite.detector.detector import Detector
 from musc_lite.utils.validation import parse_bytes
 
-__all__ = ["Kept", "kept_of"]
-
 LARGEST_CACHE = 1_000_000_000  # bytes of tokens, distances, counts and pictures in the cache of a detector
 
 

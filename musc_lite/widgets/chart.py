@@ -9,8 +9,6 @@ from numpy.typing import ArrayLike
 
 from musc_lite.reports.html import read_web
 
-__all__ = ["Chart", "histogram", "series"]
-
 
 class Chart(anywidget.AnyWidget):
     """Lines, points and histograms on one pair of axes; what lies under the pointer is read out.

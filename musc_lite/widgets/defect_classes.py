@@ -17,8 +17,6 @@ from musc_lite.results.summary import describe_defect_classes
 from musc_lite.widgets.explorer import THUMBNAIL, Explorer, row
 from musc_lite.widgets.tiles import Tiles
 
-__all__ = ["DefectKinds"]
-
 CHOICES: dict[str, str | int] = {"do not look": "none", "find how many": "auto"}
 MOST_KINDS = 8  # that can be asked for here
 EXAMPLES = 12  # images of a kind

@@ -32,8 +32,6 @@ from musc_lite.widgets.status_bar import StatusBar
 from musc_lite.widgets.tiles import fitted, webp
 from musc_lite.widgets.undo import History
 
-__all__ = ["Explorer", "row"]
-
 THUMBNAIL = 96  # pixels on the page
 PICTURE = 240
 SHARP = 960  # at most, for one that is looked at closer

@@ -16,8 +16,6 @@ from musc_lite.utils.progress import progress_bar
 from musc_lite.widgets.background_task import Work
 from musc_lite.widgets.explorer import Explorer
 
-__all__ = ["PER_UNIT", "FeatureExplorer", "Similarity"]
-
 PATIENCE = 0.4  # seconds: what is done by then was no long work
 
 Make = Callable[[Callable[[int], object]], Any]  # of a function that is told how many steps were done

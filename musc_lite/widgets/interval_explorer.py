@@ -16,8 +16,6 @@ from musc_lite.widgets.chart import Chart
 from musc_lite.widgets.explorer import row
 from musc_lite.widgets.feature_explorer import FeatureExplorer
 
-__all__ = ["IntervalExplorer"]
-
 
 class IntervalExplorer(FeatureExplorer):
     """Drag both ends of the interval, image by image; see the scores of patches and images, and metrics with labels.

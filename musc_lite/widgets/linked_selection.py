@@ -7,8 +7,6 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from musc_lite.detector.detector import Detector
 
-__all__ = ["Place", "Selection", "Selects", "selection_of"]
-
 Place = tuple[int, int | None]  # an image, and a patch where one is picked
 
 

@@ -4,8 +4,6 @@ import html
 
 from musc_lite.utils.errors import MuScError
 
-__all__ = ["TROUBLE", "told", "trouble"]
-
 TROUBLE = (MuScError, ValueError, OSError)  # what the user can mend
 
 

@@ -14,8 +14,6 @@ from musc_lite.widgets.chart import Chart
 from musc_lite.widgets.explorer import PICTURE, Explorer, row
 from musc_lite.widgets.tiles import Tiles, color_bar, colored_layer, values_of
 
-__all__ = ["NeighborhoodExplorer"]
-
 
 class NeighborhoodExplorer(Explorer):
     """Choose a block and r; see the features as colors beside the scores they give.

@@ -20,8 +20,6 @@ from musc_lite.widgets.explorer import PICTURE, THUMBNAIL, row
 from musc_lite.widgets.feature_explorer import Similarity
 from musc_lite.widgets.tiles import Tiles, color_bar, colored_layer, values_of
 
-__all__ = ["Answer", "PatchExplorer", "answer", "asking_tile", "distance_dots", "nearness_tile", "other_tiles"]
-
 MOST_IN_REGION = 64  # patches: each asks for itself
 OF_MEAN = 5  # images whose highest patch is asked for, where no scores exist: for the mean of all features
 

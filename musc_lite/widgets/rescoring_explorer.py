@@ -18,8 +18,6 @@ from musc_lite.widgets.chart import Chart, series
 from musc_lite.widgets.explorer import THUMBNAIL, Explorer, row
 from musc_lite.widgets.tiles import Tiles
 
-__all__ = ["RescoringExplorer"]
-
 N_NEIGHBORS = 12  # shown
 WINDOWS = (1, 2, 3)  # the paper's
 SIZES = (1, 2, 3, 4, 5, 6, 8, 9, 10, 15, 20, 30)

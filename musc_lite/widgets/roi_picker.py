@@ -14,8 +14,6 @@ from musc_lite.utils.errors import ImageReadError
 from musc_lite.widgets.base import Shown
 from musc_lite.widgets.tiles import fitted, jpeg
 
-__all__ = ["RegionPicker"]
-
 LONGER_SIDE = 640  # pixels of the picture that is shown
 
 

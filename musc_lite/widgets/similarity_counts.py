@@ -19,8 +19,6 @@ from musc_lite.widgets.explorer import PICTURE, THUMBNAIL, row
 from musc_lite.widgets.feature_explorer import PER_UNIT, Similarity
 from musc_lite.widgets.tiles import Tiles, color_bar, colored_layer, values_of
 
-__all__ = ["SimilarityCounts"]
-
 N_BARS = 40  # at most
 MOST_IMAGES = 24  # of a bar that are shown
 TITLES = {"images": "other images that hold a similar patch", "patches": "similar patches in all other images"}

@@ -7,8 +7,6 @@ import traitlets
 
 from musc_lite.reports.html import read_web
 
-__all__ = ["StatusBar"]
-
 File = tuple[str, str, bytes]  # name, MIME type, content
 
 

@@ -21,8 +21,6 @@ from musc_lite.widgets.explorer import THUMBNAIL, Explorer, row
 from musc_lite.widgets.status_bar import StatusBar
 from musc_lite.widgets.tiles import Tiles, jpeg, painted
 
-__all__ = ["ThresholdExplorer"]
-
 CLOSE = 448  # pixels
 
 

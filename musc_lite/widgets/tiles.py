@@ -13,8 +13,6 @@ from PIL import Image
 
 from musc_lite.reports.html import read_web
 
-__all__ = ["Tiles", "color_bar", "colored_layer", "fitted", "jpeg", "painted", "values_of", "webp"]
-
 
 class Tiles(anywidget.AnyWidget):
     """Pictures side by side, each with a title, colors over its patches, marked patches, a number and a frame.

@@ -14,8 +14,6 @@ from musc_lite.reports.plots import COLORS, HEAT, plot_plane
 from musc_lite.stages.mutual_scoring import interval_average, nearest_distances, nearest_patches
 from musc_lite.widgets.base import Shown
 
-__all__ = ["ToyWorld"]
-
 N_COLORS = 64  # of the scale
 
 

@@ -7,8 +7,6 @@ from typing import Any
 
 import traitlets
 
-__all__ = ["History"]
-
 SECONDS_OF_A_DRAG = 0.7  # changes of one control that follow each other so closely are undone together
 
 
