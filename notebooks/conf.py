@@ -23,6 +23,7 @@ nb_ipywidgets_js = {}  # sliders and progress bars need a kernel; their script w
 # So show what else such an output holds, a picture or a table; if it holds nothing but its name, show nothing.
 nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", 85)]
 
+myst_heading_anchors = 2  # the README links to sections of the guide
 myst_enable_extensions = ["dollarmath", "amsmath"]  # $...$, $$...$$ and \begin{align}, as Jupyter reads them
 myst_dmath_double_inline = True  # also $$...$$ amid a line
 # One file holds MathJax with its glyphs. Used as an extension, the package would copy all of its 24 MB.
@@ -105,7 +106,7 @@ def copy_live_page(app, exception):
 
 
 def say_what_explorers_take(app, what, name, obj, options, signature, return_annotation):
-    """Give the signature of a widget's `__init__`; autodoc sees the (*args, **kwargs) of its traits."""
+    """Return the signature of a widget's `__init__`; autodoc sees the (*args, **kwargs) of its traits."""
     if what != "class" or signature != "(*args, **kwargs)":
         return None
     _, *taken = inspect.signature(obj.__init__).parameters.values()
