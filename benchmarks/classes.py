@@ -63,7 +63,7 @@ def main_element(scores: np.ndarray, low: float, high: float, grid: tuple[int, i
 
 
 def overlaps(scores: np.ndarray, images: musc_lite.ImageSet, features: musc_lite.Features) -> np.ndarray:
-    """Give the mean intersection over union with the true masks, by three thresholds."""
+    """Return the mean intersection over union with the true masks, by three thresholds."""
     shares = musc_lite.patch_shares(images.masks(features.image_size), features.grid)
     low, high, found = scores.max(axis=1).min(), scores.max(), []
     for i in np.flatnonzero(images.labels):

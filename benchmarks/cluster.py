@@ -25,8 +25,8 @@ from distributed import Client, LocalCluster
 from mutual_scoring import seconds
 
 from musc_lite import Features, MutualScorer, aggregate
-from musc_lite.data.view import Framing
-from musc_lite.scorers.base import Context
+from musc_lite.data.view import ResolvedView
+from musc_lite.scorers.base import ScoringContext
 from musc_lite.scorers.cluster import mutual_scores_on_cluster
 
 SIZES = (128, 256, 512)
@@ -36,7 +36,7 @@ ROUNDS = 3
 
 def one_process(features, scorer):
     """Aggregate and score in this process."""
-    return scorer.fit_score(aggregate(features.patch_tokens[:, 0], features.grid, 3), Context(features.grid))
+    return scorer.fit_score(aggregate(features.patch_tokens[:, 0], features.grid, 3), ScoringContext(features.grid))
 
 
 def score_on_cluster(client, path, _, scorer):
@@ -52,7 +52,7 @@ def peak_bytes():
 def within_memory(limit, folder, n_images=512):
     """Score a batch on workers that may hold less than one process takes, and print what each took."""
     tokens = torch.randn(n_images, 1, 256, 384, generator=torch.Generator().manual_seed(0))
-    features = Features(tokens, torch.ones(n_images, 4), Framing((224, 224), 14), (5,))
+    features = Features(tokens, torch.ones(n_images, 4), ResolvedView((224, 224), 14), (5,))
     path = Path(folder, "large.safetensors")
     features.save(path)
     workers = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "memory_limit": limit}
@@ -91,7 +91,7 @@ if __name__ == "__main__":
         runs = [(n_images, MutualScorer()) for n_images in SIZES]
         for n_images, scorer in [*runs, *((SIZES[1], MutualScorer(**options)) for options in OPTIONS)]:
             tokens = torch.randn(n_images, 1, 256, 384, generator=torch.Generator().manual_seed(0))
-            features = Features(tokens, torch.ones(n_images, 4), Framing((224, 224), 14), (5,))
+            features = Features(tokens, torch.ones(n_images, 4), ResolvedView((224, 224), 14), (5,))
             path = Path(folder, f"{n_images}.safetensors")
             features.save(path)
 
@@ -106,7 +106,7 @@ if __name__ == "__main__":
                 rounds.append((seconds(alone, features), seconds(on_cluster, features)))
             first, second = (statistics.median(column) for column in zip(*rounds, strict=True))
             share = statistics.median(a / b for a, b in rounds)
-            search = scorer.describe()["search"].split(",")[0]
+            search = scorer.provenance()["search"].split(",")[0]
             print(
                 f"| {n_images} | {search} | {first:.2f} | {second:.2f} | {share:.2f} | {difference:.0e} |", flush=True
             )

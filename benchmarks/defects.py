@@ -3,7 +3,7 @@
     python benchmarks/defects.py brick=0 grass=0 gravel=0 boards=FOLDER toys=FOLDER tiles=FOLDER textiles=FOLDER
 
 Two rules for the threshold of an image's map: half way from its median to its highest value; and that, but at least
-three tenths of the way from what is high in a usual image (`usual_high`) to the highest value, as
+three tenths of the way from what is high in a usual image (`typical_p95`) to the highest value, as
 `find_defects` does. Each defective photo is asked, whether it stands out or not. 224 px, default settings; textures
 by their seed.
 """
@@ -16,15 +16,15 @@ from views import load
 
 import musc_lite
 from musc_lite.results.segmentation import pixel_threshold
-from musc_lite.stages.maps import usual_high
+from musc_lite.stages.maps import typical_p95
 
 
 def measure(images: musc_lite.ImageSet) -> list[list[float]]:
-    """Give for both rules the share of a photo that is called (median), and precision, recall and F1 of pixels."""
+    """Return for both rules the share of a photo that is called (median), and precision, recall and F1 of pixels."""
     detector = musc_lite.MuSc().fit(images)
     maps, rows = detector.anomaly_maps_, []
     masks = images.masks(maps.shape[1:]) > 0 if images.has_masks else np.zeros(maps.shape, bool)
-    for usual in (-np.inf, usual_high(maps)):
+    for usual in (-np.inf, typical_p95(maps)):
         called = [(maps[i] > pixel_threshold(maps[i], usual), masks[i]) for i in np.flatnonzero(images.labels)]
         fits = []
         for over, mask in called:

@@ -10,7 +10,7 @@ GRID, DEGREES, LAYERS = (7, 7), (1, 3, 5), range(3)
 
 
 def largest(found, expected) -> float:
-    """Give the largest absolute difference."""
+    """Return the largest absolute difference."""
     return float(np.abs(np.asarray(found, dtype=float) - expected).max())
 
 

@@ -18,7 +18,7 @@ from musc_lite import mutual_scores
 
 
 def timed(function, tokens, rounds=3):
-    """Give the shortest time of a few calls, after one that sets things up."""
+    """Return the shortest time of a few calls, after one that sets things up."""
 
     def call(tokens):
         function(tokens)

@@ -39,7 +39,7 @@ VIEWS = {
 
 
 def peak() -> float:
-    """Give the largest resident memory of this process so far, in GB."""
+    """Return the largest resident memory of this process so far, in GB."""
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
     return kilobytes * 1024 / 1e9
 

@@ -2,7 +2,7 @@
 
     python benchmarks/new_photos.py
 
-224 px, the embedded backbone, gravel; seconds of reading the line file and of scoring, without start-up.
+224 px, the embedded backbone, gravel; seconds of reading the model file and of scoring, without start-up.
 """
 
 import tempfile
@@ -14,11 +14,11 @@ from musc_lite.utils.progress import timed
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        line, seconds = Path(folder) / "line.musc", dict[str, float]()
+        line, seconds = Path(folder) / "model.musc", dict[str, float]()
         musc_lite.MuSc().fit(musc_lite.planted_textures("gravel", 100, 10)).save(line)
         new = musc_lite.planted_textures("gravel", 10, 3, seed=1)
         with timed(seconds, "read the line and score"):
-            musc_lite.apply_line(line, new)
+            musc_lite.apply_reference(line, new)
         detector = musc_lite.Detector.load(line)
         detector.score_images(new)
         began = time.perf_counter()

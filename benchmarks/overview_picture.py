@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 import musc_lite
 from musc_lite.data.synthetic import PHOTOS
-from musc_lite.reports.plots import color_range, plot_anomaly_map
+from musc_lite.reports.plots import map_color_limits, plot_anomaly_map
 
 if __name__ == "__main__":
     figure = Figure(figsize=(10, 3.9), dpi=110, layout="constrained")
@@ -16,7 +16,7 @@ if __name__ == "__main__":
     for column, name in enumerate(PHOTOS):
         images = musc_lite.planted_textures(name)
         detector = musc_lite.MuSc(backbone).fit(images)
-        low, high = color_range(detector.anomaly_maps_)
+        low, high = map_color_limits(detector.anomaly_maps_)
         masks = images.masks(224)
         ranked = np.argsort(-detector.image_scores_)
         second = next(i for i in ranked[1:] if images.names[i][-4:] != images.names[ranked[0]][-4:])

@@ -45,12 +45,12 @@ def tokens_of(images: musc_lite.ImageSet, backbone: musc_lite.Backbone) -> list[
 
 
 def score(scorer: musc_lite.PatchScorer, tokens: list[torch.Tensor]) -> torch.Tensor:
-    """Give the mean over blocks and r: (N, M)."""
+    """Return the mean over blocks and r: (N, M)."""
     return torch.stack([scorer.fit_score(each) for each in tokens]).mean(dim=0)
 
 
 def auroc(labels: np.ndarray, scores: torch.Tensor) -> float:
-    """Give the image AUROC of the largest patch score."""
+    """Return the image AUROC of the largest patch score."""
     return musc_lite.evaluate(labels, scores.amax(dim=1).numpy()).image_auroc
 
 

@@ -4,7 +4,7 @@
 
 One layer at one r, M = 256 patches of C = 384 channels, all cores of this machine; each run in a process of its own,
 whose peak of resident memory is counted above the tokens. What would take longer than `--longest`, ten minutes, by the
-size before it and the scorer's own `Work`, is not run: its seconds are that estimate, marked by a ~ and by a hollow
+size before it and the scorer's own cost, is not run: its seconds are that estimate, marked by a ~ and by a hollow
 mark. Tokens are noise: what a product costs does not depend on them.
 """
 
@@ -22,9 +22,9 @@ from memory import peak
 from mutual_scoring import machine
 
 import musc_lite
-from musc_lite.scorers.base import Context
+from musc_lite.scorers.base import ScoringContext
 from musc_lite.scorers.recurring import RecurringScorer
-from musc_lite.utils.precision import settle_precision
+from musc_lite.utils.precision import resolve_precision
 
 M, C = 256, 384
 SCORERS = {
@@ -45,9 +45,9 @@ def run(name: str, n_images: int) -> dict[str, float]:
     tokens = torch.randn(n_images, M, C, generator=torch.Generator().manual_seed(0))
     precision = "bfloat16" if "bfloat16" in name else "float32"
     warm = torch.randn(2, M, C)
-    musc_lite.MutualScorer().fit_score(warm, Context((16, 16), precision=precision))
+    musc_lite.MutualScorer().fit_score(warm, ScoringContext((16, 16), precision=precision))
     before, start = peak(), time.perf_counter()
-    SCORERS[name].fit_score(tokens, Context((16, 16), precision=precision))
+    SCORERS[name].fit_score(tokens, ScoringContext((16, 16), precision=precision))
     return {"seconds": time.perf_counter() - start, "gigabytes": peak() - before}
 
 
@@ -57,7 +57,7 @@ def measure(name: str, sizes: list[int], longest: float) -> list[dict[str, float
     for n_images in sizes:
         seconds, scorer = 0.0, SCORERS[name]
         if rows:
-            work, before = (scorer.work((n, M, C)).products for n in (n_images, rows[-1]["images"]))
+            work, before = (scorer.cost((n, M, C)).products for n in (n_images, rows[-1]["images"]))
             seconds = rows[-1]["seconds"] * max(work / before, n_images / rows[-1]["images"])
         if seconds > longest:
             rows.append({"images": n_images, "seconds": seconds, "gigabytes": float("nan"), "measured": False})
@@ -115,7 +115,7 @@ if __name__ == "__main__":
         results = json.loads(given.from_json.read_text())
     else:
         names = [*SCORERS]
-        if settle_precision("auto", torch.device("cpu")) != "bfloat16":
+        if resolve_precision("auto", torch.device("cpu")) != "bfloat16":
             names.remove("mutual, bfloat16")
             print("this processor is not faster in bfloat16: left out\n")
         results = {name: measure(name, given.sizes, given.longest) for name in names}

@@ -42,13 +42,13 @@ def rising(name: str, kind: str, what: str, seed: int) -> tuple[musc_lite.ImageS
 
 
 def measure(images: musc_lite.ImageSet, truth: np.ndarray, backbone: musc_lite.Backbone) -> list[float]:
-    """Give the rank agreement of image score, score of the map, severity, area and depth with the truth."""
+    """Return the rank agreement of image score, score of the map, severity, area and depth with the truth."""
     detector = musc_lite.MuSc(backbone).fit(images)
     scores, called = detector.patch_scores_, detector.scores_.is_outlier
     regions = musc_lite.find_regions(scores, detector.features_.grid, range(N_GOOD, N_GOOD + N_RISING))
     found, strongest = musc_lite.severity(regions, scores, called), regions.strongest
     ways = [detector.image_scores_[N_GOOD:], detector.map_scores_[N_GOOD:]]
-    ways += [values[strongest] for values in (found.values, found.areas, found.depths)]
+    ways += [values[strongest] for values in (found.values, found.areas, found.contrast)]
     return [float(spearmanr(way, truth).statistic) for way in ways]
 
 

@@ -34,7 +34,7 @@ def part(layers, aggregation, scorer) -> dict:
 
 
 def lnamd(*r: int) -> musc_lite.LNAMD:
-    """Give the paper's aggregation."""
+    """Return the paper's aggregation."""
     return musc_lite.LNAMD(r)
 
 
@@ -52,7 +52,7 @@ METHODS = {
     "subspace, 95 %": part(MIDDLE, lnamd(1, 3), musc_lite.SubspaceScorer()),
     "subspace, 95 %, r 3": part(MIDDLE, lnamd(3), musc_lite.SubspaceScorer()),
     "gaussian": part(MIDDLE, lnamd(1, 3), musc_lite.GaussianScorer()),
-    "gaussian, each place": part(MIDDLE, lnamd(1, 3), musc_lite.GaussianScorer(each_place=True)),
+    "gaussian, each place": part(MIDDLE, lnamd(1, 3), musc_lite.GaussianScorer(per_position=True)),
     "fusion of mutual and subspace": part(MIDDLE, lnamd(1, 3), musc_lite.Fusion()),
     "fusion of 0.1 to 0.5 and subspace": part(
         MIDDLE, lnamd(1, 3), musc_lite.Fusion([BROAD, musc_lite.SubspaceScorer()])
@@ -86,7 +86,7 @@ def of_layers(features: musc_lite.Features, layers: tuple[int, ...]) -> musc_lit
 def score(features: musc_lite.Features, images: musc_lite.ImageSet, backbone: musc_lite.Backbone, method: str):
     """Score a batch by one method: (detector, seconds)."""
     parts, start = METHODS[method], time.perf_counter()
-    detector = musc_lite.Detector(backbone, view=musc_lite.View(features.framing.size), **parts)
+    detector = musc_lite.Detector(backbone, view=musc_lite.View(features.resolved_view.size), **parts)
     detector.fit_features(of_layers(features, parts["layers"]), images)
     return detector, time.perf_counter() - start
 

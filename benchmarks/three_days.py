@@ -55,7 +55,7 @@ def divide(root: Path, days: Path, seed: int) -> tuple[list[Path], dict[str, int
 
 
 def read(results: Path, truth: dict[str, int]) -> dict[str, float]:
-    """Give image AUROC, the share of good photos that is called and that of bad ones that is found."""
+    """Return image AUROC, the share of good photos that is called and that of bad ones that is found."""
     found = json.loads((results / "results.json").read_text())["images"]
     labels = np.array([truth[each["image"]] for each in found])
     scores, called = (np.array([each[key] for each in found]) for key in ("score", "outlier"))

@@ -21,7 +21,7 @@ from torch import Tensor
 
 import musc_lite
 from musc_lite.data.synthetic import PHOTOS
-from musc_lite.neighbors.brute_force import nearest_of_pairs
+from musc_lite.neighbors.brute_force import pairwise_min_distances
 from musc_lite.stages.mutual_scoring import interval_bounds
 from musc_lite.stages.thresholds import _count_upper_group, _lower_half_limit, count_outliers
 
@@ -57,7 +57,7 @@ def distances(images: musc_lite.ImageSet, backbone: musc_lite.Backbone, image_si
     features = musc_lite.extract_features(images, backbone, image_size=image_size)
     steps = [(s, r) for s in range(len(features.layers)) for r in backbone.default_r]
     tokens = (musc_lite.aggregate(features.patch_tokens[:, s], features.grid, r) for s, r in steps)
-    return torch.stack([nearest_of_pairs(each).half() for each in tokens]), features.class_tokens
+    return torch.stack([pairwise_min_distances(each).half() for each in tokens]), features.class_tokens
 
 
 def score(nearest: Tensor, class_tokens: Tensor, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -102,7 +102,7 @@ def measure(name: str, sets: list[musc_lite.ImageSet], backbone, image_size: int
 
 
 def data_sets(options: argparse.Namespace) -> Iterator[tuple[str, list[musc_lite.ImageSet], int]]:
-    """Give a title, sets of images to draw from, and the image size."""
+    """Return a title, sets of images to draw from, and the image size."""
     for name in PHOTOS:
         sets = (musc_lite.planted_textures(name, 120, 60, seed=seed) for seed in range(options.seeds))
         yield name, list(sets), 224

@@ -25,7 +25,7 @@ from thresholds import distances
 from torch import Tensor
 
 import musc_lite
-from musc_lite.stages.conformal import FalseAlarmRate, conformal_threshold, find_drift
+from musc_lite.stages.conformal import ConformalThreshold, conformal_threshold, find_drift
 from musc_lite.stages.mutual_scoring import interval_bounds
 from musc_lite.stages.rescoring import RsCIN
 from musc_lite.stages.thresholds import choose_threshold
@@ -64,7 +64,7 @@ class Pairs:
 
 
 def curve(pairs: Pairs, n_draws: int) -> dict[str, list[float]]:
-    """Give image AUROC by the number of trusted images: of each draw; "zero-shot": scored by each other."""
+    """Return image AUROC by the number of trusted images: of each draw; "zero-shot": scored by each other."""
     everything, found = np.arange(len(pairs.labels)), {"zero-shot": [auroc(pairs, np.arange(len(pairs.labels)), None)]}
     for count in COUNTS:
         rng = np.random.default_rng(0)
@@ -84,7 +84,7 @@ def auroc(pairs: Pairs, new: np.ndarray, references: np.ndarray | None) -> float
 def false_alarms(pairs: Pairs, rate: float, n_divisions: int) -> dict[str, np.ndarray]:
     """Divide the good images at random: shares of the later day called, of the defective found, and drift warned of."""
     found: dict[str, list[float]] = {name: [] for name in ("calibrated", "found", "auto", "auto found", "drift")}
-    rng, n_trusted = np.random.default_rng(0), FalseAlarmRate(rate).n_needed
+    rng, n_trusted = np.random.default_rng(0), ConformalThreshold(rate).min_calibration_size
     bad = np.flatnonzero(pairs.labels == 1)
     for _ in range(n_divisions):
         good = rng.permutation(np.flatnonzero(pairs.labels == 0))
@@ -104,7 +104,7 @@ def false_alarms(pairs: Pairs, rate: float, n_divisions: int) -> dict[str, np.nd
 
 
 def data_sets(options: argparse.Namespace) -> Iterator[tuple[str, musc_lite.ImageSet, str | float]]:
-    """Give a title, the images and a pooling."""
+    """Return a title, the images and a pooling."""
     if options.tiles:
         yield "magnetic tiles", musc_lite.load_magnetic_tile(options.tiles), "max"
     for name, folder in (("boards", options.board), ("toys", options.toy)):
@@ -154,7 +154,7 @@ if __name__ == "__main__":
         print(f"| {name} | {found['zero-shot'][0]:.3f} | {' | '.join(cells)} |", flush=True)
         n_good = int((pairs.labels == 0).sum())
         for rate in RATES:
-            n_trusted = FalseAlarmRate(rate).n_needed
+            n_trusted = ConformalThreshold(rate).min_calibration_size
             if n_good - n_trusted >= 2 * LEFT:
                 result = false_alarms(pairs, rate, options.divisions)
                 means = {key: values.mean() for key, values in result.items()}

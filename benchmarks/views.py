@@ -61,12 +61,12 @@ def measure(name: str, folder: str, view: str, known: dict) -> dict:
     images = load(name, folder)
     detector = musc_lite.MuSc("dinov2_vits14", **VIEWS[view])
     backbone = musc_lite.load_backbone("dinov2_vits14")
-    seen = repr((frame(detector.parts.view, images, backbone), detector.aligned))
+    seen = repr((frame(detector.components.view, images, backbone), detector.aligned))
     if seen in known:
         return {"same": known[seen]}
     detector.fit(images)
     maps = detector.anomaly_maps_
-    found = {"seen": seen, "grid": detector.features_.grid, "region": detector.features_.framing.region}
+    found = {"seen": seen, "grid": detector.features_.grid, "region": detector.features_.resolved_view.region}
     for pooling in ("max", 0.005):
         scores = musc_lite.image_scores_from_maps(maps, pooling).numpy()
         metrics = musc_lite.evaluate(images.labels, scores)

@@ -78,7 +78,7 @@ def unpack(
 
 @contextmanager
 def atomic_folder(folder: str | Path) -> Iterator[Path]:
-    """Give a temporary folder beside the real one, renamed at the end: no reader sees half of it.
+    """Return a temporary folder beside the real one, renamed at the end: no reader sees half of it.
 
     Raises
     ------
@@ -229,7 +229,7 @@ class _StrictHeader(tarfile.TarInfo):
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """Give the path of an entry, and refuse names that lead out of the folder on any system."""
+    """Return the path of an entry, and refuse names that lead out of the folder on any system."""
     parts = re.split(r"[/\\]", name)  # some packers write backslashes
     if ".." in parts or name.startswith(("/", "\\")) or re.match("[A-Za-z]:", name) or "\0" in name:
         raise ArchiveError(f"the archive holds {name!r}, which leads out of its folder: it is left alone")

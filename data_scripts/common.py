@@ -60,7 +60,7 @@ def parse(description: str, arguments: list[str] | None) -> argparse.Namespace:
 
 
 @contextmanager
-def plain_errors() -> Iterator[None]:
+def error_handler() -> Iterator[None]:
     """Print errors as one message: exit code 1, interrupted 130."""
     try:
         yield
@@ -73,13 +73,13 @@ def plain_errors() -> Iterator[None]:
 
 
 def is_there(archive: Archive, folder: Path) -> bool:
-    """Tell whether the data set was got before."""
+    """Whether the data set was got before."""
     return folder.is_dir() and any(any(folder.glob(pattern)) for pattern in archive.holds)
 
 
 @contextmanager
 def fetched(archive: Archive, options: argparse.Namespace) -> Iterator[Path]:
-    """Give the archive; delete it after use if it was downloaded, unless it shall be kept or something went wrong."""
+    """Return the archive; delete it after use if it was downloaded, unless it shall be kept or something went wrong."""
     source = str(options.url or archive.url)
     published = {"size": archive.size, "sha256": archive.sha256}
     known: dict[str, Any] = {"sha256": options.sha256} if options.url else published

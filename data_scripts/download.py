@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from musc_lite.data.discovery import from_here, user_path
 from musc_lite.utils.errors import DownloadError
-from musc_lite.utils.log import tell
+from musc_lite.utils.log import log_info
 
 CHUNK = 1 << 14  # small: what a broken connection loses of bytes that had come
 LARGEST = 100_000_000_000  # bytes: far more than any data set here has
@@ -129,7 +129,7 @@ class _Partial:
         return self.size() if any(self.read_note()) else 0
 
     def read_note(self) -> tuple[str | None, int | None]:
-        """Give the validator and the bytes of the whole file, as far as the server told them."""
+        """Return the validator and the bytes of the whole file, as far as the server told them."""
         try:
             note = json.loads(self._note.read_text(encoding="utf-8"))
             return (note["validator"], note["total"]) if note["source"] == self.source else (None, None)
@@ -167,7 +167,7 @@ def _receive_all(
                 advice = kept if partial.kept() else "Try again later"
                 raise DownloadError(f"cannot download {partial.source}: {reason}. {advice}, or {BY_HAND}") from error
             if progress:
-                tell("musc_lite.download", "%s: %s; trying again in %g s", partial.path.name, reason, wait)
+                log_info("musc_lite.download", "%s: %s; trying again in %g s", partial.path.name, reason, wait)
             time.sleep(wait)
         except requests.RequestException as error:  # no valid address, too many redirections
             raise DownloadError(f"cannot download {partial.source}: {error}; {BY_HAND}") from error
@@ -238,7 +238,7 @@ def _start_and_total(response: requests.Response, offset: int) -> tuple[int, int
 
 
 def _validator(response: requests.Response) -> str | None:
-    """Give what tells versions of a file apart, as If-Range takes it: a strong ETag, or a date."""
+    """Return what tells versions of a file apart, as If-Range takes it: a strong ETag, or a date."""
     etag = response.headers.get("ETag", "")
     return etag if etag.startswith('"') else response.headers.get("Last-Modified")
 
@@ -264,7 +264,7 @@ def _check_room(folder: Path, needed: int | None) -> None:
 
 
 def _reason(error: Exception, timeout: float) -> str:
-    """Say in a few words why an attempt failed."""
+    """Return why an attempt failed."""
     if isinstance(error, _TryAgainError):
         return str(error)
     if isinstance(error, requests.Timeout) or "timed out" in str(error):
@@ -275,7 +275,7 @@ def _reason(error: Exception, timeout: float) -> str:
 
 
 def _local_file(source: str | Path) -> Path | None:
-    """Give the local file that `source` names; None where it is an address."""
+    """Return the local file that `source` names; None where it is an address."""
     scheme = str(source).partition("://")[0].lower() if "://" in str(source) else None
     if scheme in ("http", "https"):
         return None
@@ -290,7 +290,7 @@ def _local_file(source: str | Path) -> Path | None:
 
 
 def _difference(path: Path, size: int | None, sha256: str | None) -> str:
-    """Say how a file differs from what is known of it; nothing if it does not."""
+    """Return how a file differs from what is known of it; nothing if it does not."""
     there, kind = path.stat().st_size, describe(path)
     if size not in (None, there):
         return f"it has {there} bytes instead of {size} and is {kind}"
@@ -302,7 +302,7 @@ def _difference(path: Path, size: int | None, sha256: str | None) -> str:
 
 
 def describe(path: Path) -> str:
-    """Say what a file is by its first bytes."""
+    """Return what a file is by its first bytes."""
     with path.open("rb") as file:
         head = file.read(512)
     if not head:

@@ -27,7 +27,7 @@ from functools import partial
 from pathlib import Path
 
 from archives import atomic_folder, unpack
-from common import Archive, choose, fetched, is_there, parse, plain_errors, report
+from common import Archive, choose, error_handler, fetched, is_there, parse, report
 
 # Folders of the repository that hold normal/ and anomaly/, the first that are there.
 BOARD = (("circuitboard/extra_images/mini_data/train", "circuitboard/extra_images/mini_data/test"),)
@@ -61,7 +61,7 @@ def arrange(repository: Path, out: Path) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Read the command line, download, arrange."""
     options = parse(__doc__, arguments)
-    with plain_errors():
+    with error_handler():
         if is_there(Archive(holds=("*/test/good",), largest=0), options.out):
             print(f"{options.out} is there already")
         else:

@@ -13,7 +13,7 @@ BTech_Dataset_transformed/. Mishra et al., "VT-ADL: a vision transformer network
 localization", ISIE 2021.
 """
 
-from common import Archive, get, parse, plain_errors, report
+from common import Archive, error_handler, get, parse, report
 
 BTAD = Archive(
     holds=("0[123]/test/ok",),
@@ -26,7 +26,7 @@ BTAD = Archive(
 def main(arguments: list[str] | None = None) -> None:
     """Read the command line, download, unpack."""
     options = parse(__doc__, arguments)
-    with plain_errors():
+    with error_handler():
         get(BTAD, options)
         report("btad", options.out)
 

@@ -11,7 +11,7 @@ Writes OUT/MT_Free/Imgs, OUT/MT_Blowhole/Imgs and so on, each with images (.jpg)
 readme. Huang, Qiu and Yuan, "Surface defect saliency of magnetic tile", The Visual Computer, 2018.
 """
 
-from common import Archive, get, parse, plain_errors, report
+from common import Archive, error_handler, get, parse, report
 
 MAGNETIC_TILE = Archive(
     holds=("MT_*/Imgs",),
@@ -23,7 +23,7 @@ MAGNETIC_TILE = Archive(
 def main(arguments: list[str] | None = None) -> None:
     """Read the command line, download, unpack."""
     options = parse(__doc__, arguments)
-    with plain_errors():
+    with error_handler():
         get(MAGNETIC_TILE, options)
         report("magnetic-tile", options.out)
 

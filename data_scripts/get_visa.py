@@ -12,7 +12,7 @@ they are in the archive, 10,821 images. Zou et al., "SPot-the-Difference self-su
 detection and segmentation", ECCV 2022.
 """
 
-from common import Archive, get, parse, plain_errors, report
+from common import Archive, error_handler, get, parse, report
 
 VISA = Archive(
     holds=("split_csv/1cls.csv", "*/test/good"),  # as published, or as the authors' script arranges it
@@ -26,7 +26,7 @@ VISA = Archive(
 def main(arguments: list[str] | None = None) -> None:
     """Read the command line, download, unpack."""
     options = parse(__doc__, arguments)
-    with plain_errors():
+    with error_handler():
         get(VISA, options)
         report("visa", options.out)
 

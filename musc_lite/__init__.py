@@ -11,6 +11,7 @@ patches by one of the ``scorers``, maps, re-scoring, thresholds) -> ``results``;
 
 import os
 import sys
+from typing import Any
 
 import lazy_loader
 
@@ -23,4 +24,16 @@ __version__ = "0.1.0"
 
 # Each module loads when one of its names is first used, so `import musc_lite` takes milliseconds. The names and where
 # they live stand in `__init__.pyi`, which editors and type checkers read too.
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+OLD_NAMES = {"FalseAlarmRate": "ConformalThreshold", "apply_line": "apply_reference", "fit_line": "fit_reference"}
+
+
+def __getattr__(name: str) -> Any:
+    """Load what a name stands for; an old name works with a DeprecationWarning."""
+    if name in OLD_NAMES:
+        from musc_lite.utils.deprecation import warn_of_old_name
+
+        warn_of_old_name(f"musc_lite.{name}", f"musc_lite.{OLD_NAMES[name]}", stacklevel=3)
+        name = OLD_NAMES[name]
+    return _load(name)

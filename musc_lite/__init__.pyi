@@ -36,8 +36,8 @@ from .detector.compare import compare as compare
 from .detector.detector import Detector as Detector
 from .detector.explain import find_evidence as find_evidence
 from .detector.musc import MuSc as MuSc
-from .monitoring.reference import apply_line as apply_line
-from .monitoring.reference import fit_line as fit_line
+from .monitoring.reference import apply_reference as apply_reference
+from .monitoring.reference import fit_reference as fit_reference
 from .monitoring.watch import watch_folder as watch_folder
 from .monitoring.watch_log import read_watched as read_watched
 from .reports.comparison_report import write_comparison as write_comparison
@@ -69,7 +69,7 @@ from .stages.aggregation import SNAMD as SNAMD
 from .stages.aggregation import aggregate as aggregate
 from .stages.aggregation import neighborhood_mean as neighborhood_mean
 from .stages.aggregation import normalize_tokens as normalize_tokens
-from .stages.conformal import FalseAlarmRate as FalseAlarmRate
+from .stages.conformal import ConformalThreshold as ConformalThreshold
 from .stages.features import Features as Features
 from .stages.features import extract_features as extract_features
 from .stages.maps import defective_patches as defective_patches

@@ -31,8 +31,8 @@ from musc_lite.reports.report import versions
 from musc_lite.results.metrics import METRICS, evaluate_scores
 from musc_lite.results.scores import Scores
 from musc_lite.stages.thresholds import Decision
-from musc_lite.utils.component import Part
-from musc_lite.utils.files import atomic_path
+from musc_lite.utils.component import Component
+from musc_lite.utils.files import atomic_write
 from musc_lite.utils.tables import to_cells
 
 # What changes no score by more than rounding, or nothing at all.
@@ -155,8 +155,10 @@ def table(dataset: str, results: Sequence[CategoryResult]) -> str:
 
 def _settings(detector: Detector, backbone: Backbone) -> dict:
     """Name what shapes the scores, also where the backbone chooses it."""
-    parts, given = detector.parts, detector.get_params(deep=False)
-    kept = {k: str(v) if isinstance(v, Part) else v for k, v in given.items() if k not in NO_SETTINGS and v is not None}
+    parts, given = detector.components, detector.get_params(deep=False)
+    kept = {
+        k: str(v) if isinstance(v, Component) else v for k, v in given.items() if k not in NO_SETTINGS and v is not None
+    }
     return kept | {
         "image_size": parts.view.size or backbone.default_image_size,
         "layers": backbone.layers(detector.layers),
@@ -175,7 +177,7 @@ def _read(path: Path, run: Mapping) -> CategoryResult | None:
 
 
 def _write(path: Path, text: str) -> None:
-    with atomic_path(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
@@ -192,7 +194,7 @@ def _write_tables(output: Path, dataset: str, results: Sequence[CategoryResult])
     about = f"{dataset} with {run['backbone'][0]}: {settings}"
     figures = "Percent; ours / published.\n\n" if data_set.figures else "Percent.\n\n"
     _write(output / "results.md", f"{about}\n\n{figures}{table(dataset, results)}\n")
-    with atomic_path(output / "results.csv") as partial, partial.open("w", newline="", encoding="utf-8-sig") as file:
+    with atomic_write(output / "results.csv") as partial, partial.open("w", newline="", encoding="utf-8-sig") as file:
         writer = csv.writer(file)
         writer.writerow(["category", "images", "defective", *METRICS, *(f"published_{name}" for name in METRICS)])
         for r in results:
@@ -205,7 +207,7 @@ def _write_tables(output: Path, dataset: str, results: Sequence[CategoryResult])
     published = {c: known["image_auroc"] for c in ours if (known := data_set.published_metrics(c))}
     fig, ax = plt.subplots(figsize=(6, 1.2 + 0.3 * len(results)), layout="constrained")
     plot_comparison(ours, published, ax=ax)
-    with atomic_path(output / "results.png") as partial:
+    with atomic_write(output / "results.png") as partial:
         fig.savefig(partial, format="png", dpi=150)
     plt.close(fig)
 
@@ -298,10 +300,10 @@ def score_subsets(detector: Detector, images: ImageSet, subsets: Sequence[Sequen
         fitted = clone(fresh).fit(images.subset(subset))
         for i, anomaly_map, token in zip(subset, fitted.anomaly_maps_, fitted.features_.class_tokens, strict=True):
             maps[i], class_tokens[i] = anomaly_map, token
-    parts, in_order = detector.parts, range(len(images))
+    parts, in_order = detector.components, range(len(images))
     anomaly_maps = np.stack([maps[i] for i in in_order])
     map_scores = parts.pooling.pool(torch.from_numpy(anomaly_maps))
     image_scores = parts.rescoring.rescore(map_scores, torch.stack([class_tokens[i] for i in in_order])).numpy()
-    threshold = parts.threshold.draw(image_scores, map_scores.numpy())
+    threshold = parts.threshold.compute(image_scores, map_scores.numpy())
     decision = Decision.by(parts.threshold, threshold, len(images))
     return Scores(images.names, image_scores, map_scores.numpy(), anomaly_maps, decision=decision, images=images)

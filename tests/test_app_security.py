@@ -183,7 +183,7 @@ CRAFTED = (
 def test_a_crafted_link_runs_no_script_and_the_page_keeps_its_template(page, tmp_path):
     with app_served(tmp_path) as link:
         page.goto(link, timeout=60_000)
-        find = page.get_by_role("button", name="Find the odd ones")
+        find = page.get_by_role("button", name="Find anomalies")
         find.wait_for(timeout=90_000)
         assert page.url == link.split("login")[0]
         assert "link=" not in page.evaluate("performance.getEntriesByType('navigation')[0].name + document.referrer")
@@ -207,7 +207,7 @@ def test_a_page_is_reloaded_a_second_tab_is_refused_and_another_port_starts_noth
     threading.Thread(target=files.serve_forever, daemon=True).start()
     other = f"http://127.0.0.1:{files.server_port}"
     with app_served(tmp_path) as link:
-        find = page.get_by_role("button", name="Find the odd ones")
+        find = page.get_by_role("button", name="Find anomalies")
         page.goto(link, timeout=60_000)
         find.wait_for(timeout=90_000)
         page.reload(timeout=60_000)
@@ -224,7 +224,7 @@ def test_a_page_is_reloaded_a_second_tab_is_refused_and_another_port_starts_noth
         assert len(kernels(tmp_path)) == 1
         keep(tab, "app_second_tab")
         tab.get_by_role("link", name="Open the app").click()
-        tab.get_by_role("button", name="Find the odd ones").wait_for(timeout=90_000)
+        tab.get_by_role("button", name="Find anomalies").wait_for(timeout=90_000)
         assert tab.url == url
         wait_for(lambda: len(kernels(tmp_path)) == 1, 20)
     files.shutdown()

@@ -390,7 +390,7 @@ def test_app_scores_a_folder_without_code(app, page, tmp_path):
     run.click()
     page.get_by_text("Working.").wait_for(timeout=60_000)
     assert picture.is_visible()
-    said.get_by_text("With fewer than 10 images").wait_for(timeout=120_000)
+    said.get_by_text("Fewer than 10 images").wait_for(timeout=120_000)
     assert "A patch covers" in said.inner_text()
     assert not picture.is_visible()
     assert "Left out 1 file" in said.inner_text()
@@ -427,9 +427,9 @@ def test_app_sets_recurring_defects_apart_and_sorts_what_stands_out(app, page, t
     page.get_by_text("images that share a rare patch").wait_for()  # it moves the button: a click before it may miss
     run.click()
     page.get_by_role("tab", name="Kinds of defect").click(timeout=300_000)
-    said = page.get_by_role("status").filter(visible=True, has_text="images stand out. Find how many kinds")
+    said = page.get_by_role("status").filter(visible=True, has_text="images are flagged. Find how many kinds")
     said.wait_for()
-    n_outliers = int(said.inner_text().split(" images stand out")[0].split()[-1])
+    n_outliers = int(said.inner_text().split(" images are flagged")[0].split()[-1])
     assert n_outliers > 2
     page.get_by_label("kinds of defect").select_option("2")
     page.get_by_text("kind 1: ").wait_for()

@@ -50,9 +50,11 @@ def test_score_writes_everything(folder, tmp_path):
     assert (tmp_path / "out" / "maps" / "line 2" / "7.png.jpg").exists()
     assert (tmp_path / "out" / "report.html").stat().st_mode & 0o044  # others may read it, as any file
     assert "flagged" in done.output  # some images, or none
-    assert "trust the ranking, not the threshold" in done.output
-    for stage in ("start (s)", "features (s)", "scoring (s)", "maps (s)", "re-scoring (s)", "writing (s)"):
-        assert stage in done.output
+    assert "use the ranking, not the threshold" in done.output
+    stages = ("start (s)", "features (s)", "scoring (s)", "maps (s)", "re-scoring (s)", "writing (s)")
+    assert not any(stage in done.output for stage in stages)
+    verbose = run("score", folder, "-o", tmp_path / "out", *FAST, "--verbose")
+    assert all(stage in verbose.output for stage in stages)
     assert "s in all. Look at" in done.output
     assert "AUROC" not in done.output  # no labels, no metrics
 
@@ -80,17 +82,17 @@ def test_the_same_run_writes_the_same_bytes(folder, tmp_path):
 
 
 def test_a_page_to_explore_is_written_and_linked(folder, tmp_path, monkeypatch):
-    done = run("score", folder, "-o", tmp_path / "out", *FAST, "--explore")
+    done = run("score", folder, "-o", tmp_path / "out", *FAST, "--interactive")
     assert done.exit_code == 0, done.output
     assert "8 images of 8 x 8 patches" in done.output
     assert 'id="batch"' in (tmp_path / "out" / "explore.html").read_text()
     assert '<a href="explore.html">' in (tmp_path / "out" / "report.html").read_text()
     monkeypatch.setattr(sys.modules["musc_lite.static_page.publish"], "WORDS", 10**9)  # nothing fits
-    done = run("score", folder, "-o", tmp_path / "large", *FAST, "--explore")
+    done = run("score", folder, "-o", tmp_path / "large", *FAST, "--interactive")
     assert done.exit_code == 0, done.output
     assert "no explore.html was written: a page of 4 images takes" in done.output
     assert "explore.html" not in (tmp_path / "large" / "report.html").read_text()
-    done = run("score", folder, "-o", tmp_path / "other", *FAST, "--method", "memory", "--explore")
+    done = run("score", folder, "-o", tmp_path / "other", *FAST, "--method", "memory", "--interactive")
     assert done.exit_code == 1
     assert "the page shows mutual scoring, and this detector scores by MemoryBankScorer" in done.output
     assert not (tmp_path / "other" / "report.html").exists()
@@ -141,11 +143,17 @@ def test_a_closer_look_is_offered_in_the_photos_own_pixels(folder, tmp_path):
         (["--image-size", "aspect:wide"], "aspect or auto) takes a whole number"),
         (["--image-size", "auto:x"], "got 'auto:x'"),
         (["--aligned", "--method", "nearest"], "belongs to the method mutual"),
-        (["--method", "memory", "--set", "share=2"], "share is the part of the patches"),
-        (["--method", "memory", "--set", "share=much"], "--set share takes float, got 'much'"),
-        (["--method", "memory", "--set", "variance=0.9"], "memory has references or share"),
-        (["--set", "interval=0,1", "--interval", "0,0.5"], "interval is given twice"),
-        (["--set", "search_window=1", "--set", "search_window=2"], "--set search_window: there are two of it"),
+        (["--method", "memory", "--scorer-param", "coreset_ratio=2"], "coreset_ratio is the share of the patches"),
+        (
+            ["--method", "memory", "--scorer-param", "coreset_ratio=much"],
+            "--scorer-param coreset_ratio takes float, got 'much'",
+        ),
+        (["--method", "memory", "--scorer-param", "variance=0.9"], "memory has references or coreset_ratio"),
+        (["--scorer-param", "interval=0,1", "--interval", "0,0.5"], "interval is given twice"),
+        (
+            ["--scorer-param", "search_window=1", "--scorer-param", "search_window=2"],
+            "--scorer-param search_window: there are two of it",
+        ),
     ],
     ids=str,
 )
@@ -158,12 +166,12 @@ def test_what_is_no_view_is_refused(folder, tmp_path, options, message):
 @pytest.mark.parametrize(
     ("method", "text", "value"),
     [
-        ("memory", "share=0.2", 0.2),
+        ("memory", "coreset_ratio=0.2", 0.2),
         ("memory", "references=5", 5),
         ("memory", "references=3, 7", (3, 7)),
         ("memory", "references=a.png,7", ("a.png", 7)),
         ("memory", "references=none", None),
-        ("gaussian", "each_place=true", True),
+        ("gaussian", "per_position=true", True),
         ("subspace", "n_components=4", 4),
         ("subspace", "n_components=", None),
         ("mutual", "interval=0.1,0.5", (0.1, 0.5)),
@@ -195,7 +203,7 @@ def test_what_is_set_reaches_the_method(folder, tmp_path):
         ("mutual", "interval=0.1,0.9", MutualScorer((0.1, 0.9))),
     ]:
         out = tmp_path / method
-        done = run("score", folder, "-o", out, *FAST, "--method", method, "--set", option)
+        done = run("score", folder, "-o", out, *FAST, "--method", method, "--scorer-param", option)
         assert done.exit_code == 0, done.output
         expected = MuSc(image_size=112, r=(1,), layers=(5, 8)).with_scorer(scorer).fit(folder)
         with open(out / "scores.csv", newline="", encoding="utf-8-sig") as file:
@@ -347,8 +355,8 @@ def test_what_stands_out_is_named(folder, tmp_path):
     assert done.exit_code == 0, done.output
     detector = MuSc(image_size=112, r=(1,), layers=(5, 8)).fit(folder)
     first = detector.names_[detector.image_scores_.argmax()]
-    assert f"1 of 8 images is flagged as anomalous: {first}. Those below the threshold" in done.output
-    assert "not proven good" in done.output
+    assert f": {first}. Images below it may still contain small defects." in done.output
+    assert "1 of 8 images is flagged as anomalous (threshold " in done.output
 
 
 def test_labels_are_understood_aloud(tmp_path):
@@ -412,7 +420,7 @@ def test_copies_are_named(folder, tmp_path):
         (["photos", "-o", "photos/out"], "lies inside of"),
         (["photos", "--groups", "all"], "--groups takes largest, or the number of a group"),
         (["photos", "--method", "mutal"], "the method must be one of mutual"),
-        (["photos", "--method", "memory", "--set", "share"], "--set takes NAME=value"),
+        (["photos", "--method", "memory", "--scorer-param", "coreset_ratio"], "--scorer-param takes NAME=value"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from musc_lite import DataNotFoundError, Features, MutualScorer, SubspaceScorer, aggregate, mutual_scores
-from musc_lite.data.view import Framing
-from musc_lite.scorers.base import Context
+from musc_lite.data.view import ResolvedView
+from musc_lite.scorers.base import ScoringContext
 
 distributed = pytest.importorskip("distributed", reason="needs Dask, of the extra 'cluster'")
 
@@ -28,7 +28,7 @@ def client():
 def saved(tmp_path_factory):
     tokens = torch.randn(23, 2, 49, 16, generator=torch.Generator().manual_seed(0))
     path = tmp_path_factory.mktemp("cluster") / "features.safetensors"
-    Features(tokens, torch.ones(23, 4), Framing((98, 98), 14), (3, 5)).save(path)
+    Features(tokens, torch.ones(23, 4), ResolvedView((98, 98), 14), (3, 5)).save(path)
     tokens = aggregate(tokens[:, 1], (7, 7), 3)
     return path, tokens, SCORER.fit_score(tokens)
 
@@ -52,7 +52,7 @@ def test_cluster_gives_the_scores_of_one_process(client, saved, options, block):
     path, tokens, _ = saved
     scorer = MutualScorer((0.1, 0.4), **options)
     scores = mutual_scores_on_cluster(path, client, s=1, r=3, scorer=scorer, block=block)
-    torch.testing.assert_close(scores, scorer.fit_score(tokens, Context((7, 7))), atol=1e-5, rtol=0)
+    torch.testing.assert_close(scores, scorer.fit_score(tokens, ScoringContext((7, 7))), atol=1e-5, rtol=0)
 
 
 def test_axes_are_those_of_the_references(saved):
@@ -69,7 +69,7 @@ def test_a_new_file_of_the_same_name_is_read_again(saved, tmp_path):
 
     def scores_of(seed):
         tokens = torch.randn(5, 1, 4, 8, generator=torch.Generator().manual_seed(seed))
-        Features(tokens, torch.ones(5, 4), Framing((28, 28), 14), (3,)).save(tmp_path / "features.safetensors")
+        Features(tokens, torch.ones(5, 4), ResolvedView((28, 28), 14), (3,)).save(tmp_path / "features.safetensors")
         return mutual_scores_on_cluster(tmp_path / "features.safetensors", AtOnce(), s=0, r=1)
 
     first, second, again = (scores_of(seed) for seed in (0, 1, 0))
@@ -97,11 +97,15 @@ def test_what_does_not_fit_is_said_before_any_work(saved, scorer, error, words):
 @pytest.fixture(scope="module")
 def tiled(tmp_path_factory):
     """Features of 2 x 3 tiles on a grid of 3 x 9 patches, which two rows of tiles cannot share evenly."""
-    framing = Framing((28, 42), 14, tiles=(2, 3), overlap=(1, 0))
+    resolved_view = ResolvedView((28, 42), 14, tiles=(2, 3), overlap=(1, 0))
     tokens = torch.randn(11, 2, 27, 16, generator=torch.Generator().manual_seed(0))
     path = tmp_path_factory.mktemp("tiled") / "features.safetensors"
-    Features(tokens, torch.ones(11, 4), framing, (3, 5)).save(path)
-    return path, aggregate(tokens[:, 1], framing.grid, 3), Context(framing.grid, tiles=framing.tiles)
+    Features(tokens, torch.ones(11, 4), resolved_view, (3, 5)).save(path)
+    return (
+        path,
+        aggregate(tokens[:, 1], resolved_view.grid, 3),
+        ScoringContext(resolved_view.grid, tiles=resolved_view.tiles),
+    )
 
 
 @pytest.mark.parametrize("block", [1, 4, 100])

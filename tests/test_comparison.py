@@ -171,7 +171,7 @@ def test_memory_is_that_of_the_thriftiest_plan(images, detector, monkeypatch):
     monkeypatch.setattr(
         "musc_lite.detector.setup.extract_features", lambda *a, **k: calls.append(k) or extract_features(*a, **k)
     )
-    methods = {"subspace": SubspaceScorer(), "memory": MemoryBankScorer(share=0.5)}
+    methods = {"subspace": SubspaceScorer(), "memory": MemoryBankScorer(coreset_ratio=0.5)}
     needed = compare(images, methods, detector=detector).n_bytes
     compare(
         images, methods, detector=detector.with_scorer(SubspaceScorer()).set_params(max_memory=max(needed.values()) - 1)
@@ -273,11 +273,11 @@ def test_compare_on_the_command_line(backbone, tmp_path):
     def run(*more):
         return CliRunner().invoke(app, ["compare", str(folder), "-o", str(out), *options, *more])
 
-    done = run("--methods", "mutual,memory", "--set", "share=0.5")
+    done = run("--methods", "mutual,memory", "--scorer-param", "coreset_ratio=0.5")
     assert done.exit_code == 0, done.output
     assert "rank the images" in done.output
     settings = {"image_size": 56, "layers": [5], "r": (1,), "interval": (0, 0.5)}
-    methods = {"mutual": MutualScorer((0, 0.5)), "memory": MemoryBankScorer(share=0.5)}
+    methods = {"mutual": MutualScorer((0, 0.5)), "memory": MemoryBankScorer(coreset_ratio=0.5)}
     expected = compare(folder, methods, detector=MuSc(backbone, **settings)).to_frame()
     table = pandas.read_csv(out / "table.csv")
     assert table.spearman_mutual.tolist() == pytest.approx(expected.spearman_mutual.tolist(), abs=1e-5)
@@ -288,8 +288,11 @@ def test_compare_on_the_command_line(backbone, tmp_path):
     for wrong, message in [
         (["--methods", "mutual"], "two methods or more, got mutual"),
         (["--methods", "memory,gaussian"], "--interval belongs to the method mutual; what memory or gaussian takes"),
-        (["--methods", "mutual,memory", "--set", "variance=0.9"], "no such parameter; mutual has interval, references"),
-        (["--methods", "mutual,memory", "--set", "interval=0,1"], "interval is given twice"),
+        (
+            ["--methods", "mutual,memory", "--scorer-param", "variance=0.9"],
+            "no such parameter; mutual has interval, references",
+        ),
+        (["--methods", "mutual,memory", "--scorer-param", "interval=0,1"], "interval is given twice"),
     ]:
         refused = run(*wrong)
         assert refused.exit_code == 1, wrong

@@ -24,7 +24,7 @@ from musc_lite import (
 from musc_lite.analysis.defect_classes import APART
 from musc_lite.analysis.regions import CORE
 from musc_lite.cli import app
-from musc_lite.data.view import Framing
+from musc_lite.data.view import ResolvedView
 from musc_lite.reports.class_plots import plot_class_gallery
 from musc_lite.reports.report import Result, write_report
 from musc_lite.results.summary import describe_defect_classes
@@ -92,7 +92,7 @@ def test_layers_are_averaged_and_other_shapes_refused():
 def features_of(tokens):
     """Make features of tokens (N, S, M, C) on the grid."""
     return Features(
-        torch.as_tensor(tokens), torch.ones(len(tokens), 2), Framing((56, 70), 14), tuple(range(tokens.shape[1]))
+        torch.as_tensor(tokens), torch.ones(len(tokens), 2), ResolvedView((56, 70), 14), tuple(range(tokens.shape[1]))
     )
 
 
@@ -130,7 +130,7 @@ def test_clusters_are_those_of_scipy_and_numbered_by_size(n, seed, spread):
 
 
 def two_kinds(n=12):
-    """Give features and scores of images that stand out by one of two kinds of patch, the rest being normal."""
+    """Give features and scores of flagged images by one of two kinds of patch, the rest being normal."""
     rng = np.random.default_rng(0)
     tokens = rng.normal(size=(n + 4, 2, 20, 16))
     scores = 0.1 * rng.random((2, 2, n + 4, 20))
@@ -151,8 +151,8 @@ def test_two_kinds_are_told_apart(n_classes):
     assert classes.regions.images[np.sort(members)].tolist() == [0, 3, 6, 9]
     middle = classes.vectors[members].mean(axis=0)
     assert (np.diff(np.linalg.norm(classes.vectors[members] - middle, axis=1)) >= 0).all()
-    assert describe_defect_classes(classes)[0] == "2 kinds of defect in the 12 images that stand out: 8 and 4 images."
-    assert any("found, not given" in sentence for sentence in describe_defect_classes(classes)) == (n_classes is None)
+    assert describe_defect_classes(classes)[0] == "2 classes of defects in the 12 flagged images: 8 and 4 images."
+    assert any("is an estimate" in sentence for sentence in describe_defect_classes(classes)) == (n_classes is None)
 
 
 def test_one_kind_is_left_whole():
@@ -174,15 +174,15 @@ def test_few_images_or_none_are_said_to_be_few():
     features, scores, stand_out, _ = two_kinds()
     none = defect_classes(features, scores, np.zeros_like(stand_out))
     assert (len(none), none.labels.tolist(), none.sizes.tolist()) == (0, [-1] * 16, [])
-    assert describe_defect_classes(none) == ["No image stands out, so there are no defects to sort."]
+    assert describe_defect_classes(none) == ["No image is flagged, so there are no defects to sort."]
     one = defect_classes(features, scores, np.arange(16) == 2)
     assert one.labels[2] == 0
     assert one.labels.max() == 0
-    assert describe_defect_classes(one) == ["One image stands out, so there is nothing to divide into kinds of defect."]
-    with pytest.warns(UserWarning, match="only 3 images stand out, too few for 5 kinds of defect"):
+    assert describe_defect_classes(one) == ["One image is flagged, so there are no classes of defects."]
+    with pytest.warns(UserWarning, match="only 3 images are flagged, too few for 5 kinds of defect"):
         three = defect_classes(features, scores, np.arange(16) < 3, 5)
     assert three.sizes.tolist() == [1, 1, 1]
-    assert "With fewer than 10 images that stand out, kinds are a guess." in describe_defect_classes(three)
+    assert "With fewer than 10 flagged images, classes are a guess." in describe_defect_classes(three)
 
 
 def test_what_does_not_fit_is_refused():
@@ -206,7 +206,7 @@ def test_severity_is_area_times_depth_over_what_is_usual():
     found = severity(find_regions(scores, GRID, [1, 2]), scores, stand_out)
     assert found.usual == pytest.approx(0.9)
     np.testing.assert_allclose(found.areas, [0.2, 0.4])
-    np.testing.assert_allclose(found.depths, [5.1, 2.5])
+    np.testing.assert_allclose(found.contrast, [5.1, 2.5])
     np.testing.assert_allclose(found.values, [1.02, 1.0])  # equally bad: small and deep, large and shallow
     assert severity(find_regions(scores, GRID), scores, np.ones(3, dtype=bool)).usual == np.quantile(scores, 0.9)
 
@@ -247,7 +247,7 @@ def test_the_report_shows_kinds(detector, tmp_path):
     assert page.count('<span class="badge">kind ') == detector.scores_.is_outlier.sum()
     none = defect_classes(detector.features_, detector.patch_scores_, np.zeros(24, dtype=bool))
     page = write_report(tmp_path / "none.html", [Result("brick", detector.scores_, classes=none)]).read_text()
-    assert "No image stands out, so there are no defects to sort." in page
+    assert "No image is flagged, so there are no defects to sort." in page
     assert "Kinds of defect, a row each" not in page
     assert "Kinds" not in write_report(tmp_path / "plain.html", [Result("brick", detector.scores_)]).read_text()
 
@@ -273,7 +273,7 @@ def test_the_command_line_sorts_what_stands_out(tmp_path):
     common = ["--contamination", "0.34"]
     done = CliRunner().invoke(app, [*command, "2", *common])
     assert done.exit_code == 0, done.output
-    assert "2 kinds of defect in the 4 images that stand out" in done.output
+    assert "2 classes of defects in the 4 flagged images" in done.output
     assert (
         (tmp_path / "out" / "kinds.csv")
         .read_text(encoding="utf-8-sig")

@@ -13,8 +13,8 @@ from sklearn.exceptions import NotFittedError
 
 import musc_lite
 from musc_lite import Detector, MuSc, MutualScorer, evaluate, from_arrays, planted_textures
-from musc_lite.data.view import Framing
-from musc_lite.detector.planning import Extent, plan_memory
+from musc_lite.data.view import ResolvedView
+from musc_lite.detector.planning import BatchShape, plan_memory
 
 
 @pytest.fixture(scope="module")
@@ -433,7 +433,7 @@ def test_a_budget_changes_how_tokens_are_kept_and_hardly_the_scores(backbone, im
     unlimited = MuSc(backbone, image_size=112).fit(images)
     for storage in ("float16", "disk"):
         budgets = range(1_000_000, 300_000_000, 500_000)
-        extent = Extent((4, 5, 6, 7, 8, 9), r=(1, 3), framing=Framing((112, 112), 14), n_channels=384)
+        extent = BatchShape((4, 5, 6, 7, 8, 9), r=(1, 3), resolved_view=ResolvedView((112, 112), 14), n_channels=384)
         plans = {}
         for budget in budgets:
             with suppress(ValueError):
@@ -489,7 +489,7 @@ def test_what_json_does_not_know_is_saved_all_the_same(backbone, images, tmp_pat
         ({"search_window": "2"}, "search_window must be a whole number"),
         ({"references": 9}, "references must be 2 to 8"),
         ({"references": "all"}, "references must be 2 to 8"),
-        ({"references": "trusted"}, "are the images that verdicts say are good"),
+        ({"references": "trusted"}, "are the images with the verdict good"),
         ({"max_memory": "inf"}, "a size is a number of bytes"),
     ],
 )

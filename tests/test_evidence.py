@@ -1,11 +1,11 @@
-"""What an image stands out by is shown where it is, beside the closest place in an image that does not stand out."""
+"""What an image is flagged by is shown where it is, beside the closest place in an image that is not flagged."""
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
 from musc_lite import Detector, MuSc, NearestScorer, find_evidence, from_arrays, planted_textures
-from musc_lite.data.view import Framing, View
+from musc_lite.data.view import ResolvedView, View
 from musc_lite.reports.evidence_pictures import SHOWN, draw_evidence, draw_place
 from musc_lite.results.evidence import Evidence
 
@@ -30,7 +30,7 @@ def fitted(request, backbone):
 
 def test_the_strangest_patch_lies_on_the_defect(fitted):
     first = find_evidence(fitted)[0]
-    left, top, right, bottom = fitted.features_.framing.patch_box(first.patch, (320, 160))
+    left, top, right, bottom = fitted.features_.resolved_view.patch_box(first.patch, (320, 160))
     assert first.image == 3
     assert left < SPOT[2]
     assert right > SPOT[0]
@@ -84,13 +84,13 @@ def test_a_scorer_that_explains_nothing_shows_the_place_alone(backbone):
     detector = Detector(backbone, view=View(112), scorer=NearestScorer()).fit(photos)
     (found,) = find_evidence(detector, [3])
     assert found.compared is None
-    assert len(draw_evidence(found, photos, detector.features_.framing)) == 1
+    assert len(draw_evidence(found, photos, detector.features_.resolved_view)) == 1
 
 
 def test_a_large_photo_is_shown_pixel_by_pixel():
     pixels = np.random.default_rng(0).integers(0, 255, (900, 1600, 3), dtype=np.uint8)
-    framing = Framing((224, 224), 14)
-    shown = np.asarray(draw_place(Image.fromarray(pixels), framing, 8 * 16 + 8, "red"))
+    resolved_view = ResolvedView((224, 224), 14)
+    shown = np.asarray(draw_place(Image.fromarray(pixels), resolved_view, 8 * 16 + 8, "red"))
     side = shown.shape[1]
     assert side == 600  # six patches of 100 pixels
     assert (shown[:50, :50] == pixels[178:228, 550:600]).all()  # around (850, 478), the middle of the patch
@@ -99,12 +99,12 @@ def test_a_large_photo_is_shown_pixel_by_pixel():
 @pytest.mark.parametrize("size", [(30, 20), (64, 500), (500, 64), (1, 1)])
 @pytest.mark.parametrize("patch", [0, 255])
 def test_the_picture_stays_within_the_photo(size, patch):
-    picture = draw_place(Image.new("RGB", size), Framing((224, 224), 14), patch, "red")
+    picture = draw_place(Image.new("RGB", size), ResolvedView((224, 224), 14), patch, "red")
     assert picture.width <= 2 * SHOWN
     assert picture.height <= 2 * SHOWN
 
 
 def test_both_are_drawn(fitted):
     photos = spotted_photos()
-    pictures = draw_evidence(Evidence(3, 0, 1, 2, 0.5), photos, fitted.features_.framing)
+    pictures = draw_evidence(Evidence(3, 0, 1, 2, 0.5), photos, fitted.features_.resolved_view)
     assert [picture.mode for picture in pictures] == ["RGB", "RGB"]

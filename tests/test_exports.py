@@ -29,7 +29,7 @@ from musc_lite import (
     write_results,
 )
 from musc_lite.cli import app
-from musc_lite.data.view import Framing
+from musc_lite.data.view import ResolvedView
 from musc_lite.reports.export_coco import outline, run_lengths
 from musc_lite.reports.formats import FORMATS
 from musc_lite.stages.features import Features
@@ -51,9 +51,11 @@ def strict(path):
 
 
 def scores_of(images, maps, stand_out, region=None):
-    framing = None if region is None else Framing((56, 56), 14, region=region)
+    resolved_view = None if region is None else ResolvedView((56, 56), 14, region=region)
     values = np.where(stand_out, 1.0, 0.0)
-    return Scores(images.names, values, values, maps, decision=Decision(0.5), images=images, framing=framing)
+    return Scores(
+        images.names, values, values, maps, decision=Decision(0.5), images=images, resolved_view=resolved_view
+    )
 
 
 @pytest.fixture
@@ -150,7 +152,7 @@ class TestDefects:
         tokens = np.random.default_rng(0).normal(size=(2, 1, 16, 8)).astype(np.float32)
         tokens[0, 0, 13] = tokens[1, 0, 3] = 5.0
         tokens[0, 0, 5] = -5.0
-        features = Features(torch.as_tensor(tokens), torch.zeros(2, 4), Framing((56, 56), 14), (0,))
+        features = Features(torch.as_tensor(tokens), torch.zeros(2, 4), ResolvedView((56, 56), 14), (0,))
         kinds = defect_classes(features, patch_scores, [True, True], n_classes=2)
         images = from_arrays([np.zeros((160, 20))] * 2)
         scores = scores_of(images, patch_scores.reshape(2, 4, 4).repeat(4, 1).repeat(4, 2), np.array([True, True]))
@@ -409,7 +411,7 @@ class TestCommands:
         everything = ",".join(FORMATS)
         options = ("--contamination", "0.34", *self.FAST)
         out = tmp_path / "out"
-        done = run("score", photos, "-o", out, "--write", everything, "--classes", "2", *options)
+        done = run("score", photos, "-o", out, "--export", everything, "--classes", "2", *options)
         assert done.exit_code == 0, done.output
         found, coco = self.check(out, 6)
         assert {category["name"] for category in coco.loadCats(coco.getCatIds())} == {"kind 0", "kind 1"}
@@ -418,7 +420,7 @@ class TestCommands:
         assert run("fit", photos, "-o", tmp_path / "line.musc", *options).exit_code == 0
         new = tmp_path / "new"
         for threshold in ("0.2", "0.3"):
-            arguments = ("--write", everything.replace(",", ", "), "--pixel-threshold", threshold)
+            arguments = ("--export", everything.replace(",", ", "), "--pixel-threshold", threshold)
             done = run("apply", tmp_path / "line.musc", new, "-o", out, *arguments)
             assert done.exit_code == 0, done.output
             found, _ = self.check(out, 3)
@@ -432,7 +434,7 @@ class TestCommands:
     @pytest.mark.parametrize(
         ("option", "words"),
         [
-            (("--write", "coco,yolo"), "there is no format 'yolo' to write; give any of coco, labelme"),
+            (("--export", "coco,yolo"), "there is no format 'yolo' to write; give any of coco, labelme"),
             (("--pixel-threshold", "nan"), "the pixel threshold is a value of the maps"),
         ],
     )

@@ -35,7 +35,7 @@ def detector(images):
 class MeanDistance(PatchScorer):
     """A scorer: how far a patch lies from the mean of all patches of the batch."""
 
-    idea = "A patch is anomalous as far as it lies from the mean of all."
+    summary = "A patch is anomalous as far as it lies from the mean of all."
 
     def fit_score(self, batch, context=None):
         self.mean_ = batch.mean(dim=(0, 1))
@@ -47,7 +47,7 @@ class MeanDistance(PatchScorer):
     def state(self):
         return {"mean": self.mean_}
 
-    def set_state(self, state):
+    def load_state_dict(self, state):
         self.mean_ = state["mean"]
 
 
@@ -123,7 +123,7 @@ def test_an_explorer(monkeypatch, detector, tmp_path):
     page.choices.source.value = "brick"
     page.run.click()
     assert "Peaks" in page.explorers.titles
-    assert Peaks.suits(detector)
+    assert Peaks.supports(detector)
 
 
 def load_parts(root, category):

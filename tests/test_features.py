@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from musc_lite import DataNotFoundError, Features, ImageReadError, extract_features, from_arrays, load_folder
-from musc_lite.data.view import Framing
+from musc_lite.data.view import ResolvedView
 
 
 def pictures(n, seed=0, size=40):
@@ -162,9 +162,9 @@ def test_a_file_of_other_settings_in_the_cache_is_found_out(averages, tmp_path):
 @pytest.mark.parametrize("damage", [kind for kind in DAMAGE if kind != "another image's"])
 def test_a_damaged_features_file_is_refused(tmp_path, damage):
     path = tmp_path / "features.safetensors"
-    Features(torch.rand(6, 9, 4)[:, None], torch.rand(6, 4), Framing((42, 42), 14), (1,)).save(path)
+    Features(torch.rand(6, 9, 4)[:, None], torch.rand(6, 4), ResolvedView((42, 42), 14), (1,)).save(path)
     if damage == "another shape":
-        Features(torch.rand(6, 9, 4), torch.rand(6, 4), Framing((42, 42), 14), (1,)).save(path)
+        Features(torch.rand(6, 9, 4), torch.rand(6, 4), ResolvedView((42, 42), 14), (1,)).save(path)
     DAMAGE[damage](path)
     with pytest.raises(DataNotFoundError, match=r"features\.safetensors is not a complete features file"):
         Features.load(path)

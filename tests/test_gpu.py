@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import musc_lite
-from musc_lite.neighbors.brute_force import is_fused, nearest_of_pairs, nearest_to_references
+from musc_lite.neighbors.brute_force import min_distances_to_references, pairwise_min_distances, uses_triton
 
 triton = pytest.importorskip("triton", reason="Triton is not installed")
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
@@ -37,13 +37,13 @@ def compare_all(device):
             tokens = random_tokens(n_images, grid, n_channels, length)
             different = ~torch.eye(n_images, dtype=torch.bool)
             progress = []
-            found = gpu.nearest_of_pairs(tokens.to(device), progress.append)
-            assert_close(found.cpu()[different], nearest_of_pairs(tokens)[different], length)
+            found = gpu.pairwise_min_distances(tokens.to(device), progress.append)
+            assert_close(found.cpu()[different], pairwise_min_distances(tokens)[different], length)
             assert sum(progress) == n_images * (n_images - 1) // 2
             for window in (None, 0, 2):
-                found = gpu.nearest_to_references(tokens.to(device), tokens[1:].to(device), window, grid)
+                found = gpu.min_distances_to_references(tokens.to(device), tokens[1:].to(device), window, grid)
                 expected = [None] * len(tokens)
-                nearest_to_references(tokens, tokens[1:], expected.__setitem__, window, grid)
+                min_distances_to_references(tokens, tokens[1:], expected.__setitem__, window, grid)
                 assert_close(torch.stack(list(found)), torch.stack(list(expected)), length)
 
 
@@ -79,7 +79,7 @@ def test_the_kernel_compiles_to_tensor_core_instructions(capability, instruction
 
 @on_cuda
 def test_the_kernel_gives_the_same_distances_on_a_gpu():
-    if not is_fused(torch.device("cuda")):
+    if not uses_triton(torch.device("cuda")):
         pytest.skip("this GPU is older than the kernel supports")
     compare_all("cuda")
 
@@ -100,7 +100,7 @@ def test_scores_on_a_gpu_are_those_of_the_cpu(options, dtype):
 @on_cuda
 def test_an_older_gpu_takes_the_plain_way(monkeypatch):
     tokens = random_tokens(5, (8, 8), 32)
-    monkeypatch.setattr("musc_lite.neighbors.brute_force.is_fused", lambda device: False)
+    monkeypatch.setattr("musc_lite.neighbors.brute_force.uses_triton", lambda device: False)
     assert_close(musc_lite.mutual_scores(tokens.cuda()), musc_lite.mutual_scores(tokens))
 
 

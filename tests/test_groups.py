@@ -162,12 +162,12 @@ def test_images_of_another_kind_stand_out_by_the_normal_group(backbone, mixed, t
     assert detector.normal_.tolist() == list(range(12))
     assert detector.map_scores_[12:].min() > detector.map_scores_[:12].max()
     assert not alone.map_scores_[12:].min() > alone.map_scores_[:12].max()
-    assert "12 images of the group" in detector.describe()["groups"]
+    assert "12 images of the group" in detector.provenance()["groups"]
     detector.save(tmp_path / "saved")
     loaded = MuSc.load(tmp_path / "saved", backbone)
     new = planted_textures("gravel", 2, 0, image_size=112, seed=1)
     np.testing.assert_array_equal(loaded.score_images(new).image_scores, detector.score_images(new).image_scores)
-    explained = loaded.scorer_at(0, 1).explain(loaded.aggregated_tokens(0, 1), 15, 3)
+    explained = loaded.get_scorer(0, 1).explain(loaded.aggregated_tokens(0, 1), 15, 3)
     assert explained.images.tolist() == list(range(12))
 
 
@@ -210,7 +210,7 @@ def test_the_report_shows_kinds_that_nobody_asked_for_and_what_they_mean(backbon
     page = write_report(tmp_path / "report.html", [Result("mixed", detector.scores_, groups=groups)]).read_text()
     assert "<h3>Kinds of image</h3>" in page
     assert "2 kinds of image, 12 and 8" in page
-    assert "All images were scored by all of them" in page
+    assert "All images were compared with all others" in page
     assert f"{groups.to_frame()['against_largest'][1]:.3f}" in page
     assert "Kinds of image" not in write_report(tmp_path / "report.html", [Result("m", detector.scores_)]).read_text()
 
@@ -232,7 +232,7 @@ def test_one_kind_is_shown_only_where_it_was_asked_for(backbone):
     assert groups_to_show(MuSc(backbone, **SMALL).fit(brick)) is None
     asked = MuSc(backbone, **SMALL, groups="largest").fit(brick)
     assert len(groups_to_show(asked)) == 1
-    assert "all images were scored by all" in describe_groups(asked.groups_, asked.scores_)[1]
+    assert "All images were compared with all others" in describe_groups(asked.groups_, asked.scores_)[1]
 
 
 @pytest.mark.usefixtures("enough")

@@ -6,7 +6,7 @@ import pytest
 
 from musc_lite.backbones import weights
 from musc_lite.utils.errors import DownloadError, WeightsNotFoundError
-from musc_lite.utils.log import tell
+from musc_lite.utils.log import log_info
 
 LIBRARY = logging.getLogger("musc_lite")
 
@@ -17,22 +17,22 @@ def nobody_listens(monkeypatch):
 
 
 def test_shown_where_nobody_listens(nobody_listens, capsys):
-    tell("musc_lite.x", "%d of %d", 1, 2)
+    log_info("musc_lite.x", "%d of %d", 1, 2)
     assert capsys.readouterr() == ("", "musc_lite: 1 of 2\n")
 
 
 @pytest.mark.parametrize("level", ["WARNING", "CRITICAL"])
 def test_a_level_is_silence(nobody_listens, capsys, monkeypatch, level):
     monkeypatch.setattr(LIBRARY, "level", getattr(logging, level))
-    tell("musc_lite.x", "no")
+    log_info("musc_lite.x", "no")
     assert capsys.readouterr().err == ""
 
 
 def test_left_to_the_program_that_listens(caplog, capsys):
-    tell("musc_lite.x", "not asked for")  # the root's level is WARNING
+    log_info("musc_lite.x", "not asked for")  # the root's level is WARNING
     assert caplog.messages == []
     caplog.set_level("INFO", "musc_lite")
-    tell("musc_lite.x", "%s", "asked for")
+    log_info("musc_lite.x", "%s", "asked for")
     (record,) = caplog.records
     assert (record.name, record.message, record.funcName) == (
         "musc_lite.x",
@@ -44,7 +44,7 @@ def test_left_to_the_program_that_listens(caplog, capsys):
 
 def test_nothing_is_set_up_by_the_library(nobody_listens, capsys):
     before = (LIBRARY.level, list(LIBRARY.handlers), list(logging.getLogger().handlers))
-    tell("musc_lite.x", "once")
+    log_info("musc_lite.x", "once")
     assert (LIBRARY.level, LIBRARY.handlers, logging.getLogger().handlers) == before
 
 
@@ -56,5 +56,7 @@ def test_nobody_waits_for_the_weights_unaware(nobody_listens, monkeypatch, tmp_p
     monkeypatch.setenv("MUSC_LITE_CACHE", str(tmp_path))
     with pytest.raises(WeightsNotFoundError):
         weights.embedded_weights()
-    said = f"musc_lite: downloading the DINOv2 ViT-S/14 weights (90 MB, once) to {weights.kept_path('dinov2_vits14')}\n"
+    said = (
+        f"musc_lite: downloading the DINOv2 ViT-S/14 weights (90 MB, once) to {weights.weights_path('dinov2_vits14')}\n"
+    )
     assert capsys.readouterr().err == said

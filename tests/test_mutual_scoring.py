@@ -18,7 +18,7 @@ from musc_lite import (
     similarity_counts,
 )
 from musc_lite.neighbors import brute_force
-from musc_lite.scorers.base import Context
+from musc_lite.scorers.base import ScoringContext
 from musc_lite.scorers.mutual import MutualScorer
 from musc_lite.stages.similarity_counts import similar_patch_counts_in_steps
 
@@ -274,18 +274,18 @@ def test_half_precision_is_kept_and_close():
     assert half.dtype == torch.float32
     torch.testing.assert_close(half, exact, atol=2e-3, rtol=0)
     torch.testing.assert_close(
-        mutual_scores(tokens.half(), max_memory=MutualScorer().work(tokens.shape).least_bytes), half, atol=1e-5, rtol=0
+        mutual_scores(tokens.half(), max_memory=MutualScorer().cost(tokens.shape).least_bytes), half, atol=1e-5, rtol=0
     )
 
 
 def test_budget_chooses_the_way_and_not_the_scores():
     tokens = random_tokens(120, 64, 8)
-    least = MutualScorer().work(tokens.shape).least_bytes  # more for more threads
+    least = MutualScorer().cost(tokens.shape).least_bytes  # more for more threads
     calls = {budget: [] for budget in (None, least)}
     scores = {budget: mutual_scores(tokens, max_memory=budget, progress=calls[budget].append) for budget in calls}
     torch.testing.assert_close(scores[least], scores[None], atol=1e-5, rtol=0)
     for budget, n_pairs in ((None, 120 * 119 // 2), (least, 120 * 120)):
-        assert sum(calls[budget]) == MutualScorer().work(tokens.shape, budget).n_steps == n_pairs
+        assert sum(calls[budget]) == MutualScorer().cost(tokens.shape, budget).n_steps == n_pairs
 
 
 def resident(kind: str) -> int:
@@ -296,7 +296,7 @@ def resident(kind: str) -> int:
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="Linux tells resident memory")
 def test_resident_memory_stays_within_the_budget():
     tokens = random_tokens(800, 64, 4).half()  # the distances of all pairs would take 164 MB
-    budget = MutualScorer().work(tokens.shape).least_bytes
+    budget = MutualScorer().cost(tokens.shape).least_bytes
     mutual_scores(tokens[:100], max_memory=budget)  # starts threads, loads what is loaded late
     Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from now on
     before = resident("VmRSS")
@@ -344,7 +344,7 @@ def test_wrong_options_are_refused(wrong, message):
 
 def test_new_images_are_searched_the_same_way():
     tokens = random_tokens(6, 12, 8).double()
-    grid = Context(grid=(3, 4))
+    grid = ScoringContext(grid=(3, 4))
     all_as_references = mutual_scores(tokens, interval=(0, 1), references=range(1, 6), search_window=1, grid=(3, 4))[0]
     new = MutualScorer((0, 1), search_window=1).score(tokens[:1], tokens[1:], grid)[0]
     torch.testing.assert_close(new, all_as_references)

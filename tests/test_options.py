@@ -8,10 +8,12 @@ import pytest
 from sklearn.base import clone
 from typer.testing import CliRunner
 
+import musc_lite
 from musc_lite import MuSc, MutualScorer, Scores, mutual_scores, planted_textures, rescore
 from musc_lite.cli import app
+from musc_lite.cli.main import OLD_OPTIONS, current_arguments
 from musc_lite.cli.method_options import Method
-from musc_lite.detector.components import PARTS, default_part
+from musc_lite.detector.components import COMPONENTS, default_component
 from musc_lite.detector.options import OPTIONS, flag, of_component
 from musc_lite.stages.rescoring import RsCIN, RsCon
 
@@ -27,9 +29,9 @@ def test_the_table_holds_the_parameters_of_musc():
     assert [name for name in OPTIONS if name not in described] == []
 
 
-@pytest.mark.parametrize("kind", [kind for kind in PARTS if kind != "threshold"])
+@pytest.mark.parametrize("kind", [kind for kind in COMPONENTS if kind != "threshold"])
 def test_a_component_has_its_parameters_under_these_names_and_defaults(kind):
-    theirs, ours = signature(default_part(kind)).parameters, signature(MuSc).parameters
+    theirs, ours = signature(default_component(kind)).parameters, signature(MuSc).parameters
     names = of_component(kind)
     assert set(names.values()) == set(theirs)
     assert {name: ours[name].default for name in names} == {n: theirs[t].default for n, t in names.items()}
@@ -39,15 +41,21 @@ def test_the_command_line_reads_each_as_a_value_that_musc_takes():
     settings = Method(given=GIVEN).settings
     assert set(OPTIONS) - set(settings) == {"backbone", "device", "precision"}
     assert (settings["image_size"], settings["tiles"], settings["interval"]) == (28, 2, (0.0, 0.5))
-    MuSc(**settings).parts.check()
+    MuSc(**settings).components.check()
 
 
 @pytest.mark.parametrize("command", ["score", "fit", "compare", "benchmark"])
 def test_each_is_an_option_and_old_names_are_hidden(command):
+    """The help fits 80 columns without a broken word, and shows what people need first before the rest."""
     told = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).output
     assert [name for name in OPTIONS if flag(name) not in told] == []
-    old_names = [option.old_name for option in OPTIONS.values() if option.old_name]
-    assert [name for name in old_names if f"{flag(name)} " in told] == []
+    assert [old for old in OLD_OPTIONS if f"{old} " in told] == []
+    narrow = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "80"}).output
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert [name for name in OPTIONS if flag(name) not in narrow] == []
+    panels = [line.split()[1] for line in narrow.splitlines() if line.startswith("╭─ ")]
+    assert panels[-1] == "Advanced"
+    assert {"View", "Method", "Performance"} < set(panels)
 
 
 @pytest.mark.parametrize("made", [MuSc, RsCIN, RsCon, MutualScorer])
@@ -101,6 +109,23 @@ def test_old_options_and_the_old_method_name_still_work_and_say_so(tmp_path):
         ("the method musc", "mutual"),
     ]:
         assert f"warning: {old} is called {new} now" in done.output
-    method = Method(given={"windows": "2", "window": 1})
-    with pytest.deprecated_call():
-        assert method.settings == {"rescoring_sizes": (2,), "search_window": 1}
+    for old, new in OLD_OPTIONS.items():
+        assert current_arguments(["score", old, f"{old}=a"]) == ["score", new, f"{new}=a"]
+    assert current_arguments(["days", "days"]) == ["drift", "days"]  # a folder may be called so
+
+
+def test_old_names_of_classes_and_attributes():
+    with pytest.deprecated_call(match="musc_lite.fit_line is called musc_lite.fit_reference now"):
+        assert musc_lite.fit_line is musc_lite.fit_reference
+    with pytest.deprecated_call(match="ConformalThreshold"):
+        assert musc_lite.FalseAlarmRate is musc_lite.ConformalThreshold
+    with pytest.raises(AttributeError):
+        _ = musc_lite.nothing
+    with pytest.deprecated_call(match="MemoryBankScorer: share is called coreset_ratio now"):
+        assert musc_lite.MemoryBankScorer(share=0.5).coreset_ratio == 0.5
+    detector = MuSc(image_size=28, layers=[5]).fit(planted_textures("brick", 4, 1, image_size=56))
+    for old, new in [("parts", "components"), ("describe", "provenance")]:
+        with pytest.deprecated_call(match=new):
+            assert getattr(detector, old) is not None
+    with pytest.deprecated_call(match="resolved_view"):
+        assert detector.scores_.framing is detector.scores_.resolved_view

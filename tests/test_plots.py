@@ -5,7 +5,7 @@ import torch
 from matplotlib.figure import Figure
 
 from musc_lite.reports import plots
-from musc_lite.reports.plots import COLORS, color_range, overlay, plot_anomaly_map, plot_gallery, plot_ranking
+from musc_lite.reports.plots import COLORS, map_color_limits, overlay, plot_anomaly_map, plot_gallery, plot_ranking
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def ax():
 def test_normal_images_stay_calm_beside_a_defect():
     maps = np.random.default_rng(0).normal(1.0, 0.05, (10, 32, 32))
     maps[3, :6, :6] = 3.0
-    low, high = color_range(maps)
+    low, high = map_color_limits(maps)
     gray = np.full((32, 32, 3), 128, np.uint8)
     changed = [np.abs(overlay(gray, m, low, high).astype(int) - 128).mean() for m in maps]
     assert changed[3] > 2.5 * max(changed[:3] + changed[4:])
@@ -25,14 +25,14 @@ def test_normal_images_stay_calm_beside_a_defect():
 
 def test_a_batch_without_defects_is_not_painted_red():
     maps = np.random.default_rng(0).normal(1.0, 0.05, (10, 32, 32))
-    low, high = color_range(maps)
+    low, high = map_color_limits(maps)
     assert (maps.max() - low) / (high - low) < 1.2
     assert np.mean((maps - low) / (high - low) > 0.5) < 0.05
 
 
 def test_rounding_noise_has_no_color():
     maps = np.random.default_rng(0).uniform(1e-4, 5e-4, (5, 16, 16))
-    low, high = color_range(maps)
+    low, high = map_color_limits(maps)
     gray = np.full((16, 16, 3), 128, np.uint8)
     assert np.abs(overlay(gray, maps[0], low, high).astype(int) - 128).max() < 6
 
@@ -40,7 +40,7 @@ def test_rounding_noise_has_no_color():
 def test_a_large_outlier_in_a_small_batch_is_colored():
     maps = np.random.default_rng(0).normal(0.3, 0.01, (3, 32, 32))
     maps[0] += 0.3
-    low, high = color_range(maps)
+    low, high = map_color_limits(maps)
     assert np.mean((maps[0] - low) / (high - low)) > 0.5
 
 
@@ -50,14 +50,14 @@ def test_a_defect_of_an_object_before_a_background_is_seen():
     maps = rng.normal(0.2, 0.01, (12, 32, 32))
     maps[:, 10:22, 6:26] += rng.normal(0.15, 0.02, (12, 12, 20))  # the object
     maps[4, 12:16, 8:12] += 0.25
-    low, high = color_range(maps)
+    low, high = map_color_limits(maps)
     shares = np.clip((maps - low) / (high - low), 0, 1)
     assert shares[4, 12:16, 8:12].min() > 0.6
     assert np.delete(shares, 4, axis=0).max() < 0.45
 
 
 def test_constant_maps_have_a_color_range():
-    low, high = color_range(np.ones((2, 4, 4)))
+    low, high = map_color_limits(np.ones((2, 4, 4)))
     assert high > low
     image = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     np.testing.assert_array_equal(overlay(image, np.ones((4, 4)), low, high), image)

@@ -13,17 +13,17 @@ from typer.testing import CliRunner
 import musc_lite
 from musc_lite import aggregate, mutual_scores
 from musc_lite.cli import app
-from musc_lite.data.view import Framing
-from musc_lite.detector.planning import Extent, plan_memory
+from musc_lite.data.view import ResolvedView
+from musc_lite.detector.planning import BatchShape, plan_memory
 from musc_lite.neighbors import brute_force, cpu_bfloat16
-from musc_lite.scorers.base import Context
+from musc_lite.scorers.base import ScoringContext
 from musc_lite.scorers.mutual import MutualScorer
 from musc_lite.scorers.recurring import RecurringScorer
 from musc_lite.utils import precision
-from musc_lite.utils.precision import settle_precision
+from musc_lite.utils.precision import resolve_precision
 
 CPU = torch.device("cpu")
-SHORT = Context(grid=(4, 4), precision="bfloat16")
+SHORT = ScoringContext(grid=(4, 4), precision="bfloat16")
 shapes = st.tuples(st.integers(2, 6), st.integers(1, 20), st.integers(1, 40))
 
 
@@ -41,8 +41,8 @@ def assert_close(found, expected, scale=1.0):
 @given(shapes, st.integers(0, 99), st.sampled_from([1e-3, 1.0, 30.0]))
 def test_the_product_is_half_the_squared_distance_of_the_rounded_vectors(shape, seed, scale):
     tokens = tokens_of(shape, seed, scale)
-    longer = cpu_bfloat16.lengthened(tokens)
-    bits = cpu_bfloat16.half_squares(cpu_bfloat16.opposed(longer[0], shape[-1]), longer)
+    longer = cpu_bfloat16.append_norms(tokens)
+    bits = cpu_bfloat16.half_squared_norms(cpu_bfloat16.negate_queries(longer[0], shape[-1]), longer)
     rounded = tokens.bfloat16().double()
     expected = (rounded[:, :, None] - rounded[0]).square().sum(dim=-1) / 2  # (J, M, Q)
     found = bits.view(torch.bfloat16).double()
@@ -55,10 +55,10 @@ def test_distances_are_close_to_those_of_float32(shape, seed, scale, n_tiles):
     tokens, whole = tokens_of(shape, seed, scale), cpu_bfloat16.TILE_BYTES
     try:
         cpu_bfloat16.TILE_BYTES = n_tiles * 2 * shape[1] ** 2  # some products of a few images each
-        found = brute_force.nearest_of_pairs(tokens, precision="bfloat16")
+        found = brute_force.pairwise_min_distances(tokens, precision="bfloat16")
     finally:
         cpu_bfloat16.TILE_BYTES = whole
-    assert_close(found, brute_force.nearest_of_pairs(tokens), scale)
+    assert_close(found, brute_force.pairwise_min_distances(tokens), scale)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_distances_are_close_to_those_of_float32(shape, seed, scale, n_tiles):
 def test_every_search_is_close_to_float32(parameters):
     tokens, new = tokens_of((8, 16, 24)), tokens_of((3, 16, 24), seed=1)
     exact, short = MutualScorer(**parameters), MutualScorer(**parameters)
-    plain, context = Context((4, 4), tiles=(2, 2)), replace(SHORT, tiles=(2, 2))
+    plain, context = ScoringContext((4, 4), tiles=(2, 2)), replace(SHORT, tiles=(2, 2))
     assert_close(short.fit_score(tokens, context), exact.fit_score(tokens, plain))
     assert_close(short.score(new, tokens, context), exact.score(new, tokens, plain))
     assert_close(short.nearest(tokens, context), exact.nearest(tokens, plain))
@@ -85,7 +85,7 @@ def test_every_search_is_close_to_float32(parameters):
 
 def test_a_budget_that_forbids_shared_products_gives_the_same():
     tokens = tokens_of((30, 16, 24))
-    least = MutualScorer().work(tokens.shape).least_bytes
+    least = MutualScorer().cost(tokens.shape).least_bytes
     assert_close(mutual_scores(tokens, max_memory=least, precision="bfloat16"), mutual_scores(tokens))
 
 
@@ -128,15 +128,15 @@ def test_auto_takes_what_is_measured_to_be_faster(monkeypatch, small, large, exp
 
     monkeypatch.setattr(precision, "_seconds", seconds)
     precision._bfloat16_is_faster.cache_clear()
-    assert settle_precision("auto", CPU) == expected
+    assert resolve_precision("auto", CPU) == expected
     assert small < 10 or (512, torch.bfloat16) not in asked  # a hundred times slower is not tried in large
     precision._bfloat16_is_faster.cache_clear()
 
 
 def test_only_a_cpu_has_a_choice():
-    assert settle_precision("bfloat16", torch.device("cuda")) == settle_precision("auto", torch.device("cuda"))
-    assert settle_precision("bfloat16", torch.device("cuda")) == "float32"
-    assert settle_precision("float32", CPU) == "float32"
+    assert resolve_precision("bfloat16", torch.device("cuda")) == resolve_precision("auto", torch.device("cuda"))
+    assert resolve_precision("bfloat16", torch.device("cuda")) == "float32"
+    assert resolve_precision("float32", CPU) == "float32"
     with pytest.raises(ValueError, match="precision must be 'float32', 'bfloat16' or 'auto', got 'half'"):
         musc_lite.load_backbone("dinov2_vits14", precision="half")
 
@@ -155,7 +155,7 @@ def both(images):
 class TestDetector:
     def test_default_is_float32(self, both):
         assert musc_lite.MuSc().precision == musc_lite.load_backbone("dinov2_vits14").precision == "float32"
-        assert "precision" not in both[0].describe()
+        assert "precision" not in both[0].provenance()
 
     def test_tokens_change_by_about_a_percent_and_scores_hardly(self, both):
         exact, short = (each.features_.patch_tokens for each in both)
@@ -169,7 +169,7 @@ class TestDetector:
         assert 0 < np.abs(short.patch_scores_ - exact.patch_scores_).max() < 0.01
 
     def test_what_was_used_is_said(self, both):
-        assert both[1].describe()["precision"].startswith("bfloat16")
+        assert both[1].provenance()["precision"].startswith("bfloat16")
 
     def test_new_images_are_scored_the_same_way(self, both):
         new = musc_lite.planted_textures("brick", n_images=3, n_defective=1, image_size=112, seed=1)
@@ -192,9 +192,9 @@ class TestDetector:
         assert len(list(tmp_path.iterdir())) == 2
 
     def test_a_budget_holds_the_copy_too(self):
-        extent = Extent((5,), (1,), Framing((224, 224), 14), 384)
+        extent = BatchShape((5,), (1,), ResolvedView((224, 224), 14), 384)
         exact, short = (plan_memory(MutualScorer(), 100, extent, precision=each) for each in ("float32", "bfloat16"))
-        assert short.n_bytes - exact.n_bytes == cpu_bfloat16.lengthened(torch.zeros(100, 256, 384)).nbytes
+        assert short.n_bytes - exact.n_bytes == cpu_bfloat16.append_norms(torch.zeros(100, 256, 384)).nbytes
 
 
 def test_the_command_line_says_it_in_its_report(tmp_path):

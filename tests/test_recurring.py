@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from musc_lite import MutualScorer, RecurringScorer, recurring_patches
 from musc_lite.reports.recurring_plots import plot_recurring
 from musc_lite.results.summary import describe_recurring
-from musc_lite.scorers.recurring import average_of_the_rest, find_recurring, jumps, things_shared
+from musc_lite.scorers.recurring import distance_gaps, find_recurring, interval_average_excluding, recurring_clusters
 from musc_lite.stages.mutual_scoring import interval_average
 
 
@@ -30,7 +30,7 @@ def plain_jump(distances):
 
 def test_jumps_are_those_of_a_plain_loop():
     distances = np.random.default_rng(0).uniform(0.2, 3, size=(20, 11))
-    found, k = jumps(torch.from_numpy(distances))
+    found, k = distance_gaps(torch.from_numpy(distances))
     expected = [plain_jump(row) for row in distances]
     assert_close(found, torch.tensor([value for value, _ in expected], dtype=torch.float64))
     assert k.tolist() == [place for _, place in expected]
@@ -61,7 +61,7 @@ def test_links_that_are_not_returned_do_not_count():
     assert not find_recurring(distances).any()
     distances[1, 0, [0, 2]] = 0.1
     assert find_recurring(distances)[:2, 0].sum(dim=1).tolist() == [2, 2]  # half of the links are returned
-    (thing,) = things_shared(distances, 2.0)
+    (thing,) = recurring_clusters(distances, 2.0)
     assert thing.images.tolist() == [0, 1]  # image 2 links to nobody
 
 
@@ -70,14 +70,14 @@ def test_the_patch_that_is_shared_speaks_for_its_image():
     distances[:3, 1, :3] = 0.1
     distances[0, 0, 5:7] = 0.01  # jumps further, but nobody returns it
     distances[range(8), :, range(8)] = torch.inf
-    (thing,) = things_shared(distances, 2.0)
+    (thing,) = recurring_clusters(distances, 2.0)
     assert thing.images.tolist() == [0, 1, 2]
     assert thing.patches.tolist() == [1, 1, 1]
 
 
 def test_rounding_makes_no_jump():
     distances = torch.tensor([1e-9, 1e-9, 1e-6, 1e-6] + [1.0] * 8)  # four times the same patch, but for rounding
-    size, k = jumps(distances)
+    size, k = distance_gaps(distances)
     assert int(k) == 4
     assert float(size) == pytest.approx(4 * np.log(100))  # a hundredth of the median is the least
 
@@ -106,7 +106,7 @@ def test_the_rest_is_averaged_by_its_own_interval():
     left_out = torch.zeros(4, 10, dtype=torch.bool)
     left_out[1, :3] = left_out[3, 2:9] = True
     expected = [interval_average(d[~out], (0.1, 0.5)) for d, out in zip(distances, left_out, strict=True)]
-    assert_close(average_of_the_rest(distances, left_out, (0.1, 0.5)), torch.stack(expected))
+    assert_close(interval_average_excluding(distances, left_out, (0.1, 0.5)), torch.stack(expected))
 
 
 def test_new_images_do_not_profit_from_what_the_batch_shares():
@@ -116,7 +116,7 @@ def test_new_images_do_not_profit_from_what_the_batch_shares():
     scores = scorer.score(new, batch)
     assert scores[0, 2] > 3 * scores[1].max()
     loaded = RecurringScorer()
-    loaded.set_state(scorer.state())
+    loaded.load_state_dict(scorer.state())
     assert_close(loaded.score(new, batch), scores)
     assert scores[0, 2] > 10 * MutualScorer().score(new, batch)[0, 2]
 
@@ -137,7 +137,7 @@ def test_bad_settings_are_refused():
     with pytest.raises(ValueError, match="jump must be above 0"):
         RecurringScorer(jump=0).check()
     with pytest.raises(ValueError, match="takes at least"):
-        RecurringScorer().work((100, 256, 384), "1MB")
+        RecurringScorer().cost((100, 256, 384), "1MB")
 
 
 def test_two_things_that_recur_are_told_apart():

@@ -23,8 +23,8 @@ from musc_lite import (
     NearestScorer,
     Verdict,
     View,
-    apply_line,
-    fit_line,
+    apply_reference,
+    fit_reference,
     load_folder,
     planted_textures,
     read_verdicts,
@@ -33,7 +33,7 @@ from musc_lite import (
 from musc_lite.cli import app
 from musc_lite.data.verdicts import sort_by_verdict
 from musc_lite.monitoring.drift import Day, plot_days
-from musc_lite.monitoring.reference import score_by_trusted
+from musc_lite.monitoring.reference import use_trusted_references
 from musc_lite.monitoring.watch_log import Watched
 
 FAST = ["--image-size", "112", "--r", "1", "--layers", "5,8", "--precision", "float32"]
@@ -64,7 +64,7 @@ def days(tmp_path_factory):
 
 def test_fit_and_apply_give_what_the_library_gives(days, tmp_path):
     first, second, line, told = days
-    assert f"Kept 10 images in {line}" in told
+    assert f"Saved 10 images in {line}" in told
     done = run("apply", line, second, "-o", tmp_path / "out")
     assert done.exit_code == 0, done.output
     expected = MuSc(**SMALL).fit(first).score_images(second)
@@ -86,7 +86,7 @@ def test_the_photos_of_the_reference_need_not_be_there(days, tmp_path):
     detector = MuSc(**SMALL).fit(moved)
     detector.save(tmp_path / "line.musc")
     shutil.rmtree(moved)
-    scores = apply_line(tmp_path / "line.musc", second)
+    scores = apply_reference(tmp_path / "line.musc", second)
     np.testing.assert_array_equal(scores.image_scores, detector.score_images(second).image_scores)
     done = run("apply", tmp_path / "line.musc", sorted(second.iterdir())[0], "-o", tmp_path / "out")  # one is enough
     assert done.exit_code == 0, done.output
@@ -117,17 +117,20 @@ def test_a_line_file_of_version_1_is_applied(days):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["apply", "none.musc", "PHOTOS", "-o", "out"], "there is no line file none.musc; `musc-lite fit"),
+        (["apply", "none.musc", "PHOTOS", "-o", "out"], "there is no file none.musc: `musc-lite fit"),
         (["apply", "damaged.musc", "PHOTOS", "-o", "out"], "damaged.musc is not a complete saved detector file"),
-        (["apply", "damaged.musc", "PHOTOS", "-o", "out", "--watch", "--write", "coco"], "so --write would do nothing"),
-        (["info", "none.musc"], "there is no line file none.musc; `musc-lite fit"),
-        (["publish", ".", "-o", "page.html"], "is a folder: the line file comes first"),
+        (
+            ["apply", "damaged.musc", "PHOTOS", "-o", "out", "--watch", "--export", "coco"],
+            "so --export would do nothing",
+        ),
+        (["info", "none.musc"], "there is no file none.musc: `musc-lite fit"),
+        (["publish", ".", "-o", "page.html"], "is a folder: give the file of a reference model first"),
         (["info", "damaged.musc"], "damaged.musc is not a complete saved detector file"),
         (["fit", "PHOTOS", "-o", "."], "is a folder; -o names the file to write"),
         (["fit", "PHOTOS", "-o", "PHOTOS/line.musc"], "lies inside of"),
         (
-            ["fit", "PHOTOS", "-o", "l.musc", "--trusted"],
-            "trusted images are those with the verdict good: give --verdicts FILE",
+            ["fit", "PHOTOS", "-o", "l.musc", "--references-good-only"],
+            "calibration images are those with the verdict good: give --verdicts FILE",
         ),
         (["fit", "PHOTOS", "-o", "l.musc", "--verdicts", "none.csv"], "there is no file none.csv: the report"),
         (["fit", "PHOTOS", "-o", "l.musc", "--verdicts", "foreign.csv"], "none of the 1 verdicts is on one of the 10"),
@@ -188,56 +191,56 @@ class TestVerdicts:
         images = load_folder(days[0])
         names = images.names
         verdicts = [Verdict(names[0], "bad"), *(Verdict(name, "good") for name in names[4:7])]
-        left, before = fit_line(MuSc(**SMALL), images, verdicts)
+        left, before = fit_reference(MuSc(**SMALL), images, verdicts)
         assert (list(left.names_), list(before.names)) == (names[1:], names)
         expected = MuSc(**SMALL).fit(images.subset(range(1, 10)))
         np.testing.assert_allclose(left.image_scores_, expected.image_scores_, atol=1e-6)
-        trusted, _ = fit_line(MuSc(**SMALL, references="trusted"), images, verdicts)
+        trusted, _ = fit_reference(MuSc(**SMALL, references="trusted"), images, verdicts)
         expected = MuSc(**SMALL, references=names[4:7]).fit(images.subset(range(1, 10)))
         np.testing.assert_allclose(trusted.patch_scores_, expected.patch_scores_, atol=1e-6)
         assert np.abs(trusted.patch_scores_ - left.patch_scores_).max() > 0.01
         scorer = NearestScorer()
         with pytest.raises(ValueError, match="NearestScorer has no references"):
-            score_by_trusted(Detector(scorer=scorer))
+            use_trusted_references(Detector(scorer=scorer))
         bank = musc_lite.MemoryBankScorer(references="trusted")
-        kept, _ = fit_line(Detector(view=View(112), layers=(5,), scorer=bank), images, verdicts)
-        assert kept.parts.scorer.references == names[4:7]
+        kept, _ = fit_reference(Detector(view=View(112), layers=(5,), scorer=bank), images, verdicts)
+        assert kept.components.scorer.references == names[4:7]
         assert bank.references == "trusted"  # the scorer that was given is left as it was
-        with pytest.raises(ValueError, match="references='trusted' are the images that verdicts say are good"):
+        with pytest.raises(ValueError, match="references='trusted' are the images with the verdict good"):
             MuSc(**SMALL, references="trusted").fit(images)
         with pytest.raises(ValueError, match="at least 2 good ones more are needed"):
-            fit_line(MuSc(**SMALL, references="trusted"), images, verdicts[:2])
+            fit_reference(MuSc(**SMALL, references="trusted"), images, verdicts[:2])
 
     def test_a_false_alarm_rate_keeps_some_good_ones_out_of_the_reference(self, days, tmp_path):
         images = load_folder(days[0])
         names, rated = images.names, MuSc(**SMALL, false_alarm_rate=0.25)
         verdicts = [Verdict(names[0], "bad"), *(Verdict(name, "good") for name in names[1:9])]
-        line, before = fit_line(rated, images, verdicts)
+        line, before = fit_reference(rated, images, verdicts)
         assert (len(line.names_), len(line.calibration_), len(before)) == (5, 4, 10)
         outside = set(names) - set(line.names_) - {names[0]}
         expected = MuSc(**SMALL).fit(line.images_).score_images(images.subset([n in outside for n in names]))
         np.testing.assert_allclose(line.calibration_, np.sort(expected.image_scores), atol=1e-6)
-        both, _ = fit_line(rated.set_params(references="trusted"), images, verdicts)
+        both, _ = fit_reference(rated.set_params(references="trusted"), images, verdicts)
         assert (len(both.references), len(both.names_), len(both.calibration_)) == (4, 5, 4)
         with pytest.raises(ValueError, match=r"a rate of 0\.334 or more"):
-            fit_line(rated.set_params(references=None), images, verdicts[:3])
+            fit_reference(rated.set_params(references=None), images, verdicts[:3])
         with pytest.raises(ValueError, match=r"3 images .* 2 more to score by; .* 4 are good .*0\.334 or"):
-            fit_line(rated.set_params(references="trusted"), images, verdicts[:5])
+            fit_reference(rated.set_params(references="trusted"), images, verdicts[:5])
         table = tmp_path / "verdicts.csv"
         write_verdicts(table, verdicts)
         options = ["--verdicts", table, "--false-alarm-rate", "0.25", *FAST]
         done = run("fit", days[0], "-o", tmp_path / "l.musc", *options)
         assert done.exit_code == 0, done.output
-        assert "Of good images like the 4 trusted ones at most 20 % are called" in done.output
+        assert "at most 20 % of good images like the 4 calibration images" in done.output
         assert "from the scores alone" not in done.output
         done = run("apply", tmp_path / "l.musc", days[1], "-o", tmp_path / "out")
-        assert "Of good images like the 4 trusted ones at most 20 % are called" in done.output
+        assert "at most 20 % of good images like the 4 calibration images" in done.output
         results = json.loads((tmp_path / "out" / "results.json").read_text())
         assert all((each["p_value"] <= 0.25) == each["outlier"] for each in results["images"])
-        done = run("days", tmp_path / "l.musc", tmp_path / "out", "-o", tmp_path / "days.png")
+        done = run("drift", tmp_path / "l.musc", tmp_path / "out", "-o", tmp_path / "drift.png")
         n_called = sum(each["outlier"] for each in results["images"])
-        assert f"out: {n_called} of 4 called; no drift is seen, against 4 trusted images." in done.output
-        with Image.open(tmp_path / "days.png") as picture:
+        assert f"out: {n_called} of 4 flagged; no drift detected, compared with 4 calibration images." in done.output
+        with Image.open(tmp_path / "drift.png") as picture:
             assert picture.width >= 700
 
     def test_a_copy_of_a_trusted_image_leaves_the_reference_with_it_and_counts_once(self, days, tmp_path):
@@ -247,7 +250,7 @@ class TestVerdicts:
         images = load_folder(folder)
         good = [Verdict(name, "good") for name in images.names if "copy" not in name][:6]
         copies = [Verdict(f"copy of {each.image}", "good") for each in good]
-        line, _ = fit_line(MuSc(**SMALL, false_alarm_rate=0.25), images, [*good, *copies])
+        line, _ = fit_reference(MuSc(**SMALL, false_alarm_rate=0.25), images, [*good, *copies])
         assert len(line.calibration_) == 3
         kept = set(line.names_)
         assert all((each.image in kept) == (f"copy of {each.image}" in kept) for each in good)
@@ -303,16 +306,16 @@ class TestDays:
     def test_what_is_no_result_and_a_line_that_trusts_nothing_are_refused(self, days, tmp_path):
         with pytest.raises(DataNotFoundError, match=r"holds no results\.json of"):
             Day.read(tmp_path)
-        done = run("days", days[2], tmp_path)
+        done = run("drift", days[2], tmp_path)
         assert done.exit_code == 1
-        assert "trusts no images" in done.output
+        assert "has no calibration images" in done.output
 
     def test_results_against_another_line_are_refused(self, days, tmp_path):
         batch, trusted, new = (load_folder(days[0]).subset(range(a, b)) for a, b in ((0, 4), (4, 7), (7, 10)))
         for name, some in (("line", batch), ("other", new)):
             MuSc(**SMALL, false_alarm_rate=0.3).fit(some, trusted=trusted).save(tmp_path / f"{name}.musc")
         assert run("apply", tmp_path / "line.musc", days[1], "-o", tmp_path / "tuesday").exit_code == 0
-        assert run("days", tmp_path / "line.musc", tmp_path / "tuesday", "-o", tmp_path / "days.png").exit_code == 0
-        done = run("days", tmp_path / "other.musc", tmp_path / "tuesday", "-o", tmp_path / "days.png")
+        assert run("drift", tmp_path / "line.musc", tmp_path / "tuesday", "-o", tmp_path / "drift.png").exit_code == 0
+        done = run("drift", tmp_path / "other.musc", tmp_path / "tuesday", "-o", tmp_path / "drift.png")
         assert done.exit_code == 1
-        assert "tuesday: not scored against this" in done.output
+        assert "tuesday: scored against another model than" in done.output

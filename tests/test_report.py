@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from musc_lite import ImageSet, MuSc, Scores, SubspaceScorer, Verdict, find_evidence, from_arrays, planted_textures
-from musc_lite.data.view import Framing
-from musc_lite.detector.components import PARTS, part_class
+from musc_lite.data.view import ResolvedView
+from musc_lite.detector.components import COMPONENTS, component_class
 from musc_lite.reports.export_maps import write_maps
 from musc_lite.reports.report import Result, write_report
 from musc_lite.stages.thresholds import Decision
@@ -94,9 +94,9 @@ def test_the_report_begins_with_the_idea_of_the_method_that_ran(detector, result
 
 
 def test_every_method_tells_its_idea():
-    ideas = [part_class("scorer", name).idea for name in PARTS["scorer"]]
+    ideas = [component_class("scorer", name).summary for name in COMPONENTS["scorer"]]
     assert len(set(ideas)) == len(ideas)
-    assert all(idea.endswith(".") and idea.count(".") == 1 for idea in ideas)
+    assert all(summary.endswith(".") and summary.count(".") == 1 for summary in ideas)
 
 
 def test_the_gallery_is_ranked(result, tmp_path):
@@ -121,7 +121,7 @@ def test_a_very_large_batch_is_left_out_in_part_and_says_so(result, tmp_path, mo
     assert re.search(r"4 more images with ranks in between are left out here, and take no\s+verdict", page)
 
 
-def marking(page):
+def annotation_payload(page):
     """Read what the script of a report gets."""
     return [json.loads(text) for text in re.findall(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)]
 
@@ -129,13 +129,13 @@ def marking(page):
 def test_the_script_gets_names_and_digests_in_the_order_of_the_cards(result, tmp_path):
     scores, verdicts = result.scores, [Verdict("a</script>b", "bad", note="'&\"")]
     page = write_report(tmp_path / "report.html", [replace(result, verdicts=verdicts)], max_images=4).read_text()
-    (data,) = marking(page)
+    (data,) = annotation_payload(page)
     assert data["images"] == [[scores.names[i], scores.images.digest(i)] for i in scores.ranking]
     assert data["verdicts"] == [["a</script>b", "", "bad", "", "'&\""]]
-    (plain,) = marking(write_report(tmp_path / "report.html", [result]).read_text())
+    (plain,) = annotation_payload(write_report(tmp_path / "report.html", [result]).read_text())
     assert plain["key"] != data["key"]  # verdicts that were given are not overridden by what a browser kept before
     assert (plain["file"], plain["n_images"]) == ("verdicts.csv", 10)
-    both = marking(write_report(tmp_path / "report.html", [result, replace(result, name="b")]).read_text())
+    both = annotation_payload(write_report(tmp_path / "report.html", [result, replace(result, name="b")]).read_text())
     assert [each["file"] for each in both] == ["verdicts gravel.csv", "verdicts b.csv"]
 
 
@@ -154,7 +154,7 @@ def test_boxes_are_in_shares_of_what_is_shown(tmp_path):
     maps = np.zeros((3, 10, 10))
     maps[0, 2:4, 5:9] = 1
     scores = Scores.from_maps(from_arrays([*np.zeros((3, 200, 100))]), maps, contamination=0.3)
-    region = replace(scores, framing=Framing((14, 14), 14, (0.5, 0.0, 1.0, 0.5)))
+    region = replace(scores, resolved_view=ResolvedView((14, 14), 14, (0.5, 0.0, 1.0, 0.5)))
     style = r'class="box" title="([^"]*)" style="left: (.*?)%; top: (.*?)%; width: (.*?)%; height: (.*?)%"'
     for each, width in ((scores, 100), (region, 50)):
         page = write_report(tmp_path / "report.html", [Result("box", each)]).read_text()
@@ -230,7 +230,7 @@ def test_pictures_of_new_images_have_the_colors_of_their_reference(tmp_path):
 def test_the_report_says_that_nothing_standing_out_is_no_all_clear(result, tmp_path):
     far = replace(result, scores=replace(result.scores, decision=Decision(2.0)))
     page = write_report(tmp_path / "report.html", [far]).read_text()
-    assert "That is no all-clear" in page
+    assert "This does not prove that all images are good" in page
     assert "inlier" not in page
     assert "By the labels" in page
 

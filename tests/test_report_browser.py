@@ -17,7 +17,7 @@ import musc_lite
 from musc_lite import Verdict, load_folder, planted_textures, read_verdicts, write_verdicts
 from musc_lite.cli import app
 from musc_lite.data.verdicts import sort_by_verdict
-from musc_lite.data.view import Framing
+from musc_lite.data.view import ResolvedView
 from musc_lite.reports.export_maps import write_maps
 from musc_lite.reports.report import Result, write_report
 from musc_lite.results.scores import Scores
@@ -341,7 +341,7 @@ def test_links_lead_to_the_pictures_in_maps(page, report):
 
 @pytest.mark.parametrize("region", [(0.0, 0.0, 1.0, 1.0), (0.25, 0.1, 1.0, 0.9)])
 def test_boxes_lie_where_the_map_is_hot(page, tmp_path, region):
-    scores = scored(tmp_path / "photos", ["a.png", "b.png", "c.png"], framing=Framing((28, 28), 14, region))
+    scores = scored(tmp_path / "photos", ["a.png", "b.png", "c.png"], resolved_view=ResolvedView((28, 28), 14, region))
     write_maps(tmp_path, scores)
     path = write_report(tmp_path / "report.html", [Result("a region", scores)], maps="maps")
     page.goto(path.as_uri())

@@ -29,7 +29,7 @@ def write_photos(folder, n_images, n_defective, seed=0):
 def find(page, folder):
     """Score a folder; give its cards."""
     page.get_by_label("folder", exact=True).fill(str(folder))
-    page.get_by_role("button", name="Find the odd ones").click()
+    page.get_by_role("button", name="Find anomalies").click()
     cards = page.locator(".card")
     cards.first.wait_for(timeout=120_000)
     return cards
@@ -37,7 +37,7 @@ def find(page, folder):
 
 def open_page(page, url):
     page.goto(url, timeout=120_000)
-    page.get_by_role("button", name="Find the odd ones").wait_for(timeout=60_000)
+    page.get_by_role("button", name="Find anomalies").wait_for(timeout=60_000)
 
 
 def verdicts(tmp_path, folder):
@@ -61,7 +61,7 @@ def test_from_a_folder_to_todays_photos(app, page, tmp_path):
     (monday / "broken.jpg").write_bytes(b"\xff\xd8 not a photo")
     open_page(page, app)
     page.get_by_label("folder", exact=True).fill(str(tmp_path / "none"))
-    page.get_by_role("button", name="Find the odd ones").click()
+    page.get_by_role("button", name="Find anomalies").click()
     page.get_by_role("alert").get_by_text("there is no folder").wait_for(timeout=30_000)
     assert page.get_by_role("button", name="Score against the reference").is_disabled()
     page.get_by_label("folder", exact=True).fill(str(tmp_path))
@@ -102,16 +102,16 @@ def test_from_a_folder_to_todays_photos(app, page, tmp_path):
     assert page.locator("[data-filter=verdict]").locator("option:checked").inner_text() == "none yet (4)"
     page.locator("[data-filter=verdict]").select_option("any")
     page.get_by_label("show", exact=True).select_option("out")
-    n_out = int(re.search(r"the (\d+) that", page.get_by_label("show", exact=True).inner_text())[1])
+    n_out = int(re.search(r"the (\d+)\s+flagged", page.get_by_label("show", exact=True).inner_text())[1])
     assert page.locator(".card:visible").count() == n_out == page.locator(".badge.outlier").count()
     page.get_by_label("show", exact=True).select_option("all")
 
     page.get_by_role("button", name="Keep as reference").click()
-    said.get_by_text("Kept 7 of 8 photos as the reference").wait_for(timeout=60_000)
-    assert Detector.load(tmp_path / "out" / "line.musc").names_ == sorted(set(names) - {"photo_0.png"})
+    said.get_by_text("Saved 7 of 8 images as the reference model").wait_for(timeout=60_000)
+    assert Detector.load(tmp_path / "out" / "reference.musc").names_ == sorted(set(names) - {"photo_0.png"})
     page.get_by_label("folder", exact=True).fill(str(tuesday))
     page.get_by_role("button", name="Score against the reference").click()
-    said.get_by_text(re.compile(r"3 photos of .*\n[^$]*Compared with line.musc: 7 images, fitted on 20")).wait_for(
+    said.get_by_text(re.compile(r"3 photos of .*\n[^$]*Compared with reference.musc: 7 images, fitted on 20")).wait_for(
         timeout=60_000
     )
     assert cards.count() == 3
@@ -194,7 +194,7 @@ def test_stop_keeps_what_is_extracted_and_the_last_session_comes_back(app, page,
     open_page(page, app)
     page.get_by_label("look", exact=True).select_option("closely, where the objects are")
     page.get_by_label("folder", exact=True).fill(str(folder))
-    page.get_by_role("button", name="Find the odd ones").click()
+    page.get_by_role("button", name="Find anomalies").click()
     wait_for_words(page, "extracting features: [1-9].* of 40, about .* left")
     keep(page, "foreman_working")
     page.get_by_role("button", name="Stop").click()
@@ -227,13 +227,13 @@ def test_folders_outside_of_the_root_are_refused_in_both_tabs(page, tmp_path):
     with app_served(tmp_path, shown, "--root", tmp_path / "line") as url:
         open_page(page, url)
         assert page.get_by_label("folder", exact=True).input_value() == str(shown)
-        page.get_by_text(f"folders are opened inside of {tmp_path / 'line'} only").wait_for()
+        page.get_by_text(f"only folders inside {tmp_path / 'line'} can be opened").wait_for()
         for outside in (secret, tmp_path / "line" / ".." / "secret", tmp_path / "none", tmp_path / "line" / "link"):
             page.get_by_label("folder", exact=True).fill(str(outside))
-            page.get_by_role("button", name="Find the odd ones").click()
+            page.get_by_role("button", name="Find anomalies").click()
             refused.get_by_text(f"{outside} lies outside of {tmp_path / 'line'}").wait_for()
         page.get_by_label("folder", exact=True).fill(str(tmp_path / "line" / "links"))
-        page.get_by_role("button", name="Find the odd ones").click()
+        page.get_by_role("button", name="Find anomalies").click()
         refused.get_by_text("a.png is a link to a file outside of").wait_for()
         page.get_by_label("folder", exact=True).fill(str(tmp_path / "line"))
         page.get_by_role("button", name="Choose ...").click()

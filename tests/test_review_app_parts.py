@@ -30,10 +30,10 @@ from musc_lite.monitoring.explorer_app import App
 from musc_lite.monitoring.folder_chooser import FolderChooser, count_images
 from musc_lite.monitoring.gallery import Gallery, heat_layer
 from musc_lite.monitoring.main import Page
-from musc_lite.monitoring.review_app import Foreman
-from musc_lite.reports.plots import color_range, overlay
-from musc_lite.utils.progress import followed_by, progress_bar
-from musc_lite.widgets.background_task import Stopped, Work
+from musc_lite.monitoring.review_app import ReviewApp
+from musc_lite.reports.plots import map_color_limits, overlay
+from musc_lite.utils.progress import progress_bar, progress_callback
+from musc_lite.widgets.background_task import BackgroundTask, Stopped
 
 
 def write_photos(folder, n_images=6, n_defective=2, seed=0):
@@ -50,7 +50,7 @@ def photos(tmp_path):
 
 @pytest.fixture
 def foreman(tmp_path, backbone):
-    foreman = Foreman(Places(tmp_path / "out", tmp_path))
+    foreman = ReviewApp(Places(tmp_path / "out", tmp_path))
     foreman._backbone = backbone
     return foreman
 
@@ -71,8 +71,12 @@ def send(gallery, **message):
 class TestProgress:
     def test_a_follower_is_told_where_bars_are_hidden_too(self):
         """Under TQDM_DISABLE, which tqdm reads as it is imported, a page showed no progress and Stop did nothing."""
-        code = "with followed_by(lambda bar: print(bar.n)): list(progress_bar(range(2), desc='looking', unit='image'))"
-        command = [sys.executable, "-c", f"from musc_lite.utils.progress import followed_by, progress_bar\n{code}"]
+        code = "with progress_callback(lambda bar: print(bar.n)): list(progress_bar(range(2), desc='looking'))"
+        command = [
+            sys.executable,
+            "-c",
+            f"from musc_lite.utils.progress import progress_callback, progress_bar\n{code}",
+        ]
         environment = os.environ | {"TQDM_DISABLE": "1"}
         assert subprocess.run(command, env=environment, capture_output=True, text=True).stdout.split() == [
             "0",
@@ -82,7 +86,7 @@ class TestProgress:
 
     def test_a_follower_is_told_each_step_and_nothing_is_written(self, capsys):
         told = []
-        with followed_by(lambda bar: told.append((bar.desc, bar.n, bar.total))):
+        with progress_callback(lambda bar: told.append((bar.desc, bar.n, bar.total))):
             for _ in progress_bar(range(3), desc="looking", unit="image"):
                 pass
             with progress_bar(total=4, desc="scoring", unit="step") as bar:
@@ -97,7 +101,7 @@ class TestProgress:
 
     def test_other_threads_are_not_followed(self):
         told = []
-        with followed_by(told.append):
+        with progress_callback(told.append):
             thread = threading.Thread(target=lambda: list(progress_bar(range(3), desc="a", unit="b")))
             thread.start()
             thread.join()
@@ -109,7 +113,7 @@ class TestProgress:
                 raise Stopped
 
         detector = MuSc(backbone, image_size=56, r=(1,), batch_size=2, cache_dir=tmp_path / "features")
-        with followed_by(stop), pytest.raises(Stopped):
+        with progress_callback(stop), pytest.raises(Stopped):
             detector.fit(photos)
         kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "features").rglob("*.safetensors")}
         assert len(kept) == 2
@@ -120,7 +124,7 @@ class TestProgress:
 
 class TestWork:
     def test_says_how_far_it_is_and_what_was_found(self):
-        work, seen = Work(), []
+        work, seen = BackgroundTask(), []
         work.words.observe(lambda change: seen.append(change.new), "value")
 
         def count():
@@ -138,7 +142,7 @@ class TestWork:
         assert any(words.startswith("counting: 2 of 4, about 00:0") for words in seen)
 
     def test_collects_its_own_warnings_and_leaves_those_of_other_threads(self):
-        work, begun, go_on, collected = Work(), threading.Event(), threading.Event(), []
+        work, begun, go_on, collected = BackgroundTask(), threading.Event(), threading.Event(), []
 
         def warn_twice():
             for _ in range(2):  # from one place: each counts
@@ -156,7 +160,7 @@ class TestWork:
         assert [str(each.message) for each in own] == ["of a cell"]
 
     def test_stops_where_it_tells_its_progress(self):
-        work, reached = Work(), []
+        work, reached = BackgroundTask(), []
 
         def count():
             for k in progress_bar(range(1000), desc="counting", unit="image"):
@@ -185,7 +189,7 @@ class TestWork:
         def fail():
             raise error
 
-        work = Work()
+        work = BackgroundTask()
         work.start(fail, lambda *_: "done")
         work.wait()
         assert 'role="alert"' in work.message.value
@@ -289,7 +293,7 @@ class TestGallery:
     def test_the_layer_over_a_photo_gives_what_overlay_gives(self):
         rng = np.random.default_rng(0)
         photo, values = Image.fromarray(rng.integers(0, 256, (20, 30, 3), np.uint8)), rng.random((20, 30))
-        low, high = color_range(values[None])
+        low, high = map_color_limits(values[None])
         layer = Image.open(io.BytesIO(heat_layer(values, low, high)))
         laid = np.asarray(Image.alpha_composite(photo.convert("RGBA"), layer))[..., :3]
         assert np.abs(laid.astype(int) - overlay(photo, values, low, high)).max() <= 2
@@ -373,7 +377,7 @@ class TestPathsThatCannotBeOpened:
         (tmp_path / "loop").symlink_to(tmp_path / "loop")
         session = {"folder": str(tmp_path / "loop"), "look": "quickly", "against_reference": False}
         (tmp_path / "session.json").write_text(json.dumps(session))
-        assert Foreman(Places(tmp_path, tmp_path, root=tmp_path))._session is None
+        assert ReviewApp(Places(tmp_path, tmp_path, root=tmp_path))._session is None
 
     def test_no_home(self, tmp_path, monkeypatch):
         def home():
@@ -390,7 +394,7 @@ class TestPathsThatCannotBeOpened:
         assert foreman.gallery.verdicts == [""] * 6
         for button in (foreman.report, foreman.keep):
             assert "is gone since it was scored" in press(foreman, button)
-        assert not foreman.places.line.exists()
+        assert not foreman.places.model.exists()
         photos.with_name("elsewhere").rename(photos)
         send(foreman.gallery, card=0, verdict="bad")
         assert foreman.gallery.verdicts[0] == "bad"
@@ -421,17 +425,17 @@ class TestForeman:
         assert '"bad"' in report.read_text()
         assert len(list((own / "maps").iterdir())) == 6
         said = press(foreman, foreman.keep)
-        assert "Kept 5 of 6 photos as the reference" in said
-        assert worst not in MuSc.load(foreman.places.line).names_
+        assert "Saved 5 of 6 images as the reference model" in said
+        assert worst not in MuSc.load(foreman.places.model).names_
         foreman.trusted.value = True
         assert "at least 2 good ones more are needed" in press(foreman, foreman.keep)
         today = write_photos(tmp_path / "today", 3, 1, seed=1)
         said = press(foreman, foreman.apply, today)
-        assert "Compared with line.musc: 5 images, fitted on 20" in said
+        assert "Compared with reference.musc: 5 images, fitted on 20" in said
         assert len(foreman.gallery.cards) == 3
         assert "Written: " in press(foreman, foreman.report)
-        assert "line.musc: 5 images" in (foreman.places.of_photos(today) / "report.html").read_text()
-        expected = musc_lite.apply_line(foreman.places.line, today)
+        assert "reference.musc: 5 images" in (foreman.places.of_photos(today) / "report.html").read_text()
+        expected = musc_lite.apply_reference(foreman.places.model, today)
         shown = [card["score"] for card in foreman.gallery.cards]
         assert shown == pytest.approx(sorted(expected.image_scores, reverse=True), abs=5e-4)
 
@@ -444,15 +448,15 @@ class TestForeman:
             if card < 3:
                 assert "needs at least 4 images" in press(foreman, foreman.keep)
         said = press(foreman, foreman.keep)
-        assert "Kept 2 of 6 photos as the reference" in said
+        assert "Saved 2 of 6 images as the reference model" in said
         assert "0 are bad by your verdicts" in said
-        assert "Of good images like the 4 trusted ones at most 20 % are called" in said
+        assert "at most 20 % of good images like the 4 calibration images" in said
 
     def test_the_last_session_comes_back(self, foreman, photos, backbone):
         press(foreman, foreman.run, photos)
         send(foreman.gallery, card=1, verdict="good")
         session = foreman.places.output / "session.json"
-        again = Foreman(foreman.places)
+        again = ReviewApp(foreman.places)
         again._backbone = backbone
         assert again.go_on.description == "Go on with photos (1 verdict)"
         assert again.go_on.layout.display is None
@@ -461,7 +465,7 @@ class TestForeman:
         assert again.go_on.layout.display == "none"
         for damaged in ("{", "[]", '{"folder": 3}', json.dumps({"folder": "/none", "look": "quickly"})):
             session.write_text(damaged)
-            assert Foreman(foreman.places).go_on.layout.display == "none"
+            assert ReviewApp(foreman.places).go_on.layout.display == "none"
 
     def test_a_verdict_that_cannot_be_written_is_told_and_not_shown(self, foreman, photos):
         press(foreman, foreman.run, photos)
@@ -472,13 +476,13 @@ class TestForeman:
 
     def test_the_second_tab_waits(self, tmp_path):
         page = Page(Places(tmp_path / "out", tmp_path, tmp_path))
-        assert list(page.titles) == ["Find the odd ones", "How it works"]
+        assert list(page.titles) == ["Find anomalies", "How it works"]
         begun, end = threading.Event(), threading.Event()
-        page.foreman.work.start(lambda: begun.set() or end.wait(10), lambda *_: "")
+        page.review.work.start(lambda: begun.set() or end.wait(10), lambda *_: "")
         begun.wait(10)
         assert page.app.run.disabled
         end.set()
-        page.foreman.work.wait()
+        page.review.work.wait()
         assert not page.app.run.disabled
         page.app.choices.source.value = "folder"
         page.app.choices.folder.value = "/"

@@ -17,10 +17,10 @@ from musc_lite.benchmark import run_benchmark, score_subsets
 from musc_lite.cli import app
 from musc_lite.data.datasets import CATALOG
 from musc_lite.data.view import View
-from musc_lite.detector.components import PARTS, part_as_json, part_class
+from musc_lite.detector.components import COMPONENTS, component_class, component_to_dict
 from musc_lite.monitoring.explorer_app import EXPLORERS
 from musc_lite.reports.report import Result, write_report
-from musc_lite.scorers.base import PLAIN, Context
+from musc_lite.scorers.base import DEFAULT_CONTEXT, ScoringContext
 from musc_lite.stages.aggregation import LNAMD
 
 SMALL = {"view": View(56), "layers": [5, 8], "aggregation": LNAMD((1, 3))}
@@ -29,23 +29,23 @@ SMALL = {"view": View(56), "layers": [5, 8], "aggregation": LNAMD((1, 3))}
 class FarFromTheMean(PatchScorer):
     """The distance to the mean of all patches of the batch, those of its own image among them."""
 
-    def fit_score(self, batch, context=PLAIN):
+    def fit_score(self, batch, context=DEFAULT_CONTEXT):
         self._mean = batch.mean(dim=(0, 1))
         return self.score(batch, batch)
 
-    def score(self, new, batch, context=PLAIN):
+    def score(self, new, batch, context=DEFAULT_CONTEXT):
         return (new - self._mean).norm(dim=-1)
 
     def state(self):
         return {"mean": self._mean}
 
-    def set_state(self, state):
+    def load_state_dict(self, state):
         self._mean = state["mean"]
 
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
-    monkeypatch.setitem(PARTS["scorer"], "far", FarFromTheMean)
+    monkeypatch.setitem(COMPONENTS["scorer"], "far", FarFromTheMean)
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +78,8 @@ class TestAScorerOfTenLines:
         assert loaded.scores_.about == far.scores_.about
 
     def test_without_a_name_it_is_not_saved(self, far, tmp_path, monkeypatch):
-        monkeypatch.delitem(PARTS["scorer"], "far")
-        with pytest.raises(ValueError, match=r"FarFromTheMean has no name to be saved by: PARTS\['scorer'\]"):
+        monkeypatch.delitem(COMPONENTS["scorer"], "far")
+        with pytest.raises(ValueError, match=r"FarFromTheMean has no name to be saved by: COMPONENTS\['scorer'\]"):
             far.save(tmp_path / "far.safetensors")
 
     def test_has_a_report(self, far, new, tmp_path):
@@ -117,7 +117,7 @@ class TestAScorerOfTenLines:
         assert table.startswith("image,score,rank,outlier,label")
 
     def test_is_shown_by_every_explorer_that_suits_it(self, far):
-        shown = {name for name, explorer in EXPLORERS.items() if explorer.suits(far)}
+        shown = {name for name, explorer in EXPLORERS.items() if explorer.supports(far)}
         assert shown == {"Decisions", "Kinds of defect", "Neighborhoods", "Re-scoring"}
         for name, explorer in EXPLORERS.items():
             if name in shown:
@@ -200,7 +200,7 @@ def test_nearest_says_what_does_not_fit():
     with pytest.raises(ValueError, match="at least 2"):
         NearestScorer().fit_score(tokens[:1])
     with pytest.raises(ValueError, match="takes at least"):
-        NearestScorer().fit_score(tokens, Context(max_memory=10))
+        NearestScorer().fit_score(tokens, ScoringContext(max_memory=10))
 
 
 SEARCHES = [
@@ -216,7 +216,7 @@ SEARCHES = [
 @pytest.mark.parametrize("interval", [(0.0, 0.3), (0.2, 1.0)])
 def test_what_mutual_scoring_shows_is_what_it_scores(search, interval):
     tokens = torch.nn.functional.normalize(torch.randn(7, 12, 8, generator=torch.Generator().manual_seed(0)), dim=-1)
-    scorer, grid = MutualScorer(interval, **search), Context(grid=(3, 4))
+    scorer, grid = MutualScorer(interval, **search), ScoringContext(grid=(3, 4))
     scores, nearest = scorer.fit_score(tokens, grid), scorer.nearest(tokens, grid)
     for i in range(7):
         known = nearest[i][:, nearest[i, 0].isfinite()]
@@ -247,11 +247,11 @@ def test_the_state_of_principal_components_is_saved(backbone, images, new, tmp_p
 
 
 def test_every_registered_part_can_be_written_down():
-    for kind, names in PARTS.items():
+    for kind, names in COMPONENTS.items():
         for name in names:
-            part = part_class(kind, name)()
-            assert part_as_json(kind, part)["name"] == name
+            part = component_class(kind, name)()
+            assert component_to_dict(kind, part)["name"] == name
             assert clone(part).get_params() == part.get_params()
             part.check()
     with pytest.raises(ValueError, match="scorer must be one of mutual, nearest"):
-        part_class("scorer", "mutal")
+        component_class("scorer", "mutal")

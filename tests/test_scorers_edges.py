@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from musc_lite import MutualScorer, NearestScorer
-from musc_lite.scorers.base import PLAIN, PatchScorer
+from musc_lite.scorers.base import DEFAULT_CONTEXT, PatchScorer
 from musc_lite.scorers.fusion import Fusion
 from musc_lite.scorers.memory_bank import MemoryBankScorer
 
@@ -13,7 +13,7 @@ def test_no_image_is_without_a_patch_of_another_one():
     """A small bank may hold patches of one image alone, which then had nothing to be compared with: IndexError."""
     tokens = torch.zeros(3, 4, 2)
     tokens[0, 2] = 9.0
-    scorer = MemoryBankScorer(share=0.2)
+    scorer = MemoryBankScorer(coreset_ratio=0.2)
     assert scorer.fit_score(tokens).isfinite().all()
     assert scorer.state()["bank"].tolist() == [2, 4]
 
@@ -28,10 +28,10 @@ def test_a_fusion_of_scores_without_spread():
 
 def test_a_fusion_does_not_take_rounding_for_spread():
     class NearlyOne(PatchScorer):
-        def fit_score(self, batch, context=PLAIN):
+        def fit_score(self, batch, context=DEFAULT_CONTEXT):
             return 1 + 1e-7 * batch[..., 0]
 
-        def score(self, new, batch, context=PLAIN):
+        def score(self, new, batch, context=DEFAULT_CONTEXT):
             return new[..., 0]
 
     fusion = Fusion([NearlyOne(), NearlyOne()])
@@ -46,7 +46,7 @@ def test_a_fusion_follows_its_parameter():
     fusion.check()
     fusion.fit_score(tokens)
     fusion.set_params(scorers=other)
-    assert "number 3" in fusion.describe()["scorer"]
+    assert "number 3" in fusion.provenance()["scorer"]
     assert torch.equal(fusion.fit_score(tokens), Fusion(other).fit_score(tokens))
 
 

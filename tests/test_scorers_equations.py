@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from musc_lite import MutualScorer, NearestScorer, rescore
 from musc_lite.neighbors.covariance import mean_and_covariance
-from musc_lite.scorers.base import Context
+from musc_lite.scorers.base import ScoringContext
 from musc_lite.scorers.fusion import Fusion
 from musc_lite.scorers.gaussian import GaussianScorer
 from musc_lite.scorers.memory_bank import MemoryBankScorer, k_center
@@ -26,8 +26,8 @@ some = settings(max_examples=30)
 SHELF = {
     "subspace": SubspaceScorer(n_components=3),
     "gaussian": GaussianScorer(),
-    "gaussian each place": GaussianScorer(each_place=True),
-    "memory": MemoryBankScorer(share=1),
+    "gaussian each place": GaussianScorer(per_position=True),
+    "memory": MemoryBankScorer(coreset_ratio=1),
     "fusion": Fusion([MutualScorer(), SubspaceScorer(n_components=3), NearestScorer()]),
 }
 of_all = pytest.mark.parametrize("scorer", SHELF.values(), ids=SHELF)
@@ -106,15 +106,15 @@ class TestGaussian:
     @given(SHAPES, SEEDS)
     def test_of_each_place_is_scikit_learns_oas_place_by_place(self, shape, seed):
         tokens, new = random_tokens(shape, seed), random_tokens((2, *shape[1:]), seed + 1)
-        scorer = GaussianScorer(each_place=True)
+        scorer = GaussianScorer(per_position=True)
         for images, found in ((tokens, scorer.fit_score(tokens)), (new, scorer.score(new, tokens))):
             for m in range(shape[1]):
                 expected = OAS().fit(tokens[:, m].numpy()).mahalanobis(images[:, m].numpy())
                 np.testing.assert_allclose(found[:, m] ** 2, expected, rtol=1e-6, atol=1e-8)
 
-    @pytest.mark.parametrize("each_place", [False, True])
-    def test_of_constant_tokens_is_the_distance(self, each_place):
-        tokens, scorer = torch.ones(3, 4, 5), GaussianScorer(each_place)
+    @pytest.mark.parametrize("per_position", [False, True])
+    def test_of_constant_tokens_is_the_distance(self, per_position):
+        tokens, scorer = torch.ones(3, 4, 5), GaussianScorer(per_position)
         assert scorer.fit_score(tokens).abs().max() == 0
         torch.testing.assert_close(scorer.score(tokens[:1] + 1, tokens), torch.full((1, 4), 5**0.5))
 
@@ -142,7 +142,7 @@ class TestMemoryBank:
     def test_of_all_patches_is_scikit_learns_nearest_neighbor(self, shape, seed, data):
         tokens, new = random_tokens(shape, seed), random_tokens((2, *shape[1:]), seed + 1)
         trusted = data.draw(st.none() | st.sets(st.integers(0, shape[0] - 1), min_size=2))
-        scorer = MemoryBankScorer(None if trusted is None else sorted(trusted), share=1)
+        scorer = MemoryBankScorer(None if trusted is None else sorted(trusted), coreset_ratio=1)
         looked_at = trusted or range(shape[0])
         found, as_new = scorer.fit_score(tokens), scorer.score(new, tokens)
         np.testing.assert_allclose(found, nearest_elsewhere(tokens, tokens, looked_at, own=True), atol=1e-6)
@@ -153,7 +153,7 @@ class TestMemoryBank:
     @some
     @given(SHAPES, SEEDS, st.floats(0.01, 1))
     def test_looks_at_its_bank_and_shows_it(self, shape, seed, share):
-        tokens, scorer = random_tokens(shape, seed), MemoryBankScorer(share=share)
+        tokens, scorer = random_tokens(shape, seed), MemoryBankScorer(coreset_ratio=share)
         scores, bank = scorer.fit_score(tokens), scorer.state()["bank"]
         assert len(bank) == max(2, round(share * shape[0] * shape[1]))
         owners = bank // shape[1]
@@ -184,14 +184,16 @@ class TestMemoryBank:
     @given(SHAPES, SEEDS, st.floats(0.01, 0.9))
     def test_scores_do_not_depend_on_the_order_of_the_images(self, shape, seed, share):
         tokens, order = random_tokens(shape, seed), np.random.default_rng(seed).permutation(shape[0])
-        as_they_are, permuted = (MemoryBankScorer(share=share).fit_score(some) for some in (tokens, tokens[order]))
+        as_they_are, permuted = (
+            MemoryBankScorer(coreset_ratio=share).fit_score(some) for some in (tokens, tokens[order])
+        )
         np.testing.assert_allclose(permuted, as_they_are[order], atol=1e-6)
 
     @pytest.mark.parametrize("owner", range(4))
     def test_a_bank_of_one_image_gets_a_patch_of_another(self, owner):
         tokens = random_tokens((4, 9, 3), owner) / 100
         tokens[owner, :2] += torch.tensor([[50.0, 0, 0], [-50.0, 0, 0]])  # the two that cover all others
-        scorer = MemoryBankScorer(share=2 / 36)
+        scorer = MemoryBankScorer(coreset_ratio=2 / 36)
         assert scorer.fit_score(tokens).isfinite().all()
         first, second = scorer.state()["bank"].tolist()
         assert first // 9 != second // 9
@@ -278,7 +280,7 @@ def test_rscon_without_windows_leaves_the_scores_alone():
 @of_all
 def test_the_order_of_images_does_not_matter(scorer):
     tokens, order = random_tokens((6, 9, 5)), torch.tensor([3, 0, 5, 1, 4, 2])
-    grid, new = Context(grid=(3, 3)), random_tokens((2, 9, 5), 1)
+    grid, new = ScoringContext(grid=(3, 3)), random_tokens((2, 9, 5), 1)
     scores, as_new = scorer.fit_score(tokens, grid), scorer.score(new, tokens, grid)
     torch.testing.assert_close(scorer.fit_score(tokens[order], grid), scores[order], atol=1e-6, rtol=0)
     torch.testing.assert_close(scorer.score(new.flip(0), tokens[order], grid), as_new.flip(0), atol=1e-6, rtol=0)

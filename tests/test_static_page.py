@@ -267,7 +267,7 @@ def test_a_loaded_detector_shows_the_photos_that_were_fitted_alone(folder, tmp_p
 def test_line_of_arrays_asks_for_its_images(detector, images, tmp_path):
     detector.save(tmp_path / "line.musc")
     loaded = musc_lite.Detector.load(tmp_path / "line.musc")
-    with pytest.raises(ValueError, match="these images were no files: give images="):
+    with pytest.raises(ValueError, match="these images were not files: give images="):
         publish(loaded, tmp_path / "page.html")
     assert publish(loaded, tmp_path / "page.html", images).n_images == 8
 

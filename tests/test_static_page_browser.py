@@ -281,7 +281,7 @@ def test_touch_on_a_narrow_dark_page(open_page):
     keep(page, "patch_narrow_dark")
     page.get_by_role("tab", name="Threshold").tap()
     page.wait_for_timeout(100)
-    assert "images are called defective" in said(page)
+    assert "images are flagged as defective" in said(page)
 
 
 def test_tabs_by_keys_and_address(open_page):
@@ -331,7 +331,7 @@ def test_similarity_threshold_counts(open_page):
 def test_image_threshold_calls_images(open_page, detector):
     page = open_page("threshold")
     n_called = int(detector.scores_.is_outlier.sum())
-    assert said(page).startswith(f"{n_called} of 8 images are called defective: precision")
+    assert said(page).startswith(f"{n_called} of 8 images are flagged as defective: precision")
     page.get_by_role("slider", name="image threshold").and_(page.locator("input")).focus()
     page.keyboard.press("End")
     assert said(page).startswith("0 of 8")

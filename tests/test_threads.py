@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from musc_lite import MuSc, from_arrays
-from musc_lite.utils.threads import on_all_cores, one_thread
+from musc_lite.utils.threads import map_on_cpu_threads, single_thread
 
 CPU = torch.device("cpu")
 ONE_CORE = """
@@ -85,18 +85,18 @@ def test_scores_do_not_depend_on_the_number_of_threads(backbone, three_threads):
 
 def test_each_item_stays_in_a_thread_of_its_own(three_threads):
     def visit(item):
-        inside = list(on_all_cores(lambda _: threading.get_ident(), range(5), CPU))  # works where it is called
+        inside = list(map_on_cpu_threads(lambda _: threading.get_ident(), range(5), CPU))  # works where it is called
         return item, torch.get_num_threads(), set(inside) == {threading.get_ident()}
 
-    assert list(on_all_cores(visit, range(20), CPU)) == [(i, 1, True) for i in range(20)]
+    assert list(map_on_cpu_threads(visit, range(20), CPU)) == [(i, 1, True) for i in range(20)]
     assert torch.get_num_threads() == 3
 
 
 def test_fewer_items_than_cores_share_them(three_threads):
-    assert list(on_all_cores(lambda _: torch.get_num_threads(), range(1), CPU)) == [3]
+    assert list(map_on_cpu_threads(lambda _: torch.get_num_threads(), range(1), CPU)) == [3]
     torch.set_num_threads(6)
-    assert list(on_all_cores(lambda _: torch.get_num_threads(), range(3), CPU)) == [2, 2, 2]
-    assert list(on_all_cores(lambda item: item, [], CPU)) == []
+    assert list(map_on_cpu_threads(lambda _: torch.get_num_threads(), range(3), CPU)) == [2, 2, 2]
+    assert list(map_on_cpu_threads(lambda item: item, [], CPU)) == []
 
 
 def test_what_a_thread_raises_is_raised_and_the_rest_left(three_threads):
@@ -109,13 +109,13 @@ def test_what_a_thread_raises_is_raised_and_the_rest_left(three_threads):
             raise ValueError("item 1")
 
     with pytest.raises(ValueError, match="item 1"):
-        list(on_all_cores(visit, range(10_000), CPU))
+        list(map_on_cpu_threads(visit, range(10_000), CPU))
     assert len(visited) < 10_000
     assert torch.get_num_threads() == 3
 
 
 def test_one_thread_for_a_while(three_threads):
-    with one_thread():
+    with single_thread():
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 3
 

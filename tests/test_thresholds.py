@@ -8,7 +8,7 @@ from sklearn.metrics import f1_score
 from musc_lite.results.metrics import f1_max
 from musc_lite.results.summary import describe_ranking
 from musc_lite.stages.thresholds import (
-    Calls,
+    ConfusionCounts,
     Decision,
     best_f1_threshold,
     choose_threshold,
@@ -37,7 +37,7 @@ def test_the_best_f1_is_what_the_metric_says(drawn):
         with pytest.raises(ValueError, match="both kinds"):
             best_f1_threshold(labels, scores)
         return
-    calls = Calls.at(best_f1_threshold(labels, scores), labels, scores)
+    calls = ConfusionCounts.at(best_f1_threshold(labels, scores), labels, scores)
     assert calls.f1 == pytest.approx(f1_max(labels, scores))
     called = scores > calls.threshold
     assert calls.f1 == pytest.approx(f1_score(labels, called))
@@ -110,22 +110,22 @@ def test_a_gap_below_defects_that_vary_is_seen():
     """Ranks 8 and 9 drop from 0.561 to 0.356; "the scores fall evenly" was said, for the steps among the defects."""
     scores = np.r_[[0.93, 0.86, 0.74, 0.73, 0.62, 0.6, 0.58, 0.561], np.linspace(0.356, 0.1, 32)]
     text = " ".join(describe_ranking(scores, 0.45, [str(i) for i in range(40)]))
-    assert "The ranking has a gap from 0.561 to 0.356, below rank 8; the largest step below it is 0.009." in text
+    assert "The scores have a gap below rank 8, from 0.561 to 0.356; the largest step after it is 0.009." in text
 
 
 @pytest.mark.parametrize(
     ("scores", "said"),
     [
-        (np.linspace(0, 1, 30), "its clearest step is from "),
-        (np.r_[np.linspace(0.9, 0.6, 8), np.linspace(0.56, 0.1, 32)], "its clearest step is from "),
-        (np.full(12, 0.5), "the upper half of the scores is equal"),
-        (0.5 + 1e-6 * np.arange(12.0), "the upper half of the scores is equal"),  # as they are shown
-        (np.r_[0.503, np.full(11, 0.5)], "its clearest step is from 0.503 to 0.500, below rank 1"),
+        (np.linspace(0, 1, 30), "the clearest one lies below rank "),
+        (np.r_[np.linspace(0.9, 0.6, 8), np.linspace(0.56, 0.1, 32)], "the clearest one lies below rank "),
+        (np.full(12, 0.5), "their upper half is equal"),
+        (0.5 + 1e-6 * np.arange(12.0), "their upper half is equal"),  # as they are shown
+        (np.r_[0.503, np.full(11, 0.5)], "the clearest one lies below rank 1, from 0.503 to 0.500"),
     ],
 )
 def test_without_a_gap_none_is_claimed(scores, said):
     text = " ".join(describe_ranking(scores, 2.0, [str(i) for i in range(len(scores))]))
-    assert "No gap in the ranking says where defects end" in text
+    assert "that separates defects" in text
     assert said in text
 
 
@@ -136,8 +136,8 @@ def test_scores_of_one_kind_seldom_have_a_gap():
 
 def test_no_image_above_the_threshold_is_no_all_clear():
     text = " ".join(describe_ranking(np.linspace(0, 1, 30), 2.0, [f"{i}.jpg" for i in range(30)]))
-    assert "No image is flagged as anomalous: no score lies above the threshold 2.000." in text
-    assert "no all-clear" in text
+    assert "No image is flagged as anomalous (threshold 2.000)." in text
+    assert "does not prove that all images are good" in text
     assert "Check the highest scores first: 29.jpg (1.000), 28.jpg (0.966), 27.jpg (0.931)" in text
 
 
@@ -149,20 +149,23 @@ def test_a_threshold_at_the_top_score_is_none():
     names = [f"{i}.jpg" for i in range(30)]
     automatic, by_hand = Decision(threshold, "contamination 'auto'", 30), Decision(threshold)
     text = describe_ranking(scores, threshold, names, decision=automatic)[0]
-    assert text.startswith("No threshold could be set, so no image is flagged: the scores separate no images")
+    assert text.startswith("No image is flagged: the scores do not separate any images")
     assert "29.jpg (1.000), 28.jpg (0.966)" in text
     assert describe_ranking(scores, threshold, names, decision=by_hand)[0].startswith(
-        "No image is flagged as anomalous: no"
+        "No image is flagged as anomalous (threshold"
     )
 
 
 @pytest.mark.parametrize(
     ("threshold", "said"),
     [
-        (0.95, "No image is flagged as anomalous: no score lies above the threshold 0.950."),
-        (0.85, "1 of 12 images is flagged as anomalous: 11. Those below the threshold 0.850 are not proven good."),
-        (0.75, "2 of 12 images are flagged as anomalous: 11, 10. Those below"),
-        (-1, "All 12 images are flagged as anomalous: 11, 10, 9, 8, 7 and 7 more. All scores lie above the threshold"),
+        (0.95, "No image is flagged as anomalous (threshold 0.950)."),
+        (0.85, "1 of 12 images is flagged as anomalous (threshold 0.850): 11. Images below it may still contain"),
+        (0.75, "2 of 12 images are flagged as anomalous (threshold 0.750): 11, 10. Images below"),
+        (
+            -1,
+            "All 12 images are flagged as anomalous (threshold -1.000): 11, 10, 9, 8, 7 and 7 more. All scores lie",
+        ),
     ],
 )
 def test_the_number_of_flagged_images_and_its_verb(threshold, said):
@@ -170,7 +173,7 @@ def test_the_number_of_flagged_images_and_its_verb(threshold, said):
     text = describe_ranking(scores, threshold, [str(i) for i in range(12)], decision=Decision(threshold))[0]
     assert text.startswith(said)
     assert describe_ranking([0.5], 0.1, ["a"])[0].startswith(
-        "The image is flagged as anomalous: a. All scores lie above"
+        "The image is flagged as anomalous (threshold 0.100): a. All scores lie above"
     )
 
 
@@ -178,6 +181,6 @@ def test_labels_tell_what_the_best_threshold_would_have_called():
     scores = np.r_[np.linspace(0, 0.4, 12), np.linspace(0.5, 1, 8)]
     labels = np.r_[np.zeros(12, int), np.ones(8, int)]
     text = " ".join(describe_ranking(scores, 0.9, [str(i) for i in range(20)], labels))
-    assert "2 of 20 images are flagged as anomalous: 19, 18." in text
-    assert "the threshold 0.900 calls 2 of 8 defective and 0 of 12 normal images" in text
+    assert "2 of 20 images are flagged as anomalous (threshold 0.900): 19, 18." in text
+    assert "the threshold 0.900 flags 2 of 8 defective and 0 of 12 normal images" in text
     assert "the best F1 is at 0.450: 8 of 8 defective and 0 of 12 normal images (F1 1.00)" in text

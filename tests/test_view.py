@@ -9,13 +9,13 @@ from PIL import Image
 
 import musc_lite
 from musc_lite import MuSc, View, extract_features, from_arrays
-from musc_lite.data.roi import WHOLE, crop, lay_map, pixel_box
-from musc_lite.data.view import Framing
-from musc_lite.detector.planning import Cost, how_closely
+from musc_lite.data.roi import WHOLE, crop, pixel_box, resize_map_to_image
+from musc_lite.data.view import ResolvedView
+from musc_lite.detector.planning import Cost, describe_resolution
 from musc_lite.reports.export_maps import draw_region
 from musc_lite.results.metrics import evaluate_scores
-from musc_lite.results.summary import describe_unseen_defects
-from musc_lite.scorers.base import Context
+from musc_lite.results.summary import describe_defects_outside_roi
+from musc_lite.scorers.base import ScoringContext
 
 SMALL = {"layers": (5, 8), "r": (1, 3), "rescoring_sizes": ()}
 
@@ -71,14 +71,14 @@ sides = st.integers(1, 4)
 @given(sides, sides, sides, sides, st.floats(0, 0.5))
 def test_stitching_undoes_cutting(rows, columns, h, w, overlap):
     shared = tuple(min(round(overlap * n), n - 1) if count > 1 else 0 for n, count in ((h, rows), (w, columns)))
-    framing = Framing((2 * h, 2 * w), 2, tiles=(rows, columns), overlap=shared)
-    height, width = framing.size
+    resolved_view = ResolvedView((2 * h, 2 * w), 2, tiles=(rows, columns), overlap=shared)
+    height, width = resolved_view.size
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width), dtype=np.uint8))
-    tiles = framing.cut(picture)
-    assert len(tiles) == framing.n_passes
+    tiles = resolved_view.cut(picture)
+    assert len(tiles) == resolved_view.n_passes
     assert {tile.size for tile in tiles} == {(2 * w, 2 * h)}
     tokens = torch.stack([as_patches(tile) for tile in tiles])[:, None]  # one layer
-    whole = framing.stitch(tokens)
+    whole = resolved_view.stitch(tokens)
     assert torch.equal(whole[0], as_patches(picture))
 
 
@@ -110,7 +110,7 @@ def test_a_spot_comes_back_at_its_own_pixels(backbone, view, size):
     images = with_spot(photos(size=size), (x - 6, y - 6, x + 6, y + 6))
     detector = musc_lite.MuSc(backbone, **view, **(SMALL | {"r": (1,)})).fit(images)
     assert detector.scores_.ranking[0] == 0
-    found, patch = peak(detector.scores_), detector.features_.framing.patch_extent(size)
+    found, patch = peak(detector.scores_), detector.features_.resolved_view.patch_extent(size)
     assert abs(found[0] - x) <= patch[0]
     assert abs(found[1] - y) <= patch[1]
 
@@ -123,7 +123,7 @@ def test_odd_shapes_keep_the_place(backbone, width, height, across, down, tiles)
     images = with_spot(photos(4, (width, height)), (x - 5, y - 5, x + 5, y + 5))
     view = {"image_size": "aspect 84", "tiles": tiles}
     detector = musc_lite.MuSc(backbone, **view, layers=(5,), r=(1,), rescoring_sizes=()).fit(images)
-    patch = np.array(detector.features_.framing.patch_extent((width, height)))
+    patch = np.array(detector.features_.resolved_view.patch_extent((width, height)))
     assert detector.scores_.map_of_photo(0).shape == (height, width)
     center = (peak(detector.scores_) // patch + 0.5) * patch
     assert (abs(center - (x, y)) <= patch).all()
@@ -134,14 +134,14 @@ def test_odd_shapes_keep_the_place(backbone, width, height, across, down, tiles)
 )
 def test_a_number_of_tiles_counts_along_the_longer_side(size, tiles, grid):
     images = musc_lite.from_arrays(photos(2, size))
-    assert View(tiles=tiles).settle(images, 14, 224).grid == grid
+    assert View(tiles=tiles).resolve(images, 14, 224).grid == grid
 
 
 def test_the_shape_of_a_batch_is_that_of_the_middle_photo():
     images = musc_lite.from_arrays([*photos(1, (90, 90)), *photos(2, (180, 90))])
-    h, w = View("aspect").settle(images, 14, 224).grid
+    h, w = View("aspect").resolve(images, 14, 224).grid
     assert (h, w) == (11, 23)
-    h, w = View("aspect", region=(0, 0, 0.5, 1)).settle(images, 14, 224).grid
+    h, w = View("aspect", region=(0, 0, 0.5, 1)).resolve(images, 14, 224).grid
     assert h == w == 16
 
 
@@ -168,14 +168,14 @@ def test_the_shape_of_a_batch_is_that_of_the_middle_photo():
 def test_what_is_no_view_says_what_would_do(view, message):
     images = musc_lite.from_arrays([*photos(1, (180, 120)), *photos(1, (120, 120))])
     with pytest.raises(ValueError, match=message):
-        View(**view).settle(images, 14, 224)
+        View(**view).resolve(images, 14, 224)
 
 
 def test_a_region_in_pixels_lies_within_the_photos():
     images = musc_lite.from_arrays(photos(2, (180, 120)))
-    assert View(region=(90, 0, 180, 60)).settle(images, 14, 224).region == (0.5, 0, 1, 0.5)
+    assert View(region=(90, 0, 180, 60)).resolve(images, 14, 224).region == (0.5, 0, 1, 0.5)
     with pytest.raises(ValueError, match="outside of the photos, which have 180 x 120"):
-        View(region=(90, 0, 181, 60)).settle(images, 14, 224)
+        View(region=(90, 0, 181, 60)).resolve(images, 14, 224)
 
 
 def test_a_size_and_a_view_are_one_too_many(backbone):
@@ -206,7 +206,7 @@ def test_a_fitted_view_is_kept_with_the_detector(backbone, tmp_path):
     scores = detector.score_images(new)
     detector.save(tmp_path / "line.safetensors")
     loaded = musc_lite.MuSc.load(tmp_path / "line.safetensors", backbone=backbone)
-    assert loaded.features_.framing == detector.features_.framing
+    assert loaded.features_.resolved_view == detector.features_.resolved_view
     again = loaded.score_images(new)
     assert np.array_equal(again.image_scores, scores.image_scores)
     assert again.region == scores.region == (0.1, 0, 1, 1)
@@ -218,7 +218,7 @@ def test_features_keep_their_view_on_disk_and_refuse_another(backbone, tmp_path)
     features = musc_lite.extract_features(images, backbone, layers=[5], view=view)
     features.save(tmp_path / "features")
     again = musc_lite.Features.load(tmp_path / "features")
-    assert again.framing == features.framing
+    assert again.resolved_view == features.resolved_view
     fitted = musc_lite.Detector(backbone, view=view).fit_features(again, images)
     assert fitted.scores_.anomaly_maps.shape == (3, 28, 56)
 
@@ -239,12 +239,12 @@ def test_each_view_has_its_own_place_in_the_cache(backbone, tmp_path):
 )
 def test_aligned_tiles_are_scored_one_by_one(settings):
     tokens = torch.nn.functional.normalize(torch.rand(5, 4 * 6, 8, dtype=torch.float64), dim=-1)
-    context = Context((4, 6), tiles=(2, 3))
+    context = ScoringContext((4, 6), tiles=(2, 3))
     scorer = musc_lite.MutualScorer(aligned=True, **settings)
     scores = scorer.fit_score(tokens, context)
     cell = torch.arange(24).view(4, 6)[2:, 2:4].flatten()
     if "n_components" not in settings:  # which are those of the whole photo
-        alone = musc_lite.MutualScorer(**settings).fit_score(tokens[:, cell], Context((2, 2)))
+        alone = musc_lite.MutualScorer(**settings).fit_score(tokens[:, cell], ScoringContext((2, 2)))
         torch.testing.assert_close(scores[:, cell], alone)
     far = scorer.explain(tokens, 1, int(cell[0]), context).distances
     assert torch.isinf(far[:, 0]).all()
@@ -260,8 +260,8 @@ def test_aligned_tiles_are_scored_one_by_one(settings):
 
 def test_the_cost_of_aligned_tiles_is_a_share_of_the_whole():
     shape, tiles = (40, 1024, 384), (2, 2)
-    whole = musc_lite.MutualScorer().work(shape, tiles=tiles)
-    aligned = musc_lite.MutualScorer(aligned=True).work(shape, tiles=tiles)
+    whole = musc_lite.MutualScorer().cost(shape, tiles=tiles)
+    aligned = musc_lite.MutualScorer(aligned=True).cost(shape, tiles=tiles)
     assert aligned.products == whole.products / 4
     assert aligned.n_steps == 4 * whole.n_steps
 
@@ -274,7 +274,7 @@ def test_an_object_is_found_where_it_is(backbone):
         photo.paste(things[i].resize((120, 90)), (150 + 4 * i, 100 + 3 * i))
         images.append(photo)
     detector = musc_lite.MuSc(backbone, image_size=56, region="auto", **SMALL).fit(images)
-    left, top, right, bottom = detector.features_.framing.region
+    left, top, right, bottom = detector.features_.resolved_view.region
     assert 0.25 < left <= 150 / 400
     assert 290 / 400 <= right < 0.85
     assert 0.2 < top <= 100 / 300
@@ -286,7 +286,7 @@ def test_where_no_object_is_the_whole_photo_is_looked_at(backbone):
         images = musc_lite.planted_textures(name, 6, 2)
         with pytest.warns(UserWarning, match="no clear object"):
             detector = musc_lite.MuSc(backbone, image_size=28, region="auto", **SMALL).fit(images)
-        assert detector.features_.framing.region == WHOLE
+        assert detector.features_.resolved_view.region == WHOLE
 
 
 def test_one_small_photo_does_not_make_the_picture_of_a_region_small():
@@ -297,7 +297,7 @@ def test_one_small_photo_does_not_make_the_picture_of_a_region_small():
 def test_a_region_is_at_least_a_pixel():
     assert pixel_box((0.999, 0.0, 1.0, 0.01), (10, 10)) == (9, 0, 10, 1)
     assert crop(Image.new("RGB", (10, 10)), (0.99, 0.99, 1, 1)).size == (1, 1)
-    assert lay_map(np.ones((2, 3)), (10, 20)).all()
+    assert resize_map_to_image(np.ones((2, 3)), (10, 20)).all()
 
 
 def test_defects_outside_of_the_region_are_named(backbone):
@@ -308,10 +308,10 @@ def test_defects_outside_of_the_region_are_named(backbone):
         if box:
             mask[box[1] : box[3], box[0] : box[2]] = True
     images = from_arrays([np.asarray(p) for p in photos(3)], labels=[1, 0, 1], masks=masks)
-    assert MuSc(backbone, image_size=56, **SMALL).fit(images).scores_.unseen_defects() == []
+    assert MuSc(backbone, image_size=56, **SMALL).fit(images).scores_.defects_outside_roi() == []
     scores = MuSc(backbone, image_size=56, region=(0.2, 0.2, 0.8, 0.8), **SMALL).fit(images).scores_
-    assert scores.unseen_defects() == [images.names[0]]
-    assert describe_unseen_defects(scores).endswith(f"not seen, lies some of the true defect of {images.names[0]}")
+    assert scores.defects_outside_roi() == [images.names[0]]
+    assert describe_defects_outside_roi(scores).endswith(f"not scored: {images.names[0]}")
 
 
 class TestClosestLook:
@@ -326,7 +326,7 @@ class TestClosestLook:
             monkeypatch.setattr(f"musc_lite.detector.{module}.estimate_cost", lambda *_: Cost(10.0, 10.0, 0, 0))
 
     def tiles(self, backbone, seconds, **settings):
-        return MuSc(backbone, image_size=f"auto {seconds}", **settings).framing(self.PHOTOS).tiles
+        return MuSc(backbone, image_size=f"auto {seconds}", **settings).resolve_view(self.PHOTOS).tiles
 
     def test_the_time_decides(self, backbone):
         """Four tiles and the region at once: 5 passes for 1, 16 times the products."""
@@ -338,12 +338,12 @@ class TestClosestLook:
     def test_photos_without_more_pixels_are_not_looked_at_closer(self, backbone):
         assert self.tiles(backbone, 10**6) == (2, 2)  # 14 pixels of the photo to a patch of 14
         small = from_arrays([np.zeros((200, 200, 3), np.uint8)] * 2)
-        assert MuSc(backbone, image_size="auto").framing(small).tiles == (1, 1)
+        assert MuSc(backbone, image_size="auto").resolve_view(small).tiles == (1, 1)
 
     def test_the_region_counts(self, backbone):
         assert self.tiles(backbone, 10**6, region=(0, 0, 0.5, 0.5)) == (1, 1)
-        framing = MuSc(backbone, image_size="auto", region="auto").framing(self.PHOTOS, found=(0, 0, 1, 0.5))
-        assert (framing.tiles, framing.region) == ((1, 2), (0, 0, 1, 0.5))
+        resolved_view = MuSc(backbone, image_size="auto", region="auto").resolve_view(self.PHOTOS, found=(0, 0, 1, 0.5))
+        assert (resolved_view.tiles, resolved_view.region) == ((1, 2), (0, 0, 1, 0.5))
 
     def test_too_little_time_for_the_plain_look_is_said(self, backbone):
         with pytest.warns(UserWarning, match="the plain look takes about 20 s, more than the 19 s given"):
@@ -351,23 +351,23 @@ class TestClosestLook:
 
     def test_what_was_chosen_is_kept(self, backbone, tmp_path):
         detector = MuSc(backbone, image_size="auto 210", layers=[5], r=(1,)).fit(self.PHOTOS)
-        assert detector.describe()["closeness"] == "what 210 s allowed"
-        assert detector.features_.framing.tiles == (2, 2)
+        assert detector.provenance()["closeness"] == "what 210 s allowed"
+        assert detector.features_.resolved_view.tiles == (2, 2)
         again = MuSc(backbone, image_size="auto 20", layers=[5], r=(1,)).fit_features(detector.features_, self.PHOTOS)
-        assert again.features_.framing.tiles == (2, 2)
+        assert again.features_.resolved_view.tiles == (2, 2)
         detector.save(tmp_path / "saved")
-        assert MuSc.load(tmp_path / "saved", backbone).features_.framing == detector.features_.framing
+        assert MuSc.load(tmp_path / "saved", backbone).features_.resolved_view == detector.features_.resolved_view
 
     def test_closer_looks_are_named_with_what_they_take(self, backbone):
         detector = MuSc(backbone)
-        said = how_closely(detector.setup(), self.PHOTOS, detector.cost(4))
+        said = describe_resolution(detector.setup(), self.PHOTOS, detector.cost(4))
         assert said.splitlines() == [
             "A patch covers 28 x 28 pixels of your photos (448 x 448); "
             "defects much smaller than that are easily missed.",
             "  --tiles 2: 14 x 14 pixels, about 4 min instead of 20 s",
         ]
         aligned = MuSc(backbone, aligned=True)
-        assert "about 90 s instead" in how_closely(aligned.setup(), self.PHOTOS, aligned.cost(4))
+        assert "about 90 s instead" in describe_resolution(aligned.setup(), self.PHOTOS, aligned.cost(4))
 
     @pytest.mark.parametrize("size", ["auto", "aspect"])
     def test_it_needs_photos(self, backbone, size):

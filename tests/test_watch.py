@@ -155,7 +155,7 @@ class TestRefused:
         watch(line, detector, arriving, tmp_path / "out")
         other = tmp_path / "other.musc"
         other.write_bytes(line.read_bytes() + b" ")
-        with pytest.raises(ValueError, match="was begun with another line file"):
+        with pytest.raises(ValueError, match="was begun with another reference model"):
             watch(other, detector, arriving, tmp_path / "out")
 
     def test_a_foreign_table(self, line, detector, arriving, tmp_path):
@@ -178,7 +178,7 @@ def test_killed_at_random_moments_no_photo_is_missed_or_scored_twice(line, photo
         shutil.copy(photo, arriving)
         if k % 3 == 1:
             running = start(line, arriving, output)
-            assert "Reference line.musc" in running.stdout.readline()
+            assert "Reference model line.musc" in running.stdout.readline()
             time.sleep(rng.uniform(0, 2))
             running.send_signal(signal.SIGKILL)
             running.communicate()

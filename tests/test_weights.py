@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from musc_lite import WeightsNotFoundError, load_backbone, planted_textures
 from musc_lite.backbones import weights as module
-from musc_lite.backbones.load import find_weights, keep_weights
+from musc_lite.backbones.load import install_weights, locate_weights
 from musc_lite.backbones.weights import embedded_weights, fetch_embedded_weights, state_digest
 from musc_lite.cli import app
-from musc_lite.utils.files import atomic_path
+from musc_lite.utils.files import atomic_write
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ print("loaded")
 def test_nothing_is_left_of_an_interrupted_write(tmp_path):
     target = tmp_path / "file"
     target.write_text("old")
-    writing = atomic_path(target)
+    writing = atomic_write(target)
     writing.__enter__().write_text("half")
     with pytest.raises(KeyboardInterrupt):
         writing.gen.throw(KeyboardInterrupt)
@@ -138,8 +138,8 @@ def test_weights_of_any_backbone_are_kept_and_found_without_a_hub(empty_cache, t
     kept = backbone.tokens.model.state_dict()
     assert all(torch.equal(kept[key], state[key]) for key in kept)
     assert "head.weight" not in kept
-    assert find_weights(TINY).is_relative_to(empty_cache)
-    for said in ("is ready", str(find_weights(TINY)), backbone.weights_sha256, "published ones is not checked"):
+    assert locate_weights(TINY).is_relative_to(empty_cache)
+    for said in ("is ready", str(locate_weights(TINY)), backbone.weights_sha256, "published ones is not checked"):
         assert said in done.output.replace("\n", "")
 
 
@@ -147,7 +147,7 @@ def test_a_clip_file_is_kept_for_both_activations(empty_cache, tmp_path):
     torch.manual_seed(1)
     state = open_clip.create_model("ViT-S-32-alt").state_dict()
     save_file(state, tmp_path / "clip.safetensors")
-    keep_weights("ViT-S-32-alt-gelu", tmp_path / "clip.safetensors")
+    install_weights("ViT-S-32-alt-gelu", tmp_path / "clip.safetensors")
     for name in ("ViT-S-32-alt", "ViT-S-32-alt-gelu"):
         visual = load_backbone(name).tokens.visual.state_dict()
         assert all(torch.equal(visual[key], state[f"visual.{key}"]) for key in visual)
@@ -156,7 +156,7 @@ def test_a_clip_file_is_kept_for_both_activations(empty_cache, tmp_path):
 def test_openai_weights_that_were_kept_run_with_quick_gelu(empty_cache, tmp_path):
     torch.manual_seed(1)
     save_file(open_clip.create_model("ViT-B-32").state_dict(), tmp_path / "clip.safetensors")
-    keep_weights("ViT-B-32", tmp_path / "clip.safetensors")
+    install_weights("ViT-B-32", tmp_path / "clip.safetensors")
     for pretrained in ("auto", "openai"):
         backbone = load_backbone("ViT-B-32", pretrained)
         assert type(backbone.tokens.visual.transformer.resblocks[0].mlp.gelu).__name__ == "QuickGELU"
@@ -176,17 +176,17 @@ def test_a_file_that_does_not_fit_is_refused_and_not_kept(empty_cache, tmp_path)
         file = tmp_path / f"{kind}.safetensors"
         save_file(tensors, file)
         with pytest.raises(WeightsNotFoundError, match=rf"{kind}\.safetensors.*{message}") as refused:
-            keep_weights(TINY, file)
+            install_weights(TINY, file)
         assert len(str(refused.value)) < 1_000  # not each of hundreds of names
     for bad in (tmp_path / "missing.pth", tmp_path):
         with pytest.raises(WeightsNotFoundError, match="there is no weights file"):
-            keep_weights(TINY, bad)
+            install_weights(TINY, bad)
     assert not list(empty_cache.rglob("*"))
 
 
 def test_kept_weights_that_were_damaged_are_named(empty_cache, tmp_path):
     save_file(tiny_weights(), tmp_path / "brought.safetensors")
-    path = keep_weights(TINY, tmp_path / "brought.safetensors")
+    path = install_weights(TINY, tmp_path / "brought.safetensors")
     os.truncate(path, path.stat().st_size // 2)
     with pytest.raises(WeightsNotFoundError, match=str(path)):
         load_backbone(TINY)
@@ -305,8 +305,8 @@ def test_weights_come_from_a_hub_that_has_them(tmp_path):
 
     program = """
 import musc_lite
-from musc_lite.backbones.load import find_weights
-print(musc_lite.load_backbone("vit_tiny_patch16_224").weights_sha256, find_weights("vit_tiny_patch16_224"))
+from musc_lite.backbones.load import locate_weights
+print(musc_lite.load_backbone("vit_tiny_patch16_224").weights_sha256, locate_weights("vit_tiny_patch16_224"))
 """
     with hub(answer) as (address, requests):
         environment = os.environ | {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "hub")}

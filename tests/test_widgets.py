@@ -30,7 +30,7 @@ pytest.importorskip("anywidget", reason="needs the extra 'lab'")
 
 import ipywidgets
 
-from musc_lite.data.view import Framing
+from musc_lite.data.view import ResolvedView
 from musc_lite.detector.planning import Cost
 from musc_lite.monitoring.explorer_app import App
 from musc_lite.results.pr_curve import precision_recall_stairs
@@ -44,7 +44,7 @@ from musc_lite.widgets import (
     SimilarityCounts,
     ThresholdExplorer,
 )
-from musc_lite.widgets.cache import Kept
+from musc_lite.widgets.cache import ArrayCache
 from musc_lite.widgets.chart import Chart, histogram
 from musc_lite.widgets.similarity_counts import N_BARS, count_edges
 from musc_lite.widgets.status_bar import StatusBar
@@ -108,7 +108,7 @@ class TestPatchExplorer:
         explorer = PatchExplorer(detector, selected=(3, 20))
         monkeypatch.setattr(explorer, "seen", lambda i, at_least: Image.new("RGB", (1000 + i, 500)))
         monkeypatch.setattr(explorer, "seen_size", lambda i: (1000 + i, 500))
-        monkeypatch.setattr(explorer, "kept", Kept(10**8))
+        monkeypatch.setattr(explorer, "kept", ArrayCache(10**8))
         explorer._large._handle_custom_msg({"enlarged": 3}, [])
         widths = [Image.open(io.BytesIO(picture)).width for picture in explorer._large.pictures]
         assert widths == [960, 240]
@@ -409,13 +409,13 @@ class TestThresholdExplorer:
         unlabeled = musc_lite.MuSc(layers=[5], r=(1,), image_size=112).fit(images)
         explorer = ThresholdExplorer(unlabeled)
         assert explorer.confusion == {}
-        assert "images are called defective" in explorer._text.value
+        assert "images are flagged as defective" in explorer._text.value
 
 
 class TestDefectKinds:
     @staticmethod
     def calling(detector, n):
-        """Give the detector with such a threshold that n images stand out."""
+        """Give the detector with such a threshold that n images are flagged."""
         called = copy.copy(detector)
         called.threshold_ = [np.inf, *np.sort(detector.image_scores_)[::-1]][n]
         called.threshold_ = np.nextafter(called.threshold_, -np.inf)
@@ -426,12 +426,12 @@ class TestDefectKinds:
         explorer = DefectKinds(self.calling(detector, 5))
         assert explorer.classes is None
         assert explorer._gallery.children == ()
-        assert explorer.sentence.startswith("5 images stand out. Find how many kinds")
+        assert explorer.sentence.startswith("5 images are flagged. Find how many kinds")
         explorer.kinds = 2
         scores = detector.patch_scores_
         expected = musc_lite.defect_classes(detector.features_, scores, explorer.shown.is_outlier, 2)
         np.testing.assert_array_equal(explorer.classes.labels, expected.labels)
-        assert "2 kinds of defect in the 5 images that stand out" in explorer.sentence
+        assert "2 classes of defects in the 5 flagged images" in explorer.sentence
         headings, tiles = explorer._gallery.children[::2], explorer._gallery.children[1::2]
         for k, (heading, shown) in enumerate(zip(headings, tiles, strict=True)):
             members = expected.members(k)
@@ -461,7 +461,7 @@ class TestDefectKinds:
     @pytest.mark.parametrize(("n", "kinds"), [(3, 4), (3, 1), (1, 2), (3, "all")])
     def test_refuses_more_kinds_than_images(self, detector, n, kinds):
         explorer = DefectKinds(self.calling(detector, n))
-        with pytest.raises(traitlets.TraitError, match=f"{n} images stand out"):
+        with pytest.raises(traitlets.TraitError, match=f"{n} images are flagged"):
             explorer.kinds = kinds
 
 
@@ -605,9 +605,9 @@ def oblong(request, detector):
     """The detector as if its 64 patches lay on a grid that is not square."""
     h, w = request.param
     oblong = copy.copy(detector)
-    features = dataclasses.replace(detector.features_, framing=Framing((14 * h, 14 * w), 14))
+    features = dataclasses.replace(detector.features_, resolved_view=ResolvedView((14 * h, 14 * w), 14))
     maps = musc_lite.upsample_maps(detector.patch_scores_.mean(axis=(0, 1)), (h, w), (14 * h, 14 * w)).numpy()
-    scores = dataclasses.replace(detector.scores_, anomaly_maps=maps, framing=features.framing)
+    scores = dataclasses.replace(detector.scores_, anomaly_maps=maps, resolved_view=features.resolved_view)
     oblong.fitted_ = dataclasses.replace(detector.fitted_, features=features, scores=scores)
     return oblong
 
@@ -713,7 +713,7 @@ class TestApp:
         assert app.message.value == ""
         app.run.click()
         assert app.message.value == ""
-        assert "With fewer than 10 images trust the ranking, not the threshold" in app.summary.value
+        assert "Fewer than 10 images: use the ranking, not the threshold" in app.summary.value
         assert "Labels: none (no folder good/, no masks)." in app.summary.value
         assert "A patch covers 14 x 14 pixels of your photos (224 x 224)" in app.summary.value
         assert app.detector.names_ == [f"{i}.png" for i in range(4)]
@@ -758,7 +758,7 @@ class TestApp:
         self.choose(app, tmp_path)
         app.run.click()
         assert "2 kinds of image, 9 and 5" in app.summary.value
-        assert "All images were scored by all of them" in app.summary.value
+        assert "All images were compared with all others" in app.summary.value
         assert self.is_shown(app.groups)
         assert Image.open(io.BytesIO(app.groups.value)).format == "JPEG"
         self.choose(app, tmp_path, score_by="largest")
@@ -821,10 +821,10 @@ class TestApp:
         assert "Working." in before
         assert has_picture
         assert looked == [1]
-        framing = app.detector.features_.framing
-        assert framing.tiles == (2, 2)
-        assert framing.tile_size == (224, 224)
-        left, top, right, bottom = framing.region
+        resolved_view = app.detector.features_.resolved_view
+        assert resolved_view.tiles == (2, 2)
+        assert resolved_view.tile_size == (224, 224)
+        left, top, right, bottom = resolved_view.region
         assert 0.2 < left <= 150 / 400 < 286 / 400 <= right < 0.9
         assert 0.1 < top <= 100 / 300 < 202 / 300 <= bottom < 0.9
         assert re.search(r"Region \(0.3.* of the photo. A patch covers", app.summary.value)
@@ -854,7 +854,7 @@ class TestApp:
         app.choices.part.value = "drawn"
         assert app.choices.picker is picker  # nobody draws twice
         app.run.click()
-        assert app.detector.features_.framing.region == (0.25, 0.2, 0.75, 0.8)
+        assert app.detector.features_.resolved_view.region == (0.25, 0.2, 0.75, 0.8)
         np.testing.assert_allclose(
             app.detector.image_scores_, musc_lite.MuSc(region=picker.region).fit(objects).image_scores_, atol=1e-5
         )

@@ -31,7 +31,7 @@ from musc_lite.widgets import (
     ThresholdExplorer,
     similarity_counts,
 )
-from musc_lite.widgets.cache import Kept, kept_of
+from musc_lite.widgets.cache import ArrayCache, kept_of
 from musc_lite.widgets.interval_explorer import share_of
 
 
@@ -360,7 +360,7 @@ def test_explorers_share_thumbnails_that_are_decoded_small(backbone, tmp_path, m
 
 
 def test_what_two_threads_want_is_made_once():
-    kept, made = Kept(10**6), []
+    kept, made = ArrayCache(10**6), []
 
     def make():
         made.append(1)

@@ -1,6 +1,6 @@
 """Which kinds of defect does a batch hold? The regions that stand out, sorted by what they look like.
 
-The strongest region of each image that stands out gets a vector (`region_vectors`). Ward's clustering (Ward, 1963)
+The strongest region of each flagged image gets a vector (`region_vectors`). Ward's clustering (Ward, 1963)
 joins the two groups of vectors whose union costs least,
 
     cost(a, b) = sqrt(2 |a| |b| / (|a| + |b|)) |mean of a - mean of b|
@@ -27,9 +27,9 @@ from musc_lite.stages.features import Features
 if TYPE_CHECKING:
     import pandas
 
-NONE = -1  # the class of images that do not stand out
+NONE = -1  # the class of images that are not flagged
 APART = 2.2  # spreads: where the number of classes is looked for, a union that costs more joins two kinds
-FEW = 10  # images that stand out: with fewer, their kinds are a guess
+FEW = 10  # flagged images: with fewer, their kinds are a guess
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +39,9 @@ class DefectClasses:
     Attributes
     ----------
     labels : ndarray (N,)
-        The class of each image, that of its strongest region; 0 is the largest. -1: the image does not stand out.
+        The class of each image, that of its strongest region; 0 is the largest. -1: the image is not flagged.
     regions : Regions
-        Of the images that stand out, K.
+        Of the flagged images, K.
     region_labels : ndarray (K,)
         The class of each region.
     vectors : ndarray (K, S * C)
@@ -68,14 +68,14 @@ class DefectClasses:
         return np.bincount(self.labels[self.labels != NONE], minlength=len(self))
 
     def members(self, k: int) -> np.ndarray:
-        """Give the strongest regions of the images of a class, from the most to the least typical: indices."""
+        """Return the strongest regions of the images of a class, from the most to the least typical: indices."""
         strongest = self.regions.strongest
         members = strongest[self.region_labels[strongest] == k]
         distances = np.linalg.norm(self.vectors[members] - self.vectors[members].mean(axis=0), axis=1)
         return members[np.argsort(distances, kind="stable")]
 
     def to_frame(self, names: Sequence[str], severities: Severity) -> "pandas.DataFrame":
-        """Give a table of the regions, the most severe first.
+        """Return a table of the regions, the most severe first.
 
         Parameters
         ----------
@@ -99,7 +99,7 @@ class DefectClasses:
             "strongest": np.isin(np.arange(len(self.regions)), self.regions.strongest).astype(int),
             "severity": severities.values,
             "area": severities.areas,
-            "depth": severities.depths,
+            "depth": severities.contrast,
             "peak": self.regions.peaks,
             **dict(zip(("top", "left", "bottom", "right"), boxes.T, strict=True)),
         }
@@ -138,7 +138,7 @@ def cluster_vectors(vectors: ArrayLike, n_classes: int | None = None, spread: fl
 def defect_classes(
     features: Features, patch_scores: ArrayLike, stand_out: ArrayLike, n_classes: int | None = None
 ) -> DefectClasses:
-    """Sort the images that stand out by the kind of their defect.
+    """Sort the flagged images by the kind of their defect.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def defect_classes(
     stand_out : (N,) bool
         Such as ``detector.scores_.is_outlier``.
     n_classes : int, optional
-        How many kinds there are; None: find it. Where fewer images stand out, each is a class, with a warning.
+        How many kinds there are; None: find it. Where fewer images are flagged, each is a class, with a warning.
 
     Returns
     -------
@@ -185,7 +185,7 @@ def defect_classes(
     strongest = regions.strongest
     if n_classes is not None and n_classes > len(strongest):
         warnings.warn(
-            f"only {len(strongest)} images stand out, too few for {n_classes} kinds of defect: each is a kind of its "
+            f"only {len(strongest)} images are flagged, too few for {n_classes} kinds of defect: each is a kind of its "
             "own. Lower the threshold, or ask for fewer kinds",
             stacklevel=2,
         )

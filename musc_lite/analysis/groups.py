@@ -78,7 +78,7 @@ class Groups:
         return np.array([m[self.distances[np.ix_(m, m)].sum(axis=1).argmin()] for m in members])
 
     def members(self, k: int) -> np.ndarray:
-        """Give the images of a group, as indices."""
+        """Return the images of a group, as indices."""
         return np.flatnonzero(self.labels == k)
 
     def scores_against(self, k: int, interval: tuple[float, float] = (0.0, 0.3)) -> np.ndarray:
@@ -110,7 +110,7 @@ class Groups:
         return np.array([float(value) for value in closest])
 
     def to_frame(self, names: Sequence[str] | None = None) -> "pandas.DataFrame":
-        """Give a table of the groups, the largest first.
+        """Return a table of the groups, the largest first.
 
         Parameters
         ----------
@@ -260,7 +260,7 @@ def _divide(affinity: np.ndarray, n_groups: int) -> np.ndarray:
 
 
 def _separation(distances: np.ndarray, labels: np.ndarray) -> float:
-    """Say how often a pair within a group lies closer together than a pair of two groups: 0.5 by chance, 1 always."""
+    """Return how often a pair within a group is closer than a pair of two groups: 0.5 by chance, 1 always."""
     i, j = np.triu_indices(len(labels), 1)
     is_within = labels[i] == labels[j]
     within, across = np.sort(distances[i, j][is_within]), distances[i, j][~is_within]
@@ -270,7 +270,7 @@ def _separation(distances: np.ndarray, labels: np.ndarray) -> float:
 
 
 def check_groups(groups: str | int | None, scorer: BaseEstimator) -> BaseEstimator:
-    """Give the scorer back, or refuse before the long work what names no group, and scorers that take no references."""
+    """Return the scorer, or refuse before the long work what names no group, and scorers that take no references."""
     if groups is None:
         return scorer
     if groups != "largest" and (not isinstance(groups, Integral) or groups < 0):

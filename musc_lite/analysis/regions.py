@@ -1,4 +1,4 @@
-"""Where do images stand out? Regions of anomalous patches, each with its size, its scores and a vector.
+"""Where do images are flagged? Regions of anomalous patches, each with its size, its scores and a vector.
 
 One threshold for a whole batch cuts faint defects away and lets strong ones grow into their surroundings, so each image
 gets its own, half way between what is usual in it and its highest score:
@@ -75,17 +75,17 @@ class Regions:
         return by_peak[np.unique(self.images[by_peak], return_index=True)[1]]
 
     def mask(self, k: int) -> np.ndarray:
-        """Give a region on the grid: (h, w) bool."""
+        """Return a region on the grid: (h, w) bool."""
         mask = np.zeros(self.grid, dtype=bool)
         mask.ravel()[self.patches[k]] = True
         return mask
 
 
 def find_regions(patch_scores: ArrayLike, grid: tuple[int, int], which: Iterable[int] | None = None) -> Regions:
-    """Find where images stand out from themselves: connected patches that score above the image's own threshold.
+    """Find where images are flagged from themselves: connected patches that score above the image's own threshold.
 
     Every image has a highest patch, so every image has a region, unless all its patches score the same: choose
-    images that stand out.
+    flagged images.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ def mean_patch_scores(patch_scores: ArrayLike, grid: tuple[int, int]) -> np.ndar
 
 
 def check_fit(regions: Regions, features: Features) -> None:
-    """Refuse features of other images, as far as that shows."""
+    """Raise an error for features of other images, as far as that shows."""
     if regions.grid != features.grid or regions.images.max(initial=-1) >= len(features):
         raise ValueError(
             f"the regions lie on a grid of {regions.grid[0]} x {regions.grid[1]} patches in images up to number "

@@ -1,6 +1,6 @@
 """How bad is a defect? By its size and by its depth, which the score of an image, one patch of it, does not tell apart.
 
-The severity of a region is its patches' excess over what is usual in images that do not stand out, and so the product
+The severity of a region is its patches' excess over what is usual in images that are not flagged, and so the product
 of two things that can be looked at apart:
 
     severity = sum over patches m of max(s_m - u, 0) / M = (area / M) * depth,   u = 90th percentile of usual patches
@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from musc_lite.analysis.regions import Regions, mean_patch_scores
+from musc_lite.utils.deprecation import renamed_attributes
 
 USUAL = 0.9  # quantile
 
 
+@renamed_attributes(depths="contrast")
 @dataclass(frozen=True, eq=False)
 class Severity:
     """How bad the regions are, K of them.
@@ -35,20 +37,20 @@ class Severity:
     """
 
     areas: np.ndarray
-    depths: np.ndarray
+    contrast: np.ndarray
     usual: float
 
     @property
     def values(self) -> np.ndarray:
         """Area times depth, (K,)."""
-        return self.areas * self.depths
+        return self.areas * self.contrast
 
     def __repr__(self) -> str:
         return f"Severity({len(self.areas)} regions, over {self.usual:.3f})"
 
 
 def severity(regions: Regions, patch_scores: ArrayLike, stand_out: ArrayLike) -> Severity:
-    """Say how bad regions are, by size and depth.
+    """Compute the severity of regions: area, contrast and their product.
 
     Parameters
     ----------
@@ -73,7 +75,7 @@ def severity(regions: Regions, patch_scores: ArrayLike, stand_out: ArrayLike) ->
     >>> from musc_lite.analysis.regions import find_regions
     >>> scores = [[1, 1, 1, 1, 1], [1, 5, 4, 1, 1]]
     >>> found = severity(find_regions(scores, (1, 5), [1]), scores, [False, True])
-    >>> found.areas, found.depths, found.values
+    >>> found.areas, found.contrast, found.values
     (array([0.4]), array([3.5]), array([1.4]))
     """
     scores, stand_out = mean_patch_scores(patch_scores, regions.grid), np.asarray(stand_out, dtype=bool)
@@ -84,5 +86,5 @@ def severity(regions: Regions, patch_scores: ArrayLike, stand_out: ArrayLike) ->
         )
     usual = float(np.quantile(scores if stand_out.all() else scores[~stand_out], USUAL))
     excess = np.clip(scores - usual, 0, None)
-    depths = [excess[i, patches].mean() for i, patches in zip(regions.images, regions.patches, strict=True)]
-    return Severity(regions.areas / scores.shape[1], np.array(depths, dtype=float), usual)
+    contrast = [excess[i, patches].mean() for i, patches in zip(regions.images, regions.patches, strict=True)]
+    return Severity(regions.areas / scores.shape[1], np.array(contrast, dtype=float), usual)

@@ -13,12 +13,12 @@ from PIL import Image
 from torch import Tensor
 
 from musc_lite.data.view import patch_grid
-from musc_lite.utils.threads import on_all_cores
+from musc_lite.utils.threads import map_on_cpu_threads
 
-Tokens = tuple[list[Tensor], Tensor]  # one (B, M, C) per layer, and class tokens (B, D)
+TokenOutput = tuple[list[Tensor], Tensor]  # one (B, M, C) per layer, and class tokens (B, D)
 
 
-class NamedTokens:
+class PicklableForward:
     """Base of the forward passes that `load_backbone` makes again from a name, so that they need not be pickled."""
 
 
@@ -65,7 +65,7 @@ class Backbone:
     default_image_size: int
     weights_sha256: str
     device: torch.device
-    tokens: Callable[[Tensor, list[int]], Tokens]
+    tokens: Callable[[Tensor, list[int]], TokenOutput]
     precision: str = "float32"
 
     @property
@@ -127,7 +127,7 @@ class Backbone:
         return [int(block) for block in blocks]
 
     def grid(self, image_size: int | tuple[int, int]) -> tuple[int, int]:
-        """Give the patch grid (h, w) of an image size, or say which sizes would do."""
+        """Return the patch grid (h, w) of an image size, or say which sizes would do."""
         return patch_grid(image_size, self.patch_size, self.name)
 
     def preprocess(self, image: Image.Image, size: int | tuple[int, int]) -> Tensor:
@@ -175,7 +175,7 @@ class Backbone:
 
         batch = batch.to(self.device)
         parts = batch.split(1) if self.device.type == "cpu" else [batch]
-        patch_tokens, class_tokens = zip(*on_all_cores(run, parts, self.device), strict=True)
+        patch_tokens, class_tokens = zip(*map_on_cpu_threads(run, parts, self.device), strict=True)
         return torch.cat(patch_tokens), torch.cat(class_tokens)
 
     def _autocast(self) -> torch.autocast:
@@ -185,6 +185,6 @@ class Backbone:
         return torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16")
 
 
-def published_size(patch_size: int) -> int:
-    """Give the paper's image size, 518 pixels, or the next smaller one that whole patches fill."""
+def paper_image_size(patch_size: int) -> int:
+    """Return the paper's image size, 518 pixels, or the next smaller one that whole patches fill."""
     return 518 // patch_size * patch_size

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from musc_lite.backbones.backbone import Backbone, NamedTokens, Tokens, published_size
-from musc_lite.backbones.weights import ask_hub, seeded, state_digest, weights_explained, weights_file
+from musc_lite.backbones.backbone import Backbone, PicklableForward, TokenOutput, paper_image_size
+from musc_lite.backbones.weights import check_hub, fixed_seed, state_digest, weights_errors, weights_file
 from musc_lite.utils.errors import WeightsNotFoundError
 
 PLAIN_GELU = "-gelu"  # suffix of a CLIP name: OpenAI weights run with plain GELU, as behind the paper's tables
 
 
-class ClipTokens(NamedTokens):
+class ClipTokens(PicklableForward):
     """The forward pass of open_clip's image tower, at any image size."""
 
     def __init__(self, visual: Any):  # a module, whose attributes nn.Module does not know
@@ -24,8 +24,8 @@ class ClipTokens(NamedTokens):
         self._trained_positions = self.visual.positional_embedding.clone()  # (1 + h w, C) at the training size
         self._resizing = Lock()  # by the first of several threads
 
-    def __call__(self, batch: Tensor, layers: list[int]) -> Tokens:
-        """Give patch tokens and class tokens; see `Backbone.forward_tokens`."""
+    def __call__(self, batch: Tensor, layers: list[int]) -> TokenOutput:
+        """Return patch tokens and class tokens; see `Backbone.forward_tokens`."""
         with self._resizing:
             self._fit_positions(
                 batch.shape[-2] // self.visual.patch_size[0], batch.shape[-1] // self.visual.patch_size[1]
@@ -72,10 +72,10 @@ def load_clip(name: str, pretrained: str, device: torch.device) -> Backbone:
     if pretrained == "auto" and tag not in tags and not file:
         raise ValueError(f"{name} has no OpenAI weights; give pretrained= one of {', '.join(tags)}")
     if pretrained != "random" and not file:
-        ask_hub(name, *clip_hub_file(name, tag))
+        check_hub(name, *clip_hub_file(name, tag))
     # Weights know which activation they were trained with; open_clip itself only warns of a mismatch.
     trained_with_quick_gelu = (open_clip.get_pretrained_cfg(clip_name, tag) or {}).get("quick_gelu", False)
-    with seeded(), weights_explained(name, file or tag), warnings.catch_warnings():
+    with fixed_seed(), weights_errors(name, file or tag), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "QuickGELU mismatch")  # where it happens, the name asked for it: -gelu
         visual = open_clip.create_model(
             clip_name,
@@ -96,7 +96,7 @@ def load_clip(name: str, pretrained: str, device: torch.device) -> Backbone:
         std=preprocessing["std"],
         default_layers="even",
         default_r=(1, 3, 5),
-        default_image_size=published_size(patch_size),
+        default_image_size=paper_image_size(patch_size),
         weights_sha256=state_digest(visual.state_dict()),
         device=device,
         tokens=ClipTokens(visual),
@@ -104,7 +104,7 @@ def load_clip(name: str, pretrained: str, device: torch.device) -> Backbone:
 
 
 def clip_hub_file(name: str, tag: str = "openai") -> tuple[str, str]:
-    """Say what to ask a model hub for: repository and file; ("", ...) where the weights are elsewhere."""
+    """Return what to ask a model hub for: repository and file; ("", ...) where the weights are elsewhere."""
     import open_clip
 
     known = open_clip.get_pretrained_cfg(name.removesuffix(PLAIN_GELU), tag).get("hf_hub", "")

@@ -14,20 +14,20 @@ from pathlib import Path
 
 import torch
 
-from musc_lite.backbones.backbone import Backbone, NamedTokens
+from musc_lite.backbones.backbone import Backbone, PicklableForward
 from musc_lite.backbones.clip_vit import PLAIN_GELU, clip_hub_file, clip_vits, has_clip, load_clip
 from musc_lite.backbones.timm_vit import TIMM_NAMES, has_timm, load_timm, timm_hub_file, timm_vits
 from musc_lite.backbones.vision_transformer import load_embedded
 from musc_lite.backbones.weights import (
     EMBEDDED,
-    cached_file,
     fetch_embedded_weights,
-    kept_path,
+    find_cached,
     read_weights,
+    weights_path,
     write_weights,
 )
 from musc_lite.utils.errors import WeightsNotFoundError
-from musc_lite.utils.precision import asked_again, settle_precision
+from musc_lite.utils.precision import portable_precision, resolve_precision
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def load_backbone(
         "ViT-L-14-336" or "ViT-B-16". OpenAI's CLIP weights run with QuickGELU, as they were trained; with "-gelu"
         behind the name they run with plain GELU, as they did for the paper's tables.
     pretrained : str
-        "auto": those that `keep_weights` keeps, else the published weights of that name (CLIP: "openai"). "random":
+        "auto": those that `install_weights` keeps, else the published weights of that name (CLIP: "openai"). "random":
         seeded random weights, for tests only. Otherwise an open_clip tag (CLIP) or the path of a weights file. Of a
         file nobody knows the activation: for OpenAI's give a name such as "ViT-L-14-336-quickgelu".
     device : str or torch.device, optional
@@ -96,7 +96,7 @@ def load_backbone(
             torch.empty(1, device=device)
         except Exception as error:  # each backend of torch has its own
             raise ValueError(f"torch finds no device {str(device)!r} here: give device='cpu' or none") from error
-    precision = settle_precision(precision, device)
+    precision = resolve_precision(precision, device)
     if name == EMBEDDED and pretrained == "auto":  # without asking timm and open_clip, which take seconds to import
         return replace(load_embedded(device), precision=precision)
     family = _family_of(name)
@@ -114,7 +114,7 @@ def load_backbone(
     return replace(family.load(name, pretrained, device), precision=precision)
 
 
-def keep_weights(name: str, source: str | Path) -> Path:
+def install_weights(name: str, source: str | Path) -> Path:
     """Take the weights of a backbone from a file on disk, so that `load_backbone` finds them without a hub.
 
     Parameters
@@ -142,22 +142,22 @@ def keep_weights(name: str, source: str | Path) -> Path:
     source = Path(source)
     state = read_weights(source)
     load_backbone(name, str(source.absolute()), "cpu")
-    return write_weights(kept_path(name.removesuffix(PLAIN_GELU)), state)
+    return write_weights(weights_path(name.removesuffix(PLAIN_GELU)), state)
 
 
-def find_weights(name: str) -> Path | None:
-    """Say where on this machine the weights of a backbone lie that `load_backbone` takes; None: nowhere known."""
-    kept = kept_path(name.removesuffix(PLAIN_GELU))
+def locate_weights(name: str) -> Path | None:
+    """Return where on this machine the weights of a backbone lie that `load_backbone` takes; None: nowhere known."""
+    kept = weights_path(name.removesuffix(PLAIN_GELU))
     if kept.is_file():
         return kept
     repository, file = (_family_of(name) or FAMILIES["timm"]).hub_file(name)
-    return cached_file(repository, file) if repository else None
+    return find_cached(repository, file) if repository else None
 
 
 def _reduce(backbone: Backbone) -> tuple:
     """Pickle names and the hash of the weights, not the weights."""
     values = {field.name: getattr(backbone, field.name) for field in fields(backbone)}
-    if not isinstance(backbone.tokens, NamedTokens):  # somebody's own: no name brings it back
+    if not isinstance(backbone.tokens, PicklableForward):  # somebody's own: no name brings it back
         return Backbone, tuple(values.values())
     del values["tokens"]
     return _load_again, (values,)
@@ -170,7 +170,7 @@ def _load_again(values: dict) -> Backbone:
     """Make the backbone of a pickle."""
     device = values["device"] if _is_there(values["device"]) else torch.device("cpu")
     backbone = _load_checked(values["name"], values["pretrained"], values["weights_sha256"], device)
-    precision = settle_precision(asked_again(values["precision"]), device)
+    precision = resolve_precision(portable_precision(values["precision"]), device)
     return replace(backbone, **values | {"device": device, "precision": precision})
 
 

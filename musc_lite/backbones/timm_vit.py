@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from musc_lite.backbones.backbone import Backbone, NamedTokens, Tokens, published_size
+from musc_lite.backbones.backbone import Backbone, PicklableForward, TokenOutput, paper_image_size
 from musc_lite.backbones.weights import (
     EMBEDDED,
-    ask_hub,
+    check_hub,
+    fixed_seed,
     read_weights,
-    seeded,
     state_digest,
-    weights_explained,
+    weights_errors,
     weights_file,
 )
 from musc_lite.utils.errors import WeightsNotFoundError
@@ -31,14 +31,14 @@ TIMM_NAMES = {
 TIMM_VIT_MODULES = ("timm.models.vision_transformer", "timm.models.eva", "timm.models.deit")
 
 
-class TimmTokens(NamedTokens):
+class TimmTokens(PicklableForward):
     """The forward pass of a timm model."""
 
     def __init__(self, model: nn.Module):
         self.model: Any = model  # timm has no class for what its vision transformers have in common
 
-    def __call__(self, batch: Tensor, layers: list[int]) -> Tokens:
-        """Give patch tokens and class tokens; see `Backbone.forward_tokens`."""
+    def __call__(self, batch: Tensor, layers: list[int]) -> TokenOutput:
+        """Return patch tokens and class tokens; see `Backbone.forward_tokens`."""
         final, blocks = self.model.forward_intermediates(batch, indices=layers, norm=False, output_fmt="NLC")
         return blocks, final[:, 0]
 
@@ -64,8 +64,8 @@ def load_timm(name: str, pretrained: str, device: torch.device) -> Backbone:
     if file:  # said to have no classes, timm loads strictly: it names what is missing or too much
         options["pretrained_cfg_overlay"] = {"state_dict": _state_for_timm(name, file), "num_classes": 0}
     elif pretrained == "auto":
-        ask_hub(name, *timm_hub_file(name))
-    with seeded(), weights_explained(name, file or pretrained):
+        check_hub(name, *timm_hub_file(name))
+    with fixed_seed(), weights_errors(name, file or pretrained):
         model: Any = timm.create_model(TIMM_NAMES.get(name, name), pretrained != "random", **options)
     patch_size = model.patch_embed.patch_size[0]
     given = model.pretrained_cfg.pop("state_dict", {}).get("patch_embed.proj.weight", torch.empty(0))
@@ -85,7 +85,7 @@ def load_timm(name: str, pretrained: str, device: torch.device) -> Backbone:
         std=config["std"],
         default_layers="middle" if name == EMBEDDED else "even",  # of other weights, too: as in `load_embedded`
         default_r=(1, 3) if name == EMBEDDED else (1, 3, 5),
-        default_image_size=224 if name == EMBEDDED else published_size(patch_size),
+        default_image_size=224 if name == EMBEDDED else paper_image_size(patch_size),
         weights_sha256=state_digest(model.state_dict()),
         device=device,
         tokens=TimmTokens(model),
@@ -93,7 +93,7 @@ def load_timm(name: str, pretrained: str, device: torch.device) -> Backbone:
 
 
 def timm_hub_file(name: str) -> tuple[str, str]:
-    """Say what to ask a model hub for: repository and file; ("", ...) where the weights are elsewhere."""
+    """Return what to ask a model hub for: repository and file; ("", ...) where the weights are elsewhere."""
     config = _timm_config(name)
     return config.hf_hub_id or "", config.hf_hub_filename or "pytorch_model.bin"
 

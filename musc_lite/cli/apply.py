@@ -1,4 +1,4 @@
-"""The command `apply`: new photos, scored against a reference."""
+"""The command `apply`: score new images against a reference model."""
 
 import sys
 import time
@@ -8,23 +8,24 @@ import typer
 
 from musc_lite.cli.common import (
     START,
+    Export,
     Labels,
-    Line,
+    Model,
     OnError,
     Output,
     Photos,
     PixelThreshold,
-    Write,
-    check_apart,
-    check_line,
+    Verbose,
+    batch_name,
+    check_model,
+    error_handler,
     examples,
     load_photos,
-    make_folder,
-    named,
-    plain_errors,
+    make_output_dir,
+    print_bit_depth,
     print_table,
-    say_depth,
-    say_no_defects,
+    reject_output_inside_input,
+    warn_no_defects,
 )
 from musc_lite.cli.method_options import parse_formats
 from musc_lite.cli.watch import keep_watching
@@ -36,75 +37,81 @@ if TYPE_CHECKING:
 
 
 @examples(
-    "musc-lite apply line.musc today/ -o out/today",
-    "musc-lite apply line.musc arriving/ -o out/arriving --watch",
+    "musc-lite apply model.musc today/ -o out/today",
+    "musc-lite apply model.musc arriving/ -o out/arriving --watch",
 )
 def apply(
-    line: Line,
+    model: Model,
     photos: Photos,
     output: Output,
     labels: Labels = "auto",
     on_error: OnError = "raise",
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default a GPU where there is one.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, ... Default: a GPU if there is one.", rich_help_panel="Performance")
+    ] = None,
     watch: Annotated[
-        bool, typer.Option(help="Score what arrives in the folder, each photo once, until Ctrl+C.")
+        bool,
+        typer.Option(help="Watch the folder and score each new image once, until Ctrl+C.", rich_help_panel="Input"),
     ] = False,
-    write: Write = "",
+    export: Export = "",
     pixel_threshold: PixelThreshold = None,
+    verbose: Verbose = False,
 ) -> None:
-    """Score new photos against a line file; they do not score each other, and one is enough.
+    """Score new images against a reference model. They do not score each other: one image is enough.
 
-    Writes scores.csv, results.json (with the defects of each photo), report.html, maps/ and maps.npz, of the new photos
-    only, with the day, the size and the SHA-256 of the reference. With --watch: watched.csv and maps/, as photos
-    arrive.
+    Writes scores.csv, results.json (with the defects of each image), report.html, maps/ and maps.npz for the new
+    images, with the date, the size and the SHA-256 of the reference model. With --watch, writes watched.csv and maps/
+    as images arrive.
     """
-    with plain_errors():
+    with error_handler():
         from musc_lite.data.loaders import left_out
 
-        formats = parse_formats(write)
+        formats = parse_formats(export)
         check_pixel_threshold(pixel_threshold)
-        check_apart(output, photos)
-        check_line(line)
+        reject_output_inside_input(output, photos)
+        check_model(model)
         if watch:
-            told = {"--write": formats, "--pixel-threshold": pixel_threshold is not None}
-            told |= {"--labels": labels != "auto", "--on-error": on_error != "raise"}
-            if given := [name for name, is_given in told.items() if is_given]:
+            options = {"--export": formats, "--pixel-threshold": pixel_threshold is not None}
+            options |= {"--labels": labels != "auto", "--on-error": on_error != "raise"}
+            if given := [name for name, is_given in options.items() if is_given]:
                 raise ValueError(
-                    f"--watch writes watched.csv and maps/ alone, so {', '.join(given)} would do nothing: leave it "
-                    "out, and later apply the line to the folder without --watch"
+                    f"--watch writes watched.csv and maps/ only, so {', '.join(given)} would do nothing: leave it "
+                    "out, and later apply the model to the folder without --watch"
                 )
-            make_folder(output)
-            keep_watching(line, photos, output, device)
+            make_output_dir(output)
+            keep_watching(model, photos, output, device)
             return
         images = load_photos(photos, labels, on_error)
-        make_folder(output)
+        make_output_dir(output)
         check_file_names(output, images.names)
 
-        from musc_lite.monitoring.reference import apply_line
+        from musc_lite.monitoring.reference import apply_reference
 
         seconds = {"start": time.perf_counter() - START}
         began = time.perf_counter()
-        scores = apply_line(line, images, device=device)
+        scores = apply_reference(model, images, device=device)
         seconds["scoring"] = time.perf_counter() - began
 
         from musc_lite.reports.export_maps import write_maps, write_scores
         from musc_lite.reports.export_results import remove_results, write_results
         from musc_lite.reports.report import Result, write_report
-        from musc_lite.results.summary import describe_scores, describe_unseen_defects
+        from musc_lite.results.summary import describe_defects_outside_roi, describe_scores
 
         written = time.perf_counter()
-        result = Result(named(photos), scores, pixel_threshold=pixel_threshold)
+        result = Result(batch_name(photos), scores, pixel_threshold=pixel_threshold)
         remove_results(output)
         write_scores(output / "scores.csv", scores)
         write_results(output, scores, formats, threshold=pixel_threshold, maps=True)
-        say_no_defects(scores, formats)
+        warn_no_defects(scores, formats)
         write_maps(output, scores)
-        report = write_report(output / "report.html", [result], title=f"{result.name} against {line.name}", maps="maps")
+        report = write_report(
+            output / "report.html", [result], title=f"{result.name} against {model.name}", maps="maps"
+        )
         seconds["writing"] = time.perf_counter() - written
-        print(f"Reference {scores.about['reference']}")
-        print_table([result], [seconds])
-        say_depth(scores)
-        if unseen := describe_unseen_defects(scores):
+        print(f"Reference model {scores.about['reference']}")
+        print_table([result], [seconds] if verbose else None)
+        print_bit_depth(scores)
+        if unseen := describe_defects_outside_roi(scores):
             print(f"musc-lite: warning: {unseen}", file=sys.stderr)
         for sentence in describe_scores(scores):
             print(sentence)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from musc_lite.cli.common import Output, examples, make_folder, plain_errors
+from musc_lite.cli.common import Output, error_handler, examples, make_output_dir
 from musc_lite.cli.method_options import Method, listed, takes_method
 from musc_lite.data.datasets import CATALOG, look_up, presets
 
@@ -21,20 +21,22 @@ def benchmark(
     dataset: Annotated[str, typer.Argument(help=f"{listed(CATALOG)}.")],
     output: Output,
     method: Method,
-    root: Annotated[Path | None, typer.Option(help="Folder of the data set; textures need none.")] = None,
-    category: Annotated[list[str] | None, typer.Option(help="Only this category (may be repeated).")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of the data set (not for textures).")] = None,
+    category: Annotated[list[str] | None, typer.Option(help="Only this category. Repeat for more.")] = None,
     preset: Annotated[
         str | None, typer.Option(help=f"The paper's settings for {listed(presets())}; other options override them.")
     ] = None,
-    subsets: Annotated[int, typer.Option(help="Divide each category into so many parts, scored apart.", min=1)] = 1,
-    seed: Annotated[int, typer.Option(help="Another seed divides otherwise.")] = 0,
+    subsets: Annotated[
+        int, typer.Option(help="Split each category into this number of subsets, scored separately.", min=1)
+    ] = 1,
+    seed: Annotated[int, typer.Option(help="Random seed of the split.")] = 0,
 ) -> None:
-    """Repeat the paper's tables: score every category of a data set and print them beside the published figures.
+    """Reproduce the paper's tables: score every category of a data set and print it beside the published values.
 
     Writes results.csv, results.md, results.png, results/ and scores/ to the output folder. Categories that are done
     are not done again: interrupted and started again, it goes on where it was. By default --precision is float32 here.
     """
-    with plain_errors():
+    with error_handler():
         from musc_lite.benchmark import find_categories, run_benchmark, table
 
         if preset is not None and preset not in presets():
@@ -46,7 +48,7 @@ def benchmark(
         method.check()
         chosen = {} if preset is None else presets()[preset]
         print(f"Settings: {_words({**chosen, **method.told}) or 'the defaults of dinov2_vits14'}.")
-        make_folder(output)
+        make_output_dir(output)
         same_everywhere = {"precision": "float32"}  # the same tables on every machine
         detector = method.detector(preset={**same_everywhere, **chosen})
         results = []

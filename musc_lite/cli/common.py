@@ -21,7 +21,7 @@ from musc_lite.utils.names import writable
 
 if TYPE_CHECKING:  # the command line answers before it needs torch
     from musc_lite.data.image_set import ImageSet
-    from musc_lite.data.view import Framing
+    from musc_lite.data.view import ResolvedView
     from musc_lite.detector.detector import Detector
     from musc_lite.reports.report import Result
     from musc_lite.results.scores import Scores
@@ -29,33 +29,54 @@ if TYPE_CHECKING:  # the command line answers before it needs torch
 START = time.perf_counter()
 LONG = 60  # seconds: what takes longer is announced
 
-Photos = Annotated[list[Path], typer.Argument(help="A folder of images in any layout; or several, or image files.")]
-Contamination = Annotated[str, typer.Option(help="auto, or the expected share of defective images.")]
-Labels = Annotated[
-    str, typer.Option(help="auto: where the layout is certain; folder: all outside of good/ is defective; none.")
+Photos = Annotated[
+    list[Path], typer.Argument(help="Folders of images in any layout, or image files.", metavar="IMAGES")
 ]
-OnError = Annotated[str, typer.Option(help="What to do with an unreadable image: raise or skip.")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for results; made where it is missing.")]
-
-Write = Annotated[
+Contamination = Annotated[
     str,
     typer.Option(
-        help="Files for other programs, names with commas between: "
-        + "; ".join(f"{name}: {each.files}" + f" ({each.about})" * bool(each.about) for name, each in FORMATS.items())
-        + "."
+        rich_help_panel="Method", help="Expected fraction of defective images, or auto: estimated from the scores."
     ),
+]
+Labels = Annotated[
+    str,
+    typer.Option(
+        rich_help_panel="Advanced",
+        help="auto: read labels where the layout is certain; folder: all outside of good/ is defective; none.",
+    ),
+]
+OnError = Annotated[
+    str, typer.Option(help="What to do with an unreadable image: raise or skip.", rich_help_panel="Input")
+]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="Folder for results; created if it is missing.", rich_help_panel="Output")
+]
+
+Export = Annotated[
+    str,
+    typer.Option(
+        "--export",
+        rich_help_panel="Output",
+        help="Export for other programs, separated by commas: "
+        + "; ".join(f"{name}: {each.files}" + f" ({each.about})" * bool(each.about) for name, each in FORMATS.items())
+        + ".",
+    ),
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Also print the seconds of each stage.", rich_help_panel="Advanced")
 ]
 PixelThreshold = Annotated[
     float | None,
     typer.Option(
-        help="Value of the map above which a pixel is defective; by default each image has its own, half way from "
-        "its median to its highest or above."
+        rich_help_panel="Advanced",
+        help="Map value above which a pixel is defective. Default: set for each image, halfway from its median to its "
+        "maximum or higher.",
     ),
 ]
 
 
 @contextmanager
-def plain_errors() -> Iterator[None]:
+def error_handler() -> Iterator[None]:
     """Print the project's own errors as one message: exit code 1, interrupted 130; its warnings as one line each."""
     ready_streams()
 
@@ -88,17 +109,22 @@ def plain_errors() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-Line = Annotated[Path, typer.Argument(help="What `musc-lite fit` or `Detector.save` wrote.", metavar="LINE")]
+Model = Annotated[Path, typer.Argument(help="A file that `musc-lite fit` or `Detector.save` wrote.", metavar="MODEL")]
 
 
 def examples(*lines: str) -> Callable[[Callable], Callable]:
     """Decorate a command: these lines stand at the end of its help."""
 
     def decorate(command: Callable) -> Callable:
-        command.epilog = "Examples: " + "; ".join(f"`{line}`" for line in lines)  # type: ignore[attr-defined]
+        command.epilog = listed_examples(*lines)  # type: ignore[attr-defined]
         return command
 
     return decorate
+
+
+def listed_examples(*lines: str) -> str:
+    """Return the end of a help text, in Markdown."""
+    return "Examples:\n\n" + "\n".join(f"- `{line}`" for line in lines)
 
 
 def ready_streams() -> None:
@@ -137,7 +163,7 @@ def open_photos(photos: list[Path], labels: str, on_error: str = "raise") -> "Im
 
 
 def expand(photos: Path) -> list[Path]:
-    """Give what a pattern such as today/*.jpg stands for where the shell left it to us; other paths stay."""
+    """Return what a pattern such as today/*.jpg stands for where the shell left it to us; other paths stay."""
     if photos.exists() or not has_magic(str(photos)):
         return [photos]
     found = sorted(map(Path, glob(str(photos), recursive=True)))
@@ -146,23 +172,23 @@ def expand(photos: Path) -> list[Path]:
     return found
 
 
-def named(photos: Sequence[Path]) -> str:
-    """Give a batch a name for people."""
+def batch_name(photos: Sequence[Path]) -> str:
+    """Return a name of the batch for people."""
     return writable(photos[0].resolve().name) if len(photos) == 1 else f"{len(photos)} folders and files"
 
 
-def settle_view(detector: "Detector", images: "ImageSet", output: Path) -> tuple["Detector", "Framing"]:
+def resolve_view(detector: "Detector", images: "ImageSet", output: Path) -> tuple["Detector", "ResolvedView"]:
     """Find where the objects are and how closely to look, where that is asked for, and show it before the long work.
 
     Returns the detector that need not find it again, and what it looks at.
     """
     from musc_lite.data.roi import WHOLE
-    from musc_lite.detector.planning import settle_view
+    from musc_lite.detector.planning import fill_in_view
 
-    seconds, setup = detector.parts.view.seconds, detector.setup()
-    detector = detector.with_components(view=settle_view(setup, images)).set_params(backbone=setup.backbone)
-    framing = detector.framing(images)
-    region = framing.region
+    seconds, setup = detector.components.view.seconds, detector.setup()
+    detector = detector.with_components(view=fill_in_view(setup, images)).set_params(backbone=setup.backbone)
+    resolved_view = detector.resolve_view(images)
+    region = resolved_view.region
     if region != WHOLE:
         from musc_lite.reports.export_maps import write_region  # pictures: seconds before the first bar
 
@@ -170,49 +196,49 @@ def settle_view(detector: "Detector", images: "ImageSet", output: Path) -> tuple
         shares = ", ".join(f"{share:.2f}" for share in region)
         print(f"Looking at the region {shares} of each photo: see {output / 'region.jpg'}", flush=True)
     if seconds is not None:
-        rows, columns = framing.tiles
+        rows, columns = resolved_view.tiles
         print(f"{seconds} s allow --tiles {rows}x{columns}, by an estimate: give that to look the same way again")
-    return detector, framing
+    return detector, resolved_view
 
 
-def say_cost(detector: "Detector", images: "ImageSet", n_fits: int = 1) -> None:
-    """Say how closely the photos are looked at, and before long work how long it takes."""
-    from musc_lite.detector.planning import how_closely
+def print_cost(detector: "Detector", images: "ImageSet", n_fits: int = 1) -> None:
+    """Print how closely the photos are looked at, and before long work how long it takes."""
+    from musc_lite.detector.planning import describe_resolution
 
     cost = detector.cost(len(images), images)
     cost = replace(cost, scoring_seconds=n_fits * cost.scoring_seconds, n_pairs=n_fits * cost.n_pairs)
-    print(how_closely(detector.setup(), images, cost), flush=True)
+    print(describe_resolution(detector.setup(), images, cost), flush=True)
     if cost.seconds > LONG:
         print(f"This takes {cost}. Features that are kept from an earlier run take no time.", flush=True)
 
 
-def say_depth(scores: "Scores") -> None:
-    """Say how values of more than 8 bits were scaled, where there are any."""
-    from musc_lite.data.pixels import scales_in_words
+def print_bit_depth(scores: "Scores") -> None:
+    """Print how values of more than 8 bits were scaled, where there are any."""
+    from musc_lite.data.pixels import describe_scales
 
-    if text := "" if scores.images is None else scales_in_words(scores.images.scales.found):
+    if text := "" if scores.images is None else describe_scales(scores.images.scales.found):
         print(text)
 
 
-def say_no_defects(scores: "Scores", formats: Sequence[str]) -> None:
-    """Say where files for other programs are empty because nothing stands out."""
+def warn_no_defects(scores: "Scores", formats: Sequence[str]) -> None:
+    """Print where files for other programs are empty because no image is flagged."""
     if formats and not scores.is_outlier.any():
         print(
-            f"musc-lite: warning: nothing stands out, so {', '.join(formats)} hold no defects: `score --contamination "
-            "0.2` calls a share that you expect, `fit --false-alarm-rate` draws the line by images found to be good",
+            f"musc-lite: warning: no image is flagged, so {', '.join(formats)} hold no defects: `score --contamination "
+            "0.2` flags the fraction that you expect, `fit --false-alarm-rate` sets the threshold from good images",
             file=sys.stderr,
         )
 
 
-def check_apart(output: Path, photos: Iterable[Path]) -> None:
-    """Refuse to write into the folders that are read."""
+def reject_output_inside_input(output: Path, photos: Iterable[Path]) -> None:
+    """Raise an error rather than write into the folders that are read."""
     for folder in photos:
         # Not `Path.resolve`, which fails at a link to itself.
         if Path(os.path.realpath(output)).is_relative_to(os.path.realpath(folder)):
             raise ValueError(f"the output folder {output} lies inside of {folder}: its pictures would be scored too")
 
 
-def make_folder(output: Path) -> None:
+def make_output_dir(output: Path) -> None:
     """Make a folder, and know that it can be written to before the long work."""
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -222,8 +248,8 @@ def make_folder(output: Path) -> None:
         raise ValueError(f"cannot write to {output} ({error.strerror}); give another folder with -o") from error
 
 
-def print_table(results: "Sequence[Result]", seconds: Sequence[Mapping[str, float]]) -> None:
-    """Print metrics, as far as there are any, and the seconds of each stage."""
+def print_table(results: "Sequence[Result]", seconds: Sequence[Mapping[str, float]] | None) -> None:
+    """Print metrics, as far as there are any, and the seconds of each stage, if given; nothing without both."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -232,6 +258,9 @@ def print_table(results: "Sequence[Result]", seconds: Sequence[Mapping[str, floa
 
     known = [name for name in IN_TERMINAL if any(getattr(r.metrics, name) == getattr(r.metrics, name) for r in results)]
     table = Table("data set", "images", *(METRICS[name].title for name in known), box=None, header_style="bold")
+    if not known and not seconds:
+        return
+    seconds = seconds or [{}] * len(results)
     for stage in seconds[0]:
         table.add_column(f"{stage} (s)", justify="right")
     for result, stages in zip(results, seconds, strict=True):
@@ -241,9 +270,9 @@ def print_table(results: "Sequence[Result]", seconds: Sequence[Mapping[str, floa
     Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 
-def check_line(line: Path) -> None:
-    """Refuse a folder, and what is not there."""
-    if line.is_dir():
-        raise ValueError(f"{line} is a folder: the line file comes first, such as line.musc")
-    if not line.is_file():
-        raise ValueError(f"there is no line file {line}; `musc-lite fit PHOTOS -o {line}` writes one")
+def check_model(model: Path) -> None:
+    """Raise an error for a folder, and what is not there."""
+    if model.is_dir():
+        raise ValueError(f"{model} is a folder: give the file of a reference model first, such as model.musc")
+    if not model.is_file():
+        raise ValueError(f"there is no file {model}: `musc-lite fit IMAGES -o {model}` writes one")

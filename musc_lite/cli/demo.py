@@ -9,21 +9,21 @@ import typer
 from musc_lite.cli.common import (
     START,
     Output,
-    plain_errors,
+    error_handler,
     print_table,
 )
 
 
 def demo(
     output: Output = Path("out/demo"),
-    n_images: Annotated[int, typer.Option(help="Images of each texture.", min=4)] = 40,
-    seed: Annotated[int, typer.Option(help="Another seed makes other images.", min=0)] = 0,
+    n_images: Annotated[int, typer.Option(help="Images per texture.", min=4)] = 40,
+    seed: Annotated[int, typer.Option(help="Random seed of the images.", min=0)] = 0,
 ) -> None:
     """Find planted defects in three textures, print how well it went and write a report.
 
     The images are made from photographs inside scikit-image; the backbone is the real DINOv2 ViT-S/14.
     """
-    with plain_errors():
+    with error_handler():
         from musc_lite.backbones.load import EMBEDDED, load_backbone
         from musc_lite.data.synthetic import PHOTOS, planted_textures
         from musc_lite.detector.musc import MuSc

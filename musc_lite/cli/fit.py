@@ -1,4 +1,4 @@
-"""The command `fit`: a batch kept as the reference for later photos."""
+"""The command `fit`: save a batch as the reference model for later images."""
 
 import time
 import warnings
@@ -14,14 +14,14 @@ from musc_lite.cli.common import (
     Labels,
     OnError,
     Photos,
-    check_apart,
+    error_handler,
     examples,
     load_photos,
-    make_folder,
-    plain_errors,
-    say_cost,
-    say_depth,
-    settle_view,
+    make_output_dir,
+    print_bit_depth,
+    print_cost,
+    reject_output_inside_input,
+    resolve_view,
 )
 from musc_lite.cli.method_options import Method, parse_contamination, takes_method
 
@@ -30,82 +30,102 @@ if TYPE_CHECKING:
 
 
 @examples(
-    "musc-lite fit photos/ -o line.musc",
-    "musc-lite fit photos/ -o line.musc --verdicts verdicts.csv --false-alarm-rate 0.05",
+    "musc-lite fit photos/ -o model.musc",
+    "musc-lite fit photos/ -o model.musc --verdicts verdicts.csv --false-alarm-rate 0.05",
 )
 @takes_method
 def fit(
     photos: Photos,
-    line: Annotated[Path, typer.Option("--output", "-o", help="The line file to write, such as line.musc.")],
+    model: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="File to write, such as model.musc.", rich_help_panel="Output"),
+    ],
     method: Method,
     contamination: Contamination = "auto",
     labels: Labels = "auto",
     on_error: OnError = "raise",
     verdicts: Annotated[
         Path | None,
-        typer.Option(help="A table (image, verdict: good, bad or unsure): bad images leave the reference."),
+        typer.Option(
+            rich_help_panel="Input",
+            help="Table with columns image and verdict (good, bad or unsure). Bad images leave the reference.",
+        ),
     ] = None,
-    trusted: Annotated[bool, typer.Option(help="Score by the images with the verdict good alone.")] = False,
+    good_only: Annotated[
+        bool,
+        typer.Option(
+            "--references-good-only",
+            help="Compare with the images of verdict good only.",
+            rich_help_panel="Advanced",
+        ),
+    ] = False,
     false_alarm_rate: Annotated[
         float | None,
-        typer.Option(help="Draw the line so that of good images at most this share is called; by good verdicts."),
+        typer.Option(
+            rich_help_panel="Method",
+            help="Set the threshold so that at most this fraction of good images is flagged. Needs good verdicts.",
+        ),
     ] = None,
 ) -> None:
-    """Fit a reference batch and keep it in one file, to which `musc-lite apply` compares what comes in.
+    """Fit a reference model and save it to one file. `musc-lite apply` scores new images against it.
 
-    Takes the options of `musc-lite score` that shape the scores, but not --groups, --classes, --write,
-    --pixel-threshold and --explore. Features are kept in LINE.features: interrupted and started again, it goes
-    on where it was; the folder may be deleted.
+    Takes the options of `musc-lite score` that change scores. Features are cached in MODEL.features: an interrupted run
+    resumes when it is started again; the folder may be deleted afterwards.
     """
-    with plain_errors():
+    with error_handler():
         from musc_lite.data.verdicts import read_verdicts, sort_by_verdict
 
         share = parse_contamination(contamination)
         if share != "auto" and false_alarm_rate is not None:
             raise ValueError("--contamination and --false-alarm-rate each set the threshold: give one of the two")
         method.check()
-        if line.is_dir():
-            raise ValueError(f"{line} is a folder; -o names the file to write, such as {line / 'line.musc'}")
-        check_apart(line, photos)
-        if verdicts is None and (trusted or false_alarm_rate is not None):
-            raise ValueError("trusted images are those with the verdict good: give --verdicts FILE")
+        if model.is_dir():
+            raise ValueError(f"{model} is a folder; -o names the file to write, such as {model / 'model.musc'}")
+        reject_output_inside_input(model, photos)
+        if verdicts is None and (good_only or false_alarm_rate is not None):
+            raise ValueError("calibration images are those with the verdict good: give --verdicts FILE")
         found = None if verdicts is None else read_verdicts(verdicts)
         images = load_photos(photos, labels, on_error)
-        with warnings.catch_warnings(action="ignore"):  # `fit_line` repeats them
+        with warnings.catch_warnings(action="ignore"):  # `fit_reference` repeats them
             kinds = [] if found is None else sort_by_verdict(images, found)
-        make_folder(line.parent)
-        features = line.with_name(f"{line.name}.features")
+        make_output_dir(model.parent)
+        features = model.with_name(f"{model.name}.features")
 
-        from musc_lite.monitoring.reference import fit_line, score_by_trusted
+        from musc_lite.monitoring.reference import fit_reference, use_trusted_references
         from musc_lite.results.summary import describe_guarantee, describe_scores
 
         detector = method.detector(share, cache_dir=features, false_alarm_rate=false_alarm_rate)
-        if trusted:
-            detector = score_by_trusted(detector)
-        detector, _ = settle_view(detector, images, line.parent)
-        say_cost(detector, images, n_fits=1 if found is None else 2)  # `fit_line` fits before and after the verdicts
-        detector, before = fit_line(detector, images, found)
-        detector.save(line)
+        if good_only:
+            detector = use_trusted_references(detector)
+        detector, _ = resolve_view(detector, images, model.parent)
+        print_cost(
+            detector, images, n_fits=1 if found is None else 2
+        )  # `fit_reference` fits before and after the verdicts
+        detector, before = fit_reference(detector, images, found)
+        detector.save(model)
 
         scores = detector.scores_
-        say_depth(scores)
+        print_bit_depth(scores)
         if before is not None:
             trusted_names = {name for name, kind in zip(images.names, kinds, strict=True) if kind == "good"}
             print(" ".join(_what_verdicts_changed(before, scores, kinds.count("bad"), trusted_names)))
         else:
-            print("Without verdicts what is defective among them stays in the reference: its like passes for normal.")
+            print(
+                "No verdicts were given: defective images stay in the reference, and new images with the same defect "
+                "may pass as normal."
+            )
         if detector.calibration_ is not None:
             n_outside = len(detector.calibration_)
-            print(f"{n_outside} good ones are kept out of the reference, to draw the line for the false alarm rate.")
+            print(f"{n_outside} good images are kept out of the reference to calibrate the false alarm rate.")
             print(" ".join(describe_guarantee(detector.calibration_, detector.threshold_)))
         for sentence in describe_scores(scores):
             print(sentence)
-        size = line.stat().st_size / 1e6
-        print(f"{time.perf_counter() - START:.0f} s in all. Kept {len(scores)} images in {line}, {size:.0f} MB.")
+        size = model.stat().st_size / 1e6
+        print(f"{time.perf_counter() - START:.0f} s in all. Saved {len(scores)} images in {model}, {size:.0f} MB.")
 
 
 def _what_verdicts_changed(before: "Scores", after: "Scores", n_bad: int, good: Collection[str]) -> list[str]:
-    """Say how many images leave, which of the others stand out now or no longer, and how their scores changed."""
+    """Return how many images leave, which of the others stand out now or no longer, and how their scores changed."""
     stay = set(after.names)
     was, now = (
         {name for name, out in zip(each.names, each.is_outlier, strict=True) if out and name in stay}
@@ -122,7 +142,10 @@ def _what_verdicts_changed(before: "Scores", after: "Scores", n_bad: int, good: 
             )
     if called := [name for name, out in zip(after.names, after.is_outlier, strict=True) if out and name in good]:
         more = f" and {len(called) - 5} more" if len(called) > 5 else ""
-        sentences.append(f"You found good, and the line calls: {', '.join(called[:5])}{more}, and photos like them.")
+        sentences.append(
+            f"Flagged although their verdict is good: {', '.join(called[:5])}{more}. Images like "
+            "them will be flagged too."
+        )
     earlier = dict(zip(before.names, before.map_scores.tolist(), strict=True))
     changes = [(name, earlier[name], score) for name, score in zip(after.names, after.map_scores.tolist(), strict=True)]
     most = sorted(changes, key=lambda change: -abs(change[2] - change[1]))[:3]

@@ -8,13 +8,13 @@ import typer
 
 from musc_lite.cli.common import (
     Photos,
-    check_apart,
+    error_handler,
     examples,
-    make_folder,
+    make_output_dir,
     open_photos,
-    plain_errors,
+    reject_output_inside_input,
 )
-from musc_lite.utils.files import atomic_path
+from musc_lite.utils.files import atomic_write
 from musc_lite.utils.names import writable
 
 if TYPE_CHECKING:
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
 def inspect(
     photos: Photos,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for contact_sheet.jpg; made where it is missing.")
+        Path | None, typer.Option("--output", "-o", help="Folder for contact_sheet.jpg; created if it is missing.")
     ] = None,
 ) -> None:
-    """Look at the images of a folder before they are scored; takes seconds.
+    """Check the images of a folder before scoring: sizes, duplicates, quality. Takes seconds.
 
     Says which are there twice, dark, bright, blurred, gray, of another camera, shape or size, unreadable or left out,
     and what to do. With -o it also writes contact_sheet.jpg: thumbnails with names, those with remarks framed.
     """
-    with plain_errors():
+    with error_handler():
         from musc_lite.data.quality import inspect_images
 
         if output is not None:
-            check_apart(output, photos)
-            make_folder(output)
+            reject_output_inside_input(output, photos)
+            make_output_dir(output)
         # Neither labels nor masks matter here, so none of their errors does.
         found = inspect_images(open_photos(photos, "none"))
         print(found)
@@ -50,6 +50,6 @@ def inspect(
         if output is not None:
             from musc_lite.reports.contact_sheet import contact_sheet
 
-            with atomic_path(output / "contact_sheet.jpg") as partial:
+            with atomic_write(output / "contact_sheet.jpg") as partial:
                 contact_sheet(found).save(partial, "JPEG", quality=88)
             print(f"Look at {output / 'contact_sheet.jpg'}")

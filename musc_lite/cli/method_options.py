@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 import typer
 
-from musc_lite.detector.components import PARTS, part_class, scorer_name
+from musc_lite.detector.components import COMPONENTS, component_class, scorer_name
 from musc_lite.detector.options import OPTIONS, flag, of_component, read_numbers, read_one_number
 from musc_lite.reports.formats import check_formats
-from musc_lite.utils.deprecation import warn_of_old_name
 from musc_lite.utils.validation import check_contamination, check_group
 
 if TYPE_CHECKING:  # the command line answers before it needs torch
@@ -24,6 +23,9 @@ if TYPE_CHECKING:  # the command line answers before it needs torch
 
 HOW_FAST = ("batch_size", "device", "precision")  # parameters that change no score
 EMPTY: dict = {}
+# Where the help shows the options that people need first; all others are under "Advanced".
+ORDER = (None, "Input", "View", "Method", "Output", "Performance", "Advanced")
+PANELS = {"image_size": "View", "region": "View", "tiles": "View", "method": "Method", "device": "Performance"}
 
 
 def listed(names: Iterable[str]) -> str:
@@ -75,9 +77,9 @@ class Method:
     method, pretrained : str
         What --method and --pretrained say.
     assignments : sequence of str
-        What --set says, "NAME=value" each.
+        What --scorer-param says, "NAME=value" each.
     given : mapping of str to object
-        Name of a parameter in `OPTIONS`, or an old name: what was given for it; None: nothing.
+        Name of a parameter in `OPTIONS`: what was given for it; None: nothing.
     """
 
     method: str = "mutual"
@@ -91,9 +93,6 @@ class Method:
         found = {}
         for name, option in OPTIONS.items():
             given = self.given.get(name)
-            if option.old_name and self.given.get(option.old_name) is not None:
-                warn_of_old_name(flag(option.old_name), flag(name))
-                given = self.given[option.old_name]
             if given is not None:
                 is_text = isinstance(given, str) and not isinstance(option.read, type)
                 found[name] = option.read(flag(name), given) if is_text else given
@@ -110,23 +109,23 @@ class Method:
 
     @property
     def texts(self) -> dict[str, str]:
-        """What --set assigns to the parameters of a scorer."""
+        """What --scorer-param assigns to the parameters of a scorer."""
         return parse_assignments(self.assignments or [])
 
     def check(self, methods: Sequence[str] | None = None) -> None:
-        """Refuse what no photos make right: options that do not fit each other or the methods, by default the one."""
+        """Raise an error for options that do not fit each other or the methods, by default the one method."""
         names = [scorer_name(name) for name in (methods or [self.method])]
         foreign = [name for name in of_component("scorer") if name in self.settings and "mutual" not in names]
         if foreign:
             raise ValueError(
-                f"{flag(foreign[0])} belongs to the method mutual; what {listed(names)} takes is given by --set"
+                f"{flag(foreign[0])} belongs to the method mutual; what {listed(names)} takes, --scorer-param gives"
             )
         if self.settings.get("aligned") and "tiles" not in self.settings and not self._chooses_tiles:
             raise ValueError("--aligned compares each tile with the same tile of the others: give --tiles too")
         if texts := self.texts:  # the classes know their parameters, and need torch
             twice = [name for name in texts if "mutual" in names and name in self.settings]
             if twice:
-                raise ValueError(f"{twice[0]} is given twice: by --set and by {flag(twice[0])}")
+                raise ValueError(f"{twice[0]} is given twice: by --scorer-param and by {flag(twice[0])}")
             for scorer in scorers_by_name(names, texts).values():
                 scorer.check()
 
@@ -184,16 +183,16 @@ def parse_assignments(texts: Sequence[str]) -> dict[str, str]:
 
     Examples
     --------
-    >>> parse_assignments(["share=0.2", "references=a.png,b.png"])
-    {'share': '0.2', 'references': 'a.png,b.png'}
+    >>> parse_assignments(["coreset_ratio=0.2", "references=a.png,b.png"])
+    {'coreset_ratio': '0.2', 'references': 'a.png,b.png'}
     """
     found: dict[str, str] = {}
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not name or not equals:
-            raise ValueError(f"--set takes NAME=value such as share=0.2, got {text!r}")
+            raise ValueError(f"--scorer-param takes NAME=value such as coreset_ratio=0.2, got {text!r}")
         if name in found:
-            raise ValueError(f"--set {name}: there are two of it, {found[name]!r} and {value!r}")
+            raise ValueError(f"--scorer-param {name}: there are two of it, {found[name]!r} and {value!r}")
         found[name] = value
     return found
 
@@ -208,15 +207,15 @@ def scorers_by_name(methods: Sequence[str], texts: Mapping[str, str]) -> "dict[s
 
     Examples
     --------
-    >>> list(scorers_by_name(["memory", "subspace"], {"share": "0.2"}).values())
-    [MemoryBankScorer(share=0.2), SubspaceScorer()]
+    >>> list(scorers_by_name(["memory", "subspace"], {"coreset_ratio": "0.2"}).values())
+    [MemoryBankScorer(coreset_ratio=0.2), SubspaceScorer()]
     """
-    classes = {name: part_class("scorer", scorer_name(name)) for name in methods}
+    classes = {name: component_class("scorer", scorer_name(name)) for name in methods}
     known = {name: signature(found, eval_str=True).parameters for name, found in classes.items()}
     for name in texts:
         if not any(name in parameters for parameters in known.values()):
             have = "; ".join(f"{method} has {listed(own) if own else 'none'}" for method, own in known.items())
-            raise ValueError(f"--set {name}: there is no such parameter; {have}")
+            raise ValueError(f"--scorer-param {name}: there is no such parameter; {have}")
     return {
         method: found(
             **{name: _value(known[method][name], text) for name, text in texts.items() if name in known[method]}
@@ -234,7 +233,7 @@ def _value(parameter: Parameter, text: str) -> Any:
         return _read(kind, text)
     except (ValueError, KeyError, TypeError) as error:
         kind = getattr(kind, "__name__", kind) if isinstance(kind, type) else kind
-        raise ValueError(f"--set {parameter.name} takes {kind}, got {text!r}") from error
+        raise ValueError(f"--scorer-param {parameter.name} takes {kind}, got {text!r}") from error
 
 
 def _read(kind: Any, text: str) -> Any:
@@ -253,40 +252,51 @@ def _read(kind: Any, text: str) -> Any:
     if isinstance(origin, type) and issubclass(origin, Sequence):
         return tuple(_read(inner[0], part.strip()) for part in text.split(","))
     if issubclass(kind, PatchScorer):
-        return part_class("scorer", scorer_name(text))()
+        return component_class("scorer", scorer_name(text))()
     return {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
 
 
 def takes_method(command: Callable) -> Callable:
-    """Give a command the options of `Method`, as its one argument `method`; --method not where it has --methods."""
+    """Return a command the options of `Method`, as its one argument `method`; --method not where it has --methods."""
     own = signature(command, eval_str=True)
     shared = [
-        _option("method", str, f"{listed(PARTS['scorer'])}: how patches are scored.", "mutual"),
-        _option("pretrained", str, "A weights file for the backbone, or a tag of open_clip.", "auto"),
-        _option("set", list[str], "A parameter of the method, share=0.2 (may be repeated).", metavar="NAME=VALUE"),
+        _option("method", str, f"How patches are scored: {listed(COMPONENTS['scorer'])}.", "mutual"),
+        _option("pretrained", str, "Weights file of the backbone, or a tag of open_clip.", "auto"),
+        _option(
+            "scorer_param",
+            list[str],
+            "Parameter of the method, such as coreset_ratio=0.2. Repeat for more.",
+            metavar="NAME=VALUE",
+        ),
     ]
     if "methods" in own.parameters:
         del shared[0]
     for name, option in OPTIONS.items():
         kind = option.read if isinstance(option.read, type) else str
         shared.append(_option(name, kind, option.help))
-        if option.old_name:
-            shared.append(_option(option.old_name, kind, "", hidden=True))
 
     @wraps(command)
     def run(**given: Any) -> Any:
         of_method = {parameter.name: given.pop(parameter.name) for parameter in shared}
         named = {name: of_method.pop(name) for name in ("method", "pretrained") if name in of_method}
-        return command(**given, method=Method(**named, assignments=of_method.pop("set"), given=of_method))
+        return command(**given, method=Method(**named, assignments=of_method.pop("scorer_param"), given=of_method))
 
     parameters = [parameter for name, parameter in own.parameters.items() if name != "method"] + shared
+    parameters.sort(key=_panel)
     keywords = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in parameters]
     run.__signature__ = own.replace(parameters=keywords)  # type: ignore[attr-defined]  # PEP 362, in no type of a function
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in keywords}
     return run
 
 
+def _panel(parameter: Parameter) -> int:
+    """Return the place of a parameter's panel in the help."""
+    about = get_args(parameter.annotation)[-1]
+    return ORDER.index(getattr(about, "rich_help_panel", None))
+
+
 def _option(name: str, kind: Any, about: str, default: Any = None, **more: Any) -> Parameter:
     """Return a parameter of a command; its flag is given, or typer would add --no-aligned to --aligned."""
-    annotation = Annotated[kind | None, typer.Option(flag(name), help=about, **more)]
+    panel = PANELS.get(name, "Advanced")
+    annotation = Annotated[kind | None, typer.Option(flag(name), help=about, rich_help_panel=panel, **more)]
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

@@ -1,4 +1,4 @@
-"""The command `score`: the photos of a batch, scored by each other."""
+"""The command `score`: score the images of a batch by mutual comparison."""
 
 import sys
 import time
@@ -10,23 +10,24 @@ import typer
 from musc_lite.cli.common import (
     START,
     Contamination,
+    Export,
     Labels,
     OnError,
     Output,
     Photos,
     PixelThreshold,
-    Write,
-    check_apart,
+    Verbose,
+    batch_name,
+    error_handler,
     examples,
     load_photos,
-    make_folder,
-    named,
-    plain_errors,
+    make_output_dir,
+    print_bit_depth,
+    print_cost,
     print_table,
-    say_cost,
-    say_depth,
-    say_no_defects,
-    settle_view,
+    reject_output_inside_input,
+    resolve_view,
+    warn_no_defects,
 )
 from musc_lite.cli.method_options import (
     Method,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from musc_lite.detector.detector import Detector
 
 GROUPS = "groups.jpg"
-EXPLORE = "explore.html"
+INTERACTIVE = "explore.html"
 
 
 @examples(
@@ -64,50 +65,62 @@ def score(
     labels: Labels = "auto",
     on_error: OnError = "raise",
     groups: Annotated[
-        str | None, typer.Option(help="Of several kinds of image, score all by one: largest, or a group's number.")
+        str | None,
+        typer.Option(
+            help="In a batch of several kinds of images, compare with one group: largest, or its number.",
+            rich_help_panel="Advanced",
+        ),
     ] = None,
     classes: Annotated[
-        str | None, typer.Option(help="Sort what stands out into so many kinds of defect, or auto: find how many.")
+        str | None,
+        typer.Option(
+            help="Cluster the defects into this number of classes, or auto: estimate it.", rich_help_panel="Advanced"
+        ),
     ] = None,
-    write: Write = "",
+    export: Export = "",
     pixel_threshold: PixelThreshold = None,
-    explore: Annotated[
-        bool, typer.Option("--explore", help="Write explore.html too, linked from the report: click patch by patch.")
+    interactive: Annotated[
+        bool,
+        typer.Option(
+            "--interactive",
+            help="Also write explore.html, in which every patch can be clicked.",
+            rich_help_panel="Output",
+        ),
     ] = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Score the images of a folder by each other.
+    """Score the images of a folder by comparing them with each other.
 
-    Writes scores.csv, results.json (with the defects of each image), report.html, maps/ (each image with its map) and
-    maps.npz to the output folder; groups.jpg where the images are of several kinds, kinds.csv with --classes. Several
-    folders and files are one batch. Features are kept in OUTPUT/features: interrupted and started again, it goes on
-    where it was.
+    Writes report.html, scores.csv, results.json (with the defects of each image), maps/ and maps.npz to the output
+    folder; groups.jpg if there are several kinds of images; kinds.csv with --classes. Several folders and files form
+    one batch. Features are cached in OUTPUT/features: an interrupted run resumes when it is started again.
     """
-    with plain_errors():
+    with error_handler():
         from musc_lite.data.loaders import left_out
         from musc_lite.data.roi import WHOLE
 
         # What needs no torch comes first: its import takes seconds, a slip of the pen is known at once.
         share, normal = parse_contamination(contamination), parse_groups(groups)
         n_classes = parse_classes(classes)
-        formats = parse_formats(write)
+        formats = parse_formats(export)
         check_pixel_threshold(pixel_threshold)
         method.check()
-        check_apart(output, photos)
+        reject_output_inside_input(output, photos)
         images = load_photos(photos, labels, on_error)
         if n_classes is not None and n_classes > len(images):
             raise ValueError(f"{len(images)} images hold at most as many kinds of defect, got --classes {n_classes}")
-        make_folder(output)
+        make_output_dir(output)
         check_file_names(output, images.names)
 
         detector = method.detector(share, cache_dir=output / "features").set_params(groups=normal)
-        if explore:
+        if interactive:
             from musc_lite.static_page.payload import check_shows
 
-            check_shows(detector.parts.scorer)
-        detector, framing = settle_view(detector, images, output)
-        if framing.region == WHOLE:
+            check_shows(detector.components.scorer)
+        detector, resolved_view = resolve_view(detector, images, output)
+        if resolved_view.region == WHOLE:
             (output / "region.jpg").unlink(missing_ok=True)  # of an earlier run
-        say_cost(detector, images)
+        print_cost(detector, images)
         seconds = {"start": time.perf_counter() - START}
         scores = detector.fit(images).scores_
         written = time.perf_counter()
@@ -118,16 +131,16 @@ def score(
         from musc_lite.reports.report import Result, write_report
         from musc_lite.results.summary import (
             describe_defect_classes,
+            describe_defects_outside_roi,
             describe_groups,
             describe_scores,
-            describe_unseen_defects,
         )
 
         remove_results(output)
         lots = _write_groups(detector, output)
         kinds = None if classes is None else _write_kinds(output / "kinds.csv", detector, n_classes)
         result = Result(
-            named(photos),
+            batch_name(photos),
             scores,
             evidence=find_evidence(detector),
             groups=lots,
@@ -136,9 +149,9 @@ def score(
         )
         write_scores(output / "scores.csv", scores)
         write_results(output, scores, formats, threshold=pixel_threshold, kinds=kinds, maps=True)
-        say_no_defects(scores, formats)
+        warn_no_defects(scores, formats)
         write_maps(output, scores)
-        page = _write_page(detector, output) if explore else None
+        page = _write_page(detector, output) if interactive else None
         report = write_report(
             output / "report.html",
             [result],
@@ -147,9 +160,9 @@ def score(
             explore=page,
         )
         seconds |= {**scores.seconds, "writing": time.perf_counter() - written}
-        print_table([result], [seconds])
-        say_depth(scores)
-        if unseen := describe_unseen_defects(scores):
+        print_table([result], [seconds] if verbose else None)
+        print_bit_depth(scores)
+        if unseen := describe_defects_outside_roi(scores):
             print(f"musc-lite: warning: {unseen}", file=sys.stderr)
         for sentence in describe_scores(scores):
             print(sentence)
@@ -168,7 +181,7 @@ def _title(method: Method) -> str:
 
 
 def _write_kinds(path: Path, detector: "Detector", n_classes: int | None) -> "DefectClasses":
-    """Sort what stands out by the kind of its defect, and write a table of the regions, the most severe first."""
+    """Sort defects by the kind of its defect, and write a table of the regions, the most severe first."""
     from musc_lite.analysis.defect_classes import defect_classes
     from musc_lite.analysis.severity import severity
 
@@ -184,11 +197,11 @@ def _write_page(detector: "Detector", output: Path) -> str | None:
     from musc_lite.static_page.publish import publish
 
     try:
-        print("\n".join(publish(detector, output / EXPLORE).words))
+        print("\n".join(publish(detector, output / INTERACTIVE).words))
     except ValueError as error:
-        print(f"musc-lite: warning: no {EXPLORE} was written: {error}", file=sys.stderr)
+        print(f"musc-lite: warning: no {INTERACTIVE} was written: {error}", file=sys.stderr)
         return None
-    return EXPLORE
+    return INTERACTIVE
 
 
 def _write_groups(detector: "Detector", output: Path) -> "Groups | None":

@@ -1,4 +1,4 @@
-"""The command for people who do not type commands: the page of a foreman, in the browser."""
+"""The command `app`: the review app in the browser."""
 
 import os
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import musc_lite
-from musc_lite.cli.common import examples, make_folder, plain_errors
+from musc_lite.cli.common import error_handler, examples, make_output_dir
 from musc_lite.monitoring.app_paths import Places
 from musc_lite.utils.errors import MuScError
 
@@ -23,30 +23,30 @@ PORT = 8866
     "musc-lite app photos/ --root photos/",
 )
 def serve(
-    folder: Annotated[Path | None, typer.Argument(help="A folder of images that the page begins with.")] = None,
+    folder: Annotated[Path | None, typer.Argument(help="Folder of images to open first.")] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for verdicts, features and the reference; made if missing.")
+        Path, typer.Option("--output", "-o", help="Folder for verdicts, features and the reference model.")
     ] = Path("out/app"),
     root: Annotated[
-        Path | None, typer.Option(help="The page opens folders inside of this one only; by default any that you may.")
+        Path | None, typer.Option(help="Open folders inside this one only. Default: any folder you may read.")
     ] = None,
     port: Annotated[
         int | None, typer.Option(help=f"Port of the page; by default {PORT}, or one near it.", min=1, max=65535)
     ] = None,
-    no_browser: Annotated[bool, typer.Option("--no-browser", help="Say where the page is, and open nothing.")] = False,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address and open no browser.")] = False,
 ) -> None:
-    """Find the odd ones in the browser: look, mark good and bad, keep a reference, score what comes in.
+    """Review images in the browser: find anomalies, mark good and bad, save a reference model, score new images.
 
-    The page listens on this machine only, and opens by a link that works once: for others forward the port (ssh -L)
-    and give --root. Ctrl+C ends it, with all that it started.
+    The page listens on this machine only and opens by a link that works once. To share it, forward the port (ssh -L)
+    and give --root. Ctrl+C stops it and everything it started.
     """
-    with plain_errors():
+    with error_handler():
         if missing := [name for name in NEEDED if find_spec(name) is None]:
             raise MuScError(f"the page needs {' and '.join(missing)}: pip install 'musc-lite[lab]'")
         places = Places(output.resolve(), Path.cwd(), None if root is None else _existing(root))
         if folder is not None:
             places = places.beginning_with(_existing(places.inside(str(folder))))
-        make_folder(output)
+        make_output_dir(output)
         os.environ |= {Places.VARIABLE: places.to_json(), "JUPYTER_PATH": _jupyter_path()}
         _serve(
             [f"--port={port or PORT}", "--Voila.ip=127.0.0.1", *(["--Voila.port_retries=0"] if port else [])],

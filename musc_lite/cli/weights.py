@@ -5,24 +5,24 @@ from typing import Annotated
 
 import typer
 
-from musc_lite.cli.common import plain_errors
+from musc_lite.cli.common import error_handler
 
 
 def weights(
-    names: Annotated[list[str] | None, typer.Argument(help="Backbones; by default the embedded dinov2_vits14.")] = None,
-    from_file: Annotated[Path | None, typer.Option(help="Take the weights of one backbone from this file.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Backbones. Default: the bundled dinov2_vits14.")] = None,
+    from_file: Annotated[Path | None, typer.Option(help="Import the weights of one backbone from this file.")] = None,
 ) -> None:
-    """Fetch the weights of backbones before they are needed, for example before a class or a flight."""
-    with plain_errors():
-        from musc_lite.backbones.load import EMBEDDED, find_weights, keep_weights, load_backbone
+    """Download the weights of backbones in advance, for example before a class."""
+    with error_handler():
+        from musc_lite.backbones.load import EMBEDDED, install_weights, load_backbone, locate_weights
 
         names = names or [EMBEDDED]
         if from_file is not None:
             if len(names) > 1:
                 raise ValueError(f"--from-file takes the weights of one backbone, got {', '.join(names)}")
-            keep_weights(names[0], from_file)
+            install_weights(names[0], from_file)
         for name in names:
             backbone = load_backbone(name)
-            print(f"{backbone} is ready: {find_weights(name)}\nSHA-256 over its weights: {backbone.weights_sha256}")
+            print(f"{backbone} is ready: {locate_weights(name)}\nSHA-256 over its weights: {backbone.weights_sha256}")
         if from_file is not None and names != [EMBEDDED]:
             print("Every tensor fits; that they are the published ones is not checked: compare the SHA-256.")

@@ -127,7 +127,7 @@ class DataSet:
 
 
 def look_up(name: str) -> DataSet:
-    """Give the record of a data set.
+    """Return the record of a data set.
 
     Raises
     ------
@@ -145,7 +145,7 @@ def look_up(name: str) -> DataSet:
 
 
 def presets() -> dict[str, Mapping[str, object]]:
-    """Give the paper's settings for each data set that it was measured on."""
+    """Return the paper's settings for each data set that it was measured on."""
     return {name: data_set.preset for name, data_set in CATALOG.items() if data_set.preset}
 
 

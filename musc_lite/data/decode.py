@@ -194,7 +194,7 @@ def _size(file: BinaryIO) -> int:
 
 
 def reason(error: Exception) -> str:
-    """Say what went wrong in words for the user."""
+    """Return what went wrong in words for the user."""
     if isinstance(error, UnidentifiedImageError):
         return f"it is not a {', '.join(FORMATS)} image, or its header is damaged"
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
@@ -346,7 +346,7 @@ def _has_late_texts(file: BinaryIO) -> bool:
 
 
 def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """Give kind and length of each chunk, up to the last."""
+    """Return kind and length of each chunk, up to the last."""
     n_chunks, kind = 0, b""
     file.seek(8)
     while kind != b"IEND" and len(head := file.read(8)) == 8:
@@ -404,7 +404,7 @@ def _decode_heic(file: BinaryIO) -> Image.Image:
 
 
 def _check_boxes(file: BinaryIO) -> None:
-    """Refuse a HEIC that was cut short: libheif would fill tiles that are missing with gray, without a word."""
+    """Raise an error for a truncated HEIC: libheif would fill missing tiles with gray silently."""
     at, needed = 0, {b"meta", b"mdat"}
     for _ in range(MAX_PARTS):
         file.seek(at)
@@ -498,7 +498,7 @@ def _decode_page(page: tifffile.TiffPage, part_bytes: int) -> np.ndarray:
 
 
 def _check_deflated(data: bytes, most: int) -> None:
-    """Refuse deflated data that goes on behind what is needed: it may be a thousand times larger than it looks."""
+    """Raise an error for deflated data longer than needed: it may expand to a thousand times its size."""
     unpack, n_bytes = zlib.decompressobj(), 0
     while data and not unpack.eof and n_bytes <= most:
         n_bytes += len(unpack.decompress(data, 1 << 24))

@@ -100,7 +100,7 @@ def _instead(file: Path) -> str:
 
 
 def from_here(path: Path) -> str:
-    """Say where a relative path begins."""
+    """Return where a relative path begins."""
     return "" if path.is_absolute() else f" (from here, {Path.cwd()})"
 
 
@@ -170,7 +170,7 @@ def _holds_image(file: Path) -> bool:
 
 
 def what_it_is(start: bytes) -> str:
-    """Say what a file is that is not read, and what to do about it; "" where that is not known.
+    """Return what a file is that is not read, and what to do about it; "" where that is not known.
 
     Examples
     --------
@@ -184,12 +184,12 @@ def what_it_is(start: bytes) -> str:
 
 
 def readable() -> tuple[str, ...]:
-    """Give the endings of the image files that can be read here."""
+    """Return the endings of the image files that can be read here."""
     return EXTENSIONS + (HEIC if find_spec("pillow_heif") else ())
 
 
 def why_left_out(file: Path) -> str:
-    """Say why a file that cannot be read here is left out, as far as its ending tells."""
+    """Return why a file that cannot be read here is left out, as far as its ending tells."""
     suffix = file.suffix.lower()
     if suffix in HEIC:
         return "a HEIC photo: pip install 'musc-lite[heic]' reads it"
@@ -205,7 +205,7 @@ def why_left_out(file: Path) -> str:
 
 
 def summarize(skipped: Skipped) -> str:
-    """Say in one line what was left out, grouped by reason; "" where nothing was.
+    """Return in one line what was left out, grouped by reason; "" where nothing was.
 
     Examples
     --------

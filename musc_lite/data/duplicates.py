@@ -164,8 +164,8 @@ def _tree(fine: np.ndarray) -> list[tuple[float, int, int]]:
         later = rows + start < columns
         rows, columns = rows[later], columns[later]
         values = np.maximum(distances[rows, columns], np.finfo(np.float32).eps)  # 0 would be no link
-        places = (rows + start).astype(np.int32), columns.astype(np.int32)  # SciPy 1.13 takes no other index
-        links = coo_array((values, places), shape=(n, n))
+        index_by_name = (rows + start).astype(np.int32), columns.astype(np.int32)  # SciPy 1.13 takes no other index
+        links = coo_array((values, index_by_name), shape=(n, n))
         tree = coo_array(minimum_spanning_tree((tree + links).tocsr()))
     order = np.argsort(tree.data, kind="stable")
     return list(zip(*(each[order].tolist() for each in (tree.data, *tree.coords)), strict=True))
@@ -185,7 +185,7 @@ def fine_structure(image: Image.Image) -> np.ndarray:
     return fine / np.linalg.norm(fine) if fine.std() > LEAST_CONTRAST else np.zeros_like(fine)
 
 
-def originals(copy_of: np.ndarray) -> np.ndarray:
+def unique_indices(copy_of: np.ndarray) -> np.ndarray:
     """Index the images that are no copies: (N',)."""
     return np.flatnonzero(copy_of == np.arange(len(copy_of)))
 
@@ -197,21 +197,21 @@ def without_copies(images: ImageSet) -> ImageSet:
 
 
 def expand(values: np.ndarray, copy_of: np.ndarray, axis: int = 0) -> np.ndarray:
-    """Give copies what their originals have: an axis of N' originals becomes one of N images."""
+    """Repeat the values of originals for their copies: an axis of N' originals becomes one of N images."""
     if values.shape[axis] == len(copy_of):
         return values
-    return values.take(np.searchsorted(originals(copy_of), copy_of), axis)
+    return values.take(np.searchsorted(unique_indices(copy_of), copy_of), axis)
 
 
-def places(names: Sequence[str], copy_of: np.ndarray) -> dict[str | int, int]:
+def index_by_name(names: Sequence[str], copy_of: np.ndarray) -> dict[str | int, int]:
     """Map each image's index and name to its place among the originals; a copy has its original's.
 
     Examples
     --------
-    >>> places(["a", "copy of a", "b"], np.array([0, 0, 2]))
+    >>> index_by_name(["a", "copy of a", "b"], np.array([0, 0, 2]))
     {0: 0, 1: 0, 2: 1, 'a': 0, 'copy of a': 0, 'b': 1}
     """
-    place = np.searchsorted(originals(copy_of), copy_of).tolist()
+    place = np.searchsorted(unique_indices(copy_of), copy_of).tolist()
     return dict(enumerate(place)) | dict(zip(names, place, strict=True))
 
 
@@ -223,37 +223,38 @@ def warn_of_duplicates(found: Duplicates, names: Sequence[str]) -> None:
     ValueError
         If all images are copies of one.
     """
-    kept = originals(found.copy_of)
+    kept = unique_indices(found.copy_of)
     if len(kept) < 2:
         raise ValueError(f"all {len(names)} images are copies of {names[0]}: give at least 2 different ones")
     if copies := found.copies:
         several = f"{len(copies)} images are copies of others"
         warnings.warn(
             f"{several if len(copies) > 1 else '1 image is a copy of another'}, byte for byte: "
-            f"{pairs_in_words(copies, names)}; each is scored once, so that a defect does not hide behind its own copy",
+            f"{list_pairs(copies, names)}; each is scored once, so that a defect does not hide behind its own copy",
             stacklevel=5,
         )
     if found.alike:
         warnings.warn(
-            f"{groups_in_words(found.alike, names)}; a defect in several of them finds itself in the others and passes "
+            f"{describe_duplicates(found.alike, names)}; a defect in several of them finds itself in the others and "
+            "passes "
             "for normal: keep one photo of each group",
             stacklevel=5,
         )
 
 
-def pairs_in_words(pairs: Sequence[tuple[int, int]], names: Sequence[str]) -> str:
+def list_pairs(pairs: Sequence[tuple[int, int]], names: Sequence[str]) -> str:
     """Write the first pairs as "b.jpg (of a.jpg), ... and 7 more"."""
     return listed([f"{names[j]} (of {names[i]})" for i, j in pairs])
 
 
-def groups_in_words(groups: Sequence[Sequence[int]], names: Sequence[str]) -> str:
+def describe_duplicates(groups: Sequence[Sequence[int]], names: Sequence[str]) -> str:
     """Count the photos of groups and name some of the first: "600 photos are nearly the same picture (1 group, ...)".
 
     Examples
     --------
-    >>> groups_in_words([(0, 1)], "abcdef")
+    >>> describe_duplicates([(0, 1)], "abcdef")
     '2 photos are nearly the same picture: a, b'
-    >>> groups_in_words([(0, 1), (2, 3, 4, 5)], "abcdef")
+    >>> describe_duplicates([(0, 1), (2, 3, 4, 5)], "abcdef")
     '6 photos are nearly the same picture as others (2 groups, such as c, d, e and 1 more)'
     """
     if not groups:

@@ -36,7 +36,7 @@ class Digests:
         self._known: dict[Path, tuple[tuple[int, int, int], str, bool]] = {}  # path -> (state, digest, `is_deep`)
 
     def of_file(self, path: Path) -> str:
-        """Give the digest of a file, which is opened only where it is not known.
+        """Return the digest of a file, which is opened only where it is not known.
 
         Raises
         ------
@@ -56,7 +56,7 @@ class Digests:
         return open_file(path, lambda file: self._of_open(path, file))
 
     def of_open(self, path: Path, file: BufferedReader) -> str:
-        """Give the digest of a file that is open anyway, and leave it at its beginning."""
+        """Return the digest of a file that is open anyway, and leave it at its beginning."""
         return self._of_open(path, file)[0]
 
     def of_same_bytes(self, path: Path, file: BufferedReader, use: Callable[[BufferedReader], T]) -> tuple[str, T]:
@@ -104,5 +104,5 @@ def _is_old(about: os.stat_result) -> bool:
 
 
 def _state(about: os.stat_result) -> tuple[int, int, int]:
-    """Give what differs when a file has changed; the last, not on Windows, also where its time was set back."""
+    """Return what differs when a file has changed; the last, not on Windows, also where its time was set back."""
     return about.st_size, about.st_mtime_ns, about.st_ctime_ns

@@ -23,7 +23,7 @@ AS_ASKED = "labels='folder' (--labels folder)"
 def folder_labels(
     files: Sequence[Path], labels: str = "auto", *, in_test: bool = False, with_masks: bool = False
 ) -> tuple[list[int] | None, str]:
-    """Tell normal (0) from defective (1) images by the folders that they lie in.
+    """Return normal (0) from defective (1) images by the folders that they lie in.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def folder_labels(
 
 
 def labeling(labels: np.ndarray, how: str, names: Sequence[str] | None = None) -> str:
-    """Say in one line how many images are normal and defective, in which folders, and how that was found.
+    """Return in one line how many images are normal and defective, in which folders, and how that was found.
 
     Examples
     --------

@@ -151,7 +151,7 @@ def _are_tiles(root: Path, files: Sequence[Path]) -> bool:
 
 
 def _whole(root: Path, file: Path) -> Path:
-    """Give the file's path with all folders above the root, which may have been given as `.`."""
+    """Return the file's path with all folders above the root, which may have been given as `.`."""
     return root.resolve() / file.relative_to(root)
 
 

@@ -166,7 +166,7 @@ def _named(given: Sequence[Path], files: Sequence[Path]) -> list[tuple[Path, Pat
 
 
 def left_out(images: ImageSet) -> str:
-    """Say in one line what a loader left out, with counts and what to do, such as "left out 2 files: 2 videos (...)".
+    """Return one line on the files that a loader left out, such as "left out 2 files: 2 videos (...)".
 
     Files of which all but the first page are left out come last; "" where nothing is left out.
     """
@@ -368,7 +368,7 @@ def _unmatched(found: Found) -> str:
 
 
 def _doubtful_masks(images: ImageSet, by_masks: bool) -> str:
-    """Say what is unlikely about the masks of defective images, of which a few are read; "" where nothing is."""
+    """Return what is unlikely about the masks of defective images, of which a few are read; "" where nothing is."""
     sources, labels = images.mask_sources or [], images.labels
     masked = [i for i, s in enumerate(sources) if s is not None and (by_masks or labels is None or labels[i] == 1)]
     some = list(_masks_read(images, masked[:: -(-len(masked) // SHOWN) or 1]))
@@ -392,7 +392,7 @@ def _masks_read(images: ImageSet, index: Iterable[int]) -> Iterator[np.ndarray]:
 
 
 def _files(images: ImageSet) -> list[Path]:
-    """Give the files of a set that a loader made: all that it holds."""
+    """Return the files of a set that a loader made: all that it holds."""
     return [source for source in images.sources if isinstance(source, Path)]
 
 
@@ -403,7 +403,7 @@ def _further_pages(paths: Sequence[Path]) -> Skipped:
 
 
 def _trouble(images: ImageSet, i: int, path: Path, decode: bool, few_masks: bool) -> str | None:
-    """Say why image i, a file, cannot be used, if so; without `decode`, as far as that is known unread."""
+    """Return why image i, a file, cannot be used, if so; without `decode`, as far as that is known unread."""
     if not path.exists():
         return "there is no such file"
     if path.is_dir():

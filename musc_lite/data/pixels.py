@@ -154,12 +154,12 @@ def scale_of(ranges: Sequence[ValueRange]) -> Scale:
     return full
 
 
-def scales_in_words(scales: Mapping[str, Scale]) -> str:
-    """Say how values of more than 8 bits are scaled; "" where there are none, or only floats from 0 to 1.
+def describe_scales(scales: Mapping[str, Scale]) -> str:
+    """Return how values of more than 8 bits are scaled; "" where there are none, or only floats from 0 to 1.
 
     Examples
     --------
-    >>> scales_in_words({"uint16": Scale(0, 4095), "float": Scale(-3.5, 20)})
+    >>> describe_scales({"uint16": Scale(0, 4095), "float": Scale(-3.5, 20)})
     '16-bit images use 12 bits: scaled by 4095; float images are scaled from -3.5..20 to 0..255'
     """
     return "; ".join(

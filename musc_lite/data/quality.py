@@ -21,14 +21,14 @@ from musc_lite.data.appearance import CHROMA, SHAPE, SIZE, chroma
 from musc_lite.data.decode import SKIP_HINT
 from musc_lite.data.duplicates import (
     Duplicates,
+    describe_duplicates,
     duplicates_among,
     fine_structure,
-    groups_in_words,
-    pairs_in_words,
+    list_pairs,
 )
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.loaders import Images, as_image_set, left_out
-from musc_lite.data.pixels import scales_in_words
+from musc_lite.data.pixels import describe_scales
 from musc_lite.utils.errors import ImageReadError
 from musc_lite.utils.names import listed
 from musc_lite.utils.progress import progress_bar
@@ -116,7 +116,7 @@ class Inspection:
         if (least_width, least_height) != (width, height):
             median = "{} x {}".format(*self.median_size)
             size = f"{least_width} to {width} pixels wide and {least_height} to {height} high, {median} in the median"
-        depth = scales_in_words(self.images.scales.found)
+        depth = describe_scales(self.images.scales.found)
         nothing = "Nothing is unusual: no duplicates; light, sharpness, color, camera, size and shape are alike."
         lines = [f"- {remark}" for remark in self.remarks] or [nothing]
         first = f"{self.n_images} image{'s' * (self.n_images != 1)}, {size}"
@@ -152,11 +152,11 @@ def inspect_images(images: Images) -> Inspection:
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # Pillow decodes without Python's lock
         looks = pool.map(partial(_look_at, given), range(len(given)))
         looks = list(progress_bar(looks, total=len(given), desc="looking at images", unit="image", leave=False))
-    seen = [look for look in looks if isinstance(look, _Look)]
+    seen = [look for look in looks if isinstance(look, _ImageStats)]
     failed = {name: look for name, look in zip(given.names, looks, strict=True) if isinstance(look, str)}
     if not seen:
         raise ImageReadError(f"none of {len(given)} images can be read: {'; '.join(list(failed.values())[:5])}")
-    readable = given.subset([isinstance(look, _Look) for look in looks])
+    readable = given.subset([isinstance(look, _ImageStats) for look in looks])
     sizes = np.array([look.size for look in seen])
     duplicates = duplicates_among([look.digest for look in seen], np.stack([look.fine for look in seen]))
     remarks = [
@@ -168,7 +168,7 @@ def inspect_images(images: Images) -> Inspection:
     return Inspection(readable, sizes, duplicates, remarks)
 
 
-class _Look(NamedTuple):
+class _ImageStats(NamedTuple):
     """What is kept of one image."""
 
     size: tuple[int, int]  # width and height
@@ -180,7 +180,7 @@ class _Look(NamedTuple):
     camera: str  # make and model as the camera noted them
 
 
-def _look_at(images: ImageSet, i: int) -> _Look | str:
+def _look_at(images: ImageSet, i: int) -> _ImageStats | str:
     """Look at image i; or say why it cannot be read."""
     from skimage.measure import blur_effect  # takes a quarter of a second to import
 
@@ -197,7 +197,7 @@ def _look_at(images: ImageSet, i: int) -> _Look | str:
     blur = float(blur_effect(gray)) if min(gray.shape) > 11 else 0.0  # the width of its filter
     exif = image.getexif()
     noted = [str(exif.get(tag, "")).strip("\0 ") for tag in (ExifTags.Base.Make, ExifTags.Base.Model)]
-    return _Look(size, digest, fine_structure(image), levels, blur, chroma(small), " ".join(noted).strip())
+    return _ImageStats(size, digest, fine_structure(image), levels, blur, chroma(small), " ".join(noted).strip())
 
 
 def _remarks_on_files(failed: dict[str, str], images: ImageSet) -> list[Remark]:
@@ -224,16 +224,16 @@ def _remarks_on_duplicates(found: Duplicates, names: Sequence[str]) -> list[Rema
     remarks = []
     if copies := found.copies:
         advice = "remove them, a defect would hide behind its own copy"
-        text = f"copies, byte for byte: {pairs_in_words(copies, names)}; {advice}"
+        text = f"copies, byte for byte: {list_pairs(copies, names)}; {advice}"
         remarks.append(Remark("copy", [names[i] for _, i in copies], text))
     if found.alike:
         advice = "keep one photo of each group, or a defect in several passes for normal"
         further = [names[i] for group in found.alike for i in group[1:]]
-        remarks.append(Remark("near copy", further, f"{groups_in_words(found.alike, names)}; {advice}"))
+        remarks.append(Remark("near copy", further, f"{describe_duplicates(found.alike, names)}; {advice}"))
     return remarks
 
 
-def _remarks_on_pictures(looks: Sequence[_Look], names: Sequence[str]) -> list[Remark]:
+def _remarks_on_pictures(looks: Sequence[_ImageStats], names: Sequence[str]) -> list[Remark]:
     """Remark on light, sharpness, color and cameras."""
     dark_parts, mean, bright_parts = np.array([look.levels for look in looks]).T
     blur = np.array([look.blur for look in looks])
@@ -271,7 +271,7 @@ def _is_darker(mean: np.ndarray, bright_parts: np.ndarray) -> np.ndarray:
 
 
 def _deviations(values: np.ndarray, least_spread: float) -> np.ndarray:
-    """Give distances from the median in robust standard deviations."""
+    """Return distances from the median in robust standard deviations."""
     distances = values - np.median(values)
     return distances / max(1.4826 * float(np.median(abs(distances))), least_spread)
 

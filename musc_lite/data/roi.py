@@ -45,18 +45,18 @@ def dim_outside(image: Image.Image, region: Region) -> Image.Image:
 
 
 def pixel_box(region: Region, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Give (left, top, right, bottom) of a region in whole pixels of a photo of this (width, height), at least one."""
+    """Return a region (left, top, right, bottom) in whole pixels of an image of this (width, height)."""
     edges = [round(share * side) for share, side in zip(region, (*size, *size), strict=True)]
     left, top = min(edges[0], size[0] - 1), min(edges[1], size[1] - 1)
     return left, top, max(edges[2], left + 1), max(edges[3], top + 1)
 
 
-def lay_map(values: np.ndarray, size: tuple[int, int], region: Region = WHOLE) -> np.ndarray:
+def resize_map_to_image(values: np.ndarray, size: tuple[int, int], region: Region = WHOLE) -> np.ndarray:
     """Stretch a map (H, W) over the region of a photo of this (width, height): (H', W'), 0 outside of it.
 
     Examples
     --------
-    >>> lay_map(np.ones((2, 2)), (4, 2), (0.5, 0.0, 1.0, 1.0))
+    >>> resize_map_to_image(np.ones((2, 2)), (4, 2), (0.5, 0.0, 1.0, 1.0))
     array([[0., 0., 1., 1.],
            [0., 0., 1., 1.]], dtype=float32)
     """

@@ -315,7 +315,7 @@ def planted_textures(
 
 
 def places_in_photo(name: str, n_images: int = 40, seed: int = 0) -> np.ndarray:
-    """Say where in the photograph each pixel of `planted_textures` lies: the pictures are crops that may overlap.
+    """Return where in the photograph each pixel of `planted_textures` lies: the pictures are crops that may overlap.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from musc_lite.data.image_set import ImageSet
 from musc_lite.utils.errors import DataNotFoundError
-from musc_lite.utils.files import atomic_path, make_folder
+from musc_lite.utils.files import atomic_write, ensure_dir
 from musc_lite.utils.names import NameIndex, listed
 from musc_lite.utils.tables import from_cell, to_cells
 
@@ -113,7 +113,7 @@ def _rows_below_titles(text: str) -> tuple[Any, list[str]]:
 
 def write_verdicts(path: str | Path, verdicts: Sequence[Verdict]) -> None:
     """Write a table that `read_verdicts` reads, complete or not at all."""
-    with atomic_path(Path(path)) as partial, partial.open("w", encoding="utf-8-sig", newline="") as file:
+    with atomic_write(Path(path)) as partial, partial.open("w", encoding="utf-8-sig", newline="") as file:
         table = csv.writer(file)
         table.writerow(COLUMNS)
         table.writerows(to_cells([each.image, each.sha256, each.verdict, each.kind, each.note]) for each in verdicts)
@@ -159,7 +159,7 @@ def match_verdicts(images: ImageSet, verdicts: Sequence[Verdict]) -> tuple[list[
 
 
 def sort_by_verdict(images: ImageSet, verdicts: Sequence[Verdict]) -> list[str]:
-    """Give each image its verdict, "" where there is none: by its bytes where these are known, else by its name.
+    """Return each image its verdict, "" where there is none: by its bytes where these are known, else by its name.
 
     Raises
     ------
@@ -205,13 +205,13 @@ class VerdictBook:
         self.path = path  # verdicts.csv, which need not be there yet
 
     def read(self) -> list[Verdict]:
-        """Give all verdicts, also those on images that are gone."""
+        """Return all verdicts, also those on images that are gone."""
         return read_verdicts(self.path) if self.path.exists() else []
 
     def mark(self, images: ImageSet, i: int, verdict: str) -> None:
         """Write the verdict on image i, and all of its copies; "" takes it back."""
         name, digest = images.names[i], images.digest(i)
-        make_folder(self.path.parent)
+        ensure_dir(self.path.parent)
         with FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=PATIENCE):  # two pages may mark at once
             found = self.read()
             same = [each for each in found if each.sha256 == digest or each.image == name]
@@ -222,5 +222,5 @@ class VerdictBook:
             write_verdicts(self.path, rows)
 
     def of(self, images: ImageSet) -> tuple[list[str], list[str]]:
-        """Give each image's verdict, "" where there is none; and the names of those that were changed since theirs."""
+        """Return the verdict of each image, "" if there is none; and the names of images changed since then."""
         return match_verdicts(images, self.read())[:2]

@@ -2,7 +2,7 @@
 
 A photo from a line is larger than what a backbone takes, and rarely a square. A `View` says what to look at, and how
 closely: a region of the photo, its shape, tiles that go through the backbone one by one. For a batch it is settled
-once, as a `Framing`, so that all images have the same grid of patches.
+once, as a `ResolvedView`, so that all images have the same grid of patches.
 """
 
 import math
@@ -20,7 +20,8 @@ from torch import Tensor
 
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.roi import WHOLE, Region
-from musc_lite.utils.component import Part
+from musc_lite.utils.component import Component
+from musc_lite.utils.deprecation import renamed_attributes
 
 SECONDS = 300  # that the size "auto" may take, where nothing else is said
 SAMPLE = 30  # photos whose sizes are read to know the usual one
@@ -29,7 +30,7 @@ Size = int | tuple[int, int]  # pixels: the side of a square, or (height, width)
 
 
 def patch_grid(image_size: Size, patch_size: int, name: str = "the backbone") -> tuple[int, int]:
-    """Give the patch grid (h, w) of an image size, or say which sizes would do.
+    """Return the patch grid (h, w) of an image size, or say which sizes would do.
 
     Examples
     --------
@@ -49,24 +50,26 @@ def patch_grid(image_size: Size, patch_size: int, name: str = "the backbone") ->
     return int(sides[0]) // patch_size, int(sides[-1]) // patch_size
 
 
-def middle_size(images: ImageSet) -> tuple[int, int]:
-    """Give the usual (width, height) of some photos, the median of each, from at most 30 of them."""
+def median_image_size(images: ImageSet) -> tuple[int, int]:
+    """Return the usual (width, height) of some photos, the median of each, from at most 30 of them."""
     some = np.linspace(0, len(images) - 1, min(SAMPLE, len(images))).astype(int).tolist()
     width, height = np.median([images.size(i) for i in some], axis=0)
     return round(width), round(height)
 
 
-def what_a_patch_covers(framing: "Framing", images: ImageSet) -> str:
-    """Say in the photos' own pixels how closely they are looked at."""
-    photo = middle_size(images)
-    across, down = framing.patch_extent(photo)
+def describe_patch_size(resolved_view: "ResolvedView", images: ImageSet) -> str:
+    """Return in the photos' own pixels, how closely they are looked at."""
+    photo = median_image_size(images)
+    across, down = resolved_view.patch_extent(photo)
     return (
         f"A patch covers {_by((round(across), round(down)))} pixels of your photos ({_by(photo)}); defects much "
         "smaller than that are easily missed."
     )
 
 
-def cells_of_grid(grid: tuple[int, int], tiles: tuple[int, int]) -> list[tuple[slice | Tensor, tuple[int, int]]]:
+def split_grid_into_tiles(
+    grid: tuple[int, int], tiles: tuple[int, int]
+) -> list[tuple[slice | Tensor, tuple[int, int]]]:
     """Divide a grid of patches as its tiles lie, into cells that are compared apart: also of tiles that overlap.
 
     Parameters
@@ -84,7 +87,7 @@ def cells_of_grid(grid: tuple[int, int], tiles: tuple[int, int]) -> list[tuple[s
 
     Examples
     --------
-    >>> cells_of_grid((3, 2), (2, 1))
+    >>> split_grid_into_tiles((3, 2), (2, 1))
     [(tensor([0, 1, 2, 3]), (2, 2)), (tensor([4, 5]), (1, 2))]
     """
     if tiles == (1, 1):
@@ -95,13 +98,13 @@ def cells_of_grid(grid: tuple[int, int], tiles: tuple[int, int]) -> list[tuple[s
 
 
 @dataclass(frozen=True)
-class Framing:
+class ResolvedView:
     """What the backbone sees of each photo of a batch: a view, settled for all of them.
 
     Examples
     --------
-    >>> framing = Framing((28, 42), 14, tiles=(2, 1), overlap=(1, 0))
-    >>> framing.grid, framing.image_size, [tile.size for tile in framing.cut(Image.new("RGB", (300, 300)))]
+    >>> view = ResolvedView((28, 42), 14, tiles=(2, 1), overlap=(1, 0))
+    >>> view.grid, view.image_size, [tile.size for tile in view.cut(Image.new("RGB", (300, 300)))]
     ((3, 3), 42, [(42, 28), (42, 28), (42, 28)])
     """
 
@@ -175,16 +178,16 @@ class Framing:
         return (whole / times).flatten(1, 2)
 
     def patch_extent(self, photo: tuple[int, int]) -> tuple[float, float]:
-        """Say what a patch covers of a photo of this (width, height): (width, height), in the photo's pixels."""
+        """Return what a patch covers of a photo of this (width, height): (width, height), in the photo's pixels."""
         left, top, right, bottom = self.region
         return photo[0] * (right - left) / self.grid[1], photo[1] * (bottom - top) / self.grid[0]
 
     def patch_box(self, m: int, photo: tuple[int, int]) -> tuple[float, float, float, float]:
-        """Say where patch m lies on a photo of this (width, height): left, top, right, bottom in the photo's pixels.
+        """Return where patch m lies on a photo of this (width, height): left, top, right, bottom in the photo's pixels.
 
         Examples
         --------
-        >>> Framing((28, 28), 14, region=(0.5, 0.0, 1.0, 1.0)).patch_box(3, (80, 40))
+        >>> ResolvedView((28, 28), 14, region=(0.5, 0.0, 1.0, 1.0)).patch_box(3, (80, 40))
         (60.0, 20.0, 80.0, 40.0)
         """
         width, height = self.patch_extent(photo)
@@ -192,7 +195,7 @@ class Framing:
         left, top = self.region[0] * photo[0] + column * width, self.region[1] * photo[1] + row * height
         return left, top, left + width, top + height
 
-    def describe(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """Name what is looked at."""
         lines = {"image size": _by(self.size) + f" pixels, {_by(self.grid)} patches"}
         if self.region != WHOLE:
@@ -204,7 +207,7 @@ class Framing:
         return lines
 
     def _corners(self) -> list[tuple[int, int]]:
-        """Give the first row and column of each tile, in patches."""
+        """Return the first row and column of each tile, in patches."""
         (h, w), (down, across) = self.tile_grid, self.overlap
         return [(i * (h - down), j * (w - across)) for i in range(self.tiles[0]) for j in range(self.tiles[1])]
 
@@ -213,7 +216,8 @@ def _by(pair: tuple[int, int]) -> str:
     return f"{pair[0]} x {pair[1]}"
 
 
-class View(Part):
+@renamed_attributes(settle="resolve")
+class View(Component):
     """What to look at in a photo, and how closely; by default the whole photo, resized to a square.
 
     Parameters
@@ -236,8 +240,8 @@ class View(Part):
     --------
     >>> from musc_lite import from_arrays
     >>> photos = from_arrays(list(np.zeros((2, 80, 120))))
-    >>> View("aspect", tiles=2).settle(photos, patch_size=14, default_size=224)
-    Framing(tile_size=(252, 196), patch_size=14, region=(0.0, 0.0, 1.0, 1.0), tiles=(1, 2), overlap=(0, 0))
+    >>> View("aspect", tiles=2).resolve(photos, patch_size=14, default_size=224)
+    ResolvedView(tile_size=(252, 196), patch_size=14, region=(0.0, 0.0, 1.0, 1.0), tiles=(1, 2), overlap=(0, 0))
     """
 
     def __init__(
@@ -260,12 +264,12 @@ class View(Part):
             return None
         return int(self.size.removeprefix("auto") or SECONDS)
 
-    def describe(self) -> dict[str, str]:
-        """Name what chose the tiles; what is seen is named by the framing."""
+    def provenance(self) -> dict[str, str]:
+        """Name what chose the tiles; `ResolvedView` names what is seen."""
         return {} if self.seconds is None else {"closeness": f"what {self.seconds} s allowed"}
 
     def check(self) -> None:
-        """Refuse what is no view of any photo."""
+        """Raise an error for a value that is no view of any photo."""
         if isinstance(self.size, str) and not re.fullmatch(r"(aspect|auto)( \d+)?", self.size):
             raise ValueError(
                 "the size of a view is a number of pixels, (height, width), 'aspect', such as 'aspect 448', 'auto', or "
@@ -285,14 +289,14 @@ class View(Part):
                 f"overlap is the share of a tile that the next one shows again, 0 to 0.5; got {self.overlap!r}"
             )
 
-    def settle(
+    def resolve(
         self,
         images: ImageSet | None,
         patch_size: int,
         default_size: int,
         name: str = "the backbone",
         found: Region = WHOLE,
-    ) -> Framing:
+    ) -> ResolvedView:
         """Settle the view for a batch.
 
         Parameters
@@ -317,7 +321,7 @@ class View(Part):
 
         @cache
         def sizes() -> list[tuple[int, int]]:
-            photos = some_photos(images, self)
+            photos = require_images(images, self)
             return [photos.size(i) for i in range(len(photos))]
 
         region = found if isinstance(self.region, str) else self._in_shares(sizes)
@@ -340,11 +344,11 @@ class View(Part):
         down, across = (
             min(round(self.overlap * n), n - 1) if count > 1 else 0 for n, count in zip((h, w), tiles, strict=True)
         )
-        framing = Framing((h * patch_size, w * patch_size), patch_size, region, tiles, (down, across))
+        resolved_view = ResolvedView((h * patch_size, w * patch_size), patch_size, region, tiles, (down, across))
         if images is not None and (tiles != (1, 1) or region != WHOLE):
             for photo, its_size in zip(images.names, sizes(), strict=True):
-                _check_room(framing, photo, its_size)
-        return framing
+                _check_room(resolved_view, photo, its_size)
+        return resolved_view
 
     def _check_region(self) -> None:
         if self.region is None or (isinstance(self.region, str) and self.region == "auto"):
@@ -363,7 +367,7 @@ class View(Part):
             )
 
     def _in_shares(self, sizes: Callable[[], list[tuple[int, int]]]) -> Region:
-        """Give the region in shares; what is above 1 is in pixels."""
+        """Return the region in shares; what is above 1 is in pixels."""
         if self.region is None:
             return WHOLE
         left, top, right, bottom = (float(edge) for edge in self.region)
@@ -382,18 +386,18 @@ class View(Part):
         return left, top, right, bottom
 
 
-def some_photos(images: ImageSet | None, view: View) -> ImageSet:
-    """Give the images, or say that a view cannot do without."""
+def require_images(images: ImageSet | None, view: View) -> ImageSet:
+    """Return the images, or say that a view cannot do without."""
     if images is None or not len(images):
         raise ValueError(f"{view} depends on the photos: give some of them")
     return images
 
 
-def _check_room(framing: Framing, photo: str, size: tuple[int, int]) -> None:
-    """Refuse a photo of which a patch of several tiles, or one tile, would cover less than a pixel."""
-    (rows, columns), (h, w) = framing.tiles, framing.tile_grid
-    needed = framing.grid if framing.tiles != (1, 1) else (1, 1)
-    left, top, right, bottom = (share * side for share, side in zip(framing.region, (*size, *size), strict=True))
+def _check_room(resolved_view: ResolvedView, photo: str, size: tuple[int, int]) -> None:
+    """Raise an error for a photo of which a patch of several tiles, or one tile, would cover less than a pixel."""
+    (rows, columns), (h, w) = resolved_view.tiles, resolved_view.tile_grid
+    needed = resolved_view.grid if resolved_view.tiles != (1, 1) else (1, 1)
+    left, top, right, bottom = (share * side for share, side in zip(resolved_view.region, (*size, *size), strict=True))
     width, height = right - left, bottom - top
     if width < needed[1] or height < needed[0]:
         most = max(1, int(min(width // w, height // h)))

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.data.appearance import Appearance, appearance_of, chroma
-from musc_lite.data.duplicates import find_duplicates, originals, places, warn_of_duplicates
+from musc_lite.data.duplicates import find_duplicates, index_by_name, unique_indices, warn_of_duplicates
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.pixels import Scale
 from musc_lite.detector.planning import choose_device
-from musc_lite.scorers.base import Context, PatchScorer
+from musc_lite.scorers.base import PatchScorer, ScoringContext
 from musc_lite.stages.aggregation import LNAMD
 from musc_lite.stages.features import Features
 from musc_lite.utils.progress import progress_bar
@@ -76,8 +76,8 @@ def warn_of_reading(images: ImageSet, stacklevel: int = 5) -> None:
 
 def make_scorers(scorer: PatchScorer, batch: UniqueBatch, layers: Sequence[int], degrees: Sequence[int]) -> Scorers:
     """Return an unfitted scorer for each r and layer of a batch."""
-    place, n_images = places(batch.names, batch.copy_of), len(originals(batch.copy_of))
-    return {(s, r): scorer.for_batch(place, n_images) for r in degrees for s in range(len(layers))}
+    place, n_images = index_by_name(batch.names, batch.copy_of), len(unique_indices(batch.copy_of))
+    return {(s, r): scorer.resolve_references(place, n_images) for r in degrees for s in range(len(layers))}
 
 
 @dataclass(frozen=True)
@@ -101,22 +101,22 @@ class Batch:
     def shape(self) -> tuple[int, int, int]:
         """(N', M, C) of one layer's tokens."""
         _, _, n_patches, n_channels = self.features.patch_tokens.shape
-        return len(originals(self.copy_of)), n_patches, n_channels
+        return len(unique_indices(self.copy_of)), n_patches, n_channels
 
     @property
     def class_tokens(self) -> Tensor:
         """(N', D)."""
-        return self.features.class_tokens[originals(self.copy_of)]
+        return self.features.class_tokens[unique_indices(self.copy_of)]
 
     def tokens(self, s: int, r: int, device: torch.device = CPU) -> Tensor:
         """Aggregate the tokens of the s-th layer at degree r: (N', M, C)."""
-        tokens, kept = self.features.patch_tokens[:, s], originals(self.copy_of)
+        tokens, kept = self.features.patch_tokens[:, s], unique_indices(self.copy_of)
         tokens = tokens if len(kept) == len(tokens) else tokens[kept]
         return self.aggregation.aggregate(tokens, self.features.grid, r, device)
 
 
 def score_each(
-    score: Callable[[PatchScorer, Tensor, int, int, Context], Tensor],
+    score: Callable[[PatchScorer, Tensor, int, int, ScoringContext], Tensor],
     scorers: Scorers,
     batch: Batch,
     backbone: Backbone,
@@ -136,17 +136,24 @@ def score_each(
         Bytes that scoring may take on the CPU.
     """
     first = next(iter(scorers.values()))
-    tiles = batch.features.framing.tiles
+    tiles = batch.features.resolved_view.tiles
     device, max_memory = choose_device(first, batch.shape, backbone, max_memory, tiles)
-    n_steps, scores = first.work(batch.shape, max_memory, tiles).n_steps * len(scorers), []
-    with progress_bar(total=n_steps, desc="scoring", unit="step", unit_scale=True) as bar:
-        context = Context(batch.features.grid, max_memory, bar.update, tiles, backbone.precision)
+    n_images, scores = batch.shape[0], []
+    n_steps, done = first.cost(batch.shape, max_memory, tiles).n_steps * len(scorers), 0
+    with progress_bar(total=n_images, desc="scoring", unit="image") as bar:
+
+        def advance(steps: int) -> None:
+            nonlocal done
+            done += steps
+            bar.update(n_images * done // n_steps - bar.n)
+
+        context = ScoringContext(batch.features.grid, max_memory, advance, tiles, backbone.precision)
         for (s, r), scorer in scorers.items():
             scores.append(score(scorer, batch.tokens(s, r, device), s, r, context).cpu())
-            bar.update(n_steps * len(scores) // len(scorers) - bar.n)  # whatever the scorer has told
+            advance(n_steps * len(scores) // len(scorers) - done)  # whatever the scorer has reported
     return torch.stack(scores).unflatten(0, (len({r for _, r in scorers}), -1))
 
 
-def fit_score(scorer: PatchScorer, batch: Tensor, s: int, r: int, context: Context) -> Tensor:
+def fit_score(scorer: PatchScorer, batch: Tensor, s: int, r: int, context: ScoringContext) -> Tensor:
     """Score a batch by itself, whichever layer and r it is of."""
     return scorer.fit_score(batch, context)

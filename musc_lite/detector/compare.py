@@ -5,10 +5,10 @@ from functools import partial
 
 from musc_lite.analysis.groups import check_groups
 from musc_lite.data.loaders import Images, as_image_set
-from musc_lite.detector.components import check_methods, part_class, scorer_name
+from musc_lite.detector.components import check_methods, component_class, scorer_name
 from musc_lite.detector.detector import Detector
 from musc_lite.detector.musc import MuSc
-from musc_lite.detector.planning import Plan, extent_of, plan_memory, resolve_view, settle_view
+from musc_lite.detector.planning import MemoryPlan, extent_of, fill_in_view, plan_memory, resolve_view
 from musc_lite.results.comparison import Comparison
 from musc_lite.scorers.base import PatchScorer
 from musc_lite.stages.features import Features
@@ -55,31 +55,31 @@ def compare(
     Comparison(mutual, subspace on 6 images)
     """
     shared = MuSc() if detector is None else detector
-    scorers = _scorers(methods, shared.parts.scorer)
+    scorers = _scorers(methods, shared.components.scorer)
     images = as_image_set(images)
     check_compared(len(images))
     backbone, seconds = shared.load_backbone(), dict[str, float]()
     each = {name: shared.with_scorer(scorer).set_params(backbone=backbone) for name, scorer in scorers.items()}
     setups = [one.setup() for one in each.values()]
     for setup in setups:
-        check_groups(setup.groups, setup.parts.scorer)
+        check_groups(setup.groups, setup.components.scorer)
     first = setups[0]
-    view = first.parts.view if features else settle_view(first, images)
-    framing = features.framing if features else resolve_view(first, images, **view.get_params())
-    extent = extent_of(first, framing, features)
+    view = first.components.view if features else fill_in_view(first, images)
+    resolved_view = features.resolved_view if features else resolve_view(first, images, **view.get_params())
+    extent = extent_of(first, resolved_view, features)
     plan = partial(plan_memory, n_images=len(images), extent=extent, max_memory=shared.max_memory)
-    plans: list[Plan] = [plan(setup.parts.scorer) for setup in setups]
+    plans: list[MemoryPlan] = [plan(setup.components.scorer) for setup in setups]
     if features is None:
         storage = max((found.storage for found in plans), key=STORAGES.index)
         with timed(seconds, "features"):
-            features = first.extract(images, extent.layers, framing, storage)
+            features = first.extract(images, extent.layers, resolved_view, storage)
     scores = {name: one.with_components(view=view).fit_features(features, images).scores_ for name, one in each.items()}
     n_bytes = {name: found.n_bytes for name, found in zip(each, plans, strict=True)}
     return Comparison(scores, n_bytes, seconds.get("features"))
 
 
 def _scorers(methods: Sequence[str] | Mapping[str, PatchScorer], own: PatchScorer) -> dict[str, PatchScorer]:
-    """Give the scorers that names stand for; `own` for its own name."""
+    """Return the scorers that names stand for; `own` for its own name."""
     if isinstance(methods, Mapping):
         if wrong := [name for name, scorer in methods.items() if not isinstance(scorer, PatchScorer)]:
             raise ValueError(f"methods are names, or scorers under names of your own; {wrong[0]} is no scorer")
@@ -87,5 +87,5 @@ def _scorers(methods: Sequence[str] | Mapping[str, PatchScorer], own: PatchScore
             raise ValueError(f"a comparison takes two methods or more, got {', '.join(methods) or 'none'}")
         return dict(methods)
     check_methods(methods)
-    classes = {name: part_class("scorer", scorer_name(name)) for name in methods}
+    classes = {name: component_class("scorer", scorer_name(name)) for name in methods}
     return {name: own if type(own) is found else found() for name, found in classes.items()}

@@ -15,14 +15,14 @@ if TYPE_CHECKING:  # the command line reads the names before it needs any of thi
     from musc_lite.data.view import View
     from musc_lite.scorers.base import PatchScorer
     from musc_lite.stages.aggregation import LNAMD
-    from musc_lite.stages.conformal import FalseAlarmRate
+    from musc_lite.stages.conformal import ConformalThreshold
     from musc_lite.stages.maps import Pooling
     from musc_lite.stages.rescoring import RsCIN
-    from musc_lite.stages.thresholds import Contamination
-    from musc_lite.utils.component import Part
+    from musc_lite.stages.thresholds import ContaminationThreshold
+    from musc_lite.utils.component import Component
 
 # Kind, name: where the class is; it is loaded when it is first used. The first of a kind is the default, the paper's.
-PARTS: "Mapping[str, dict[str, Any]]" = {
+COMPONENTS: "Mapping[str, dict[str, Any]]" = {
     "view": {"photo": "musc_lite.data.view:View"},
     "aggregation": {
         "lnamd": "musc_lite.stages.aggregation:LNAMD",
@@ -32,8 +32,8 @@ PARTS: "Mapping[str, dict[str, Any]]" = {
     "pooling": {"map": "musc_lite.stages.maps:Pooling"},
     "rescoring": {"rscin": "musc_lite.stages.rescoring:RsCIN", "rscon": "musc_lite.stages.rescoring:RsCon"},
     "threshold": {
-        "contamination": "musc_lite.stages.thresholds:Contamination",
-        "false alarm rate": "musc_lite.stages.conformal:FalseAlarmRate",
+        "contamination": "musc_lite.stages.thresholds:ContaminationThreshold",
+        "false alarm rate": "musc_lite.stages.conformal:ConformalThreshold",
     },
 }
 OLD_NAMES = {"musc": "mutual"}  # of scorers
@@ -43,7 +43,7 @@ DETECTORS = {"Detector": "musc_lite.detector.detector:Detector", "MuSc": "musc_l
 
 
 @dataclass(frozen=True)
-class Parts:
+class Components:
     """What a detector is made of, in the order of the data."""
 
     view: "View"
@@ -51,26 +51,26 @@ class Parts:
     scorer: "PatchScorer"
     pooling: "Pooling"
     rescoring: "RsCIN"
-    threshold: "Contamination | FalseAlarmRate"
+    threshold: "ContaminationThreshold | ConformalThreshold"
 
     @classmethod
-    def given(cls, **given: "Part | None") -> "Parts":
+    def from_params(cls, **given: "Component | None") -> "Components":
         """Take the parts that are given, and the default of each other kind."""
-        missing: dict[str, Any] = {kind: default_part(kind)() for kind in PARTS if given.get(kind) is None}
+        missing: dict[str, Any] = {kind: default_component(kind)() for kind in COMPONENTS if given.get(kind) is None}
         return cls(**given | missing)
 
     def check(self) -> None:
-        """Refuse before the long work what a part would refuse after it."""
+        """Raise ValueError before the long work for parameters that a component would refuse after it."""
         for part in vars(self).values():
             part.check()
 
-    def describe(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """Collect the lines of all parts."""
-        return {title: line for part in vars(self).values() for title, line in part.describe().items()}
+        return {title: line for part in vars(self).values() for title, line in part.provenance().items()}
 
 
-def part_class(kind: str, name: str) -> "type[Part]":
-    """Give the class of a part.
+def component_class(kind: str, name: str) -> "type[Component]":
+    """Return the class of a part.
 
     Raises
     ------
@@ -79,18 +79,18 @@ def part_class(kind: str, name: str) -> "type[Part]":
 
     Examples
     --------
-    >>> part_class("scorer", "nearest").__name__
+    >>> component_class("scorer", "nearest").__name__
     'NearestScorer'
     """
-    if name not in PARTS[kind]:
-        raise ValueError(f"the {kind} must be one of {', '.join(PARTS[kind])}, got {name!r}")
-    found = PARTS[kind][name]
+    if name not in COMPONENTS[kind]:
+        raise ValueError(f"the {kind} must be one of {', '.join(COMPONENTS[kind])}, got {name!r}")
+    found = COMPONENTS[kind][name]
     return resolve_name(found) if isinstance(found, str) else found
 
 
-def default_part(kind: str) -> "type[Part]":
+def default_component(kind: str) -> "type[Component]":
     """Return the first class of a kind, the paper's."""
-    return part_class(kind, next(iter(PARTS[kind])))
+    return component_class(kind, next(iter(COMPONENTS[kind])))
 
 
 def detector_class(name: str) -> Any:
@@ -113,7 +113,7 @@ def scorer_name(name: str) -> str:
     >>> scorer_name("subspace")
     'subspace'
     """
-    known = PARTS["scorer"]
+    known = COMPONENTS["scorer"]
     if name in OLD_NAMES and name not in known:
         warn_of_old_name(f"the method {name}", OLD_NAMES[name])
         return OLD_NAMES[name]
@@ -123,7 +123,7 @@ def scorer_name(name: str) -> str:
 
 
 def check_methods(names: Sequence[str]) -> None:
-    """Refuse fewer than two scorers to compare, an unknown one, and the same twice."""
+    """Raise an error for fewer than two scorers to compare, an unknown one, and the same twice."""
     known = [scorer_name(name) for name in names]
     if len(known) < 2:
         raise ValueError(f"a comparison takes two methods or more, got {', '.join(names) or 'none'}")
@@ -131,7 +131,7 @@ def check_methods(names: Sequence[str]) -> None:
         raise ValueError(f"the method {twice[0]} is there twice: {', '.join(names)}")
 
 
-def part_as_json(kind: str, part: "Part | None") -> dict | None:
+def component_to_dict(kind: str, part: "Component | None") -> dict | None:
     """Write a part as its name and its parameters.
 
     Raises
@@ -141,21 +141,21 @@ def part_as_json(kind: str, part: "Part | None") -> dict | None:
     """
     if part is None:
         return None
-    for name in PARTS[kind]:
-        if part_class(kind, name) is type(part):
+    for name in COMPONENTS[kind]:
+        if component_class(kind, name) is type(part):
             parameters = {key: _as_json(value) for key, value in part.get_params(deep=False).items()}
             return {"name": name, "parameters": parameters}
     raise ValueError(
-        f"{type(part).__name__} has no name to be saved by: PARTS[{kind!r}]['a name'] = {type(part).__name__} "
+        f"{type(part).__name__} has no name to be saved by: COMPONENTS[{kind!r}]['a name'] = {type(part).__name__} "
         "(musc_lite.detector.components), here and where it is loaded"
     )
 
 
-def part_from_json(kind: str, about: Mapping | None) -> "Part | None":
-    """Undo `part_as_json`."""
+def component_from_dict(kind: str, about: Mapping | None) -> "Component | None":
+    """Undo `component_to_dict`."""
     if about is None:
         return None
-    found = part_class(kind, about["name"])
+    found = component_class(kind, about["name"])
     parameters = {key: _from_json(value) for key, value in current_names(about["parameters"], found).items()}
     return found(**parameters)
 
@@ -165,11 +165,11 @@ def _as_json(value: Any) -> Any:
     from musc_lite.scorers.base import PatchScorer
 
     if isinstance(value, list | tuple) and value and all(isinstance(each, PatchScorer) for each in value):
-        return {"scorers": [part_as_json("scorer", each) for each in value]}
+        return {"scorers": [component_to_dict("scorer", each) for each in value]}
     return {"tuple": [*value]} if isinstance(value, tuple) else value
 
 
 def _from_json(value: Any) -> Any:
     if isinstance(value, dict) and "scorers" in value:
-        return [part_from_json("scorer", each) for each in value["scorers"]]
+        return [component_from_dict("scorer", each) for each in value["scorers"]]
     return tuple(value["tuple"]) if isinstance(value, dict) and "tuple" in value else value

@@ -16,8 +16,8 @@ from musc_lite.data.duplicates import without_copies
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.loaders import Images, as_batch, as_image_set
 from musc_lite.data.roi import WHOLE, Region
-from musc_lite.data.view import Framing, View
-from musc_lite.detector.components import PARTS, Parts
+from musc_lite.data.view import ResolvedView, View
+from musc_lite.detector.components import COMPONENTS, Components
 from musc_lite.detector.fit import Fitted, fit_batch
 from musc_lite.detector.planning import Cost, estimate_cost, resolve_view
 from musc_lite.detector.serialization import read_fitted, write_fitted
@@ -25,11 +25,12 @@ from musc_lite.detector.setup import Setup
 from musc_lite.results.scores import Scores
 from musc_lite.scorers.base import PatchScorer
 from musc_lite.stages.aggregation import LNAMD
-from musc_lite.stages.conformal import FalseAlarmRate
+from musc_lite.stages.conformal import ConformalThreshold
 from musc_lite.stages.features import Features
 from musc_lite.stages.maps import Pooling
 from musc_lite.stages.rescoring import RsCIN
-from musc_lite.stages.thresholds import Contamination, Decision
+from musc_lite.stages.thresholds import ContaminationThreshold, Decision
+from musc_lite.utils.deprecation import renamed_attributes
 from musc_lite.utils.validation import check_memory
 
 SHARED = ("backbone", "layers", "groups", "max_memory", "batch_size", "device", "precision", "cache_dir")
@@ -40,6 +41,7 @@ def _of_fit(*paths: str) -> Any:
     return (property(attrgetter(f"fitted_.{path}"), doc=f"``fitted_.{path}``.") for path in paths)
 
 
+@renamed_attributes(parts="components", describe="provenance", framing="resolve_view")
 class Detector(OutlierMixin, BaseEstimator):
     """Zero-shot anomaly detection in a batch of unlabeled images, of parts that can be exchanged.
 
@@ -48,10 +50,10 @@ class Detector(OutlierMixin, BaseEstimator):
     backbone, layers, groups, max_memory, batch_size, device, precision, cache_dir
         See `MuSc`.
     view, aggregation, scorer, pooling, rescoring, threshold : parts, optional
-        In the order of the data: what the backbone sees of a photo, how a patch speaks for its surroundings, how
+        In the order of the data: what the backbone sees of a photo, how a patch is aggregated with its neighbors, how
         patches are scored, how a map becomes its image's score, how images that look alike correct each other, where
-        `predict` draws the line. None: the paper's `View`, `LNAMD`, `MutualScorer`, `Pooling`, `RsCIN`, and
-        `Contamination`.
+        The threshold of `predict`. None: the paper's `View`, `LNAMD`, `MutualScorer`, `Pooling`, `RsCIN`, and
+        `ContaminationThreshold`.
 
     Attributes
     ----------
@@ -77,7 +79,7 @@ class Detector(OutlierMixin, BaseEstimator):
         scorer: PatchScorer | None = None,
         pooling: Pooling | None = None,
         rescoring: RsCIN | None = None,
-        threshold: Contamination | FalseAlarmRate | None = None,
+        threshold: ContaminationThreshold | ConformalThreshold | None = None,
         groups: Literal["largest"] | int | None = None,
         max_memory: int | str | None = None,
         batch_size: int = 8,
@@ -103,7 +105,7 @@ class Detector(OutlierMixin, BaseEstimator):
     fitted_: Fitted
     # Its parts under scikit-learn's names.
     names_, copy_of_, scales_, appearance_ = _of_fit("batch.names", "batch.copy_of", "batch.scales", "batch.appearance")
-    backbone_, parts_, features_, r_ = _of_fit("setup.backbone", "setup.parts", "features", "r")
+    backbone_, components_, features_, r_ = _of_fit("setup.backbone", "setup.components", "features", "r")
     groups_, normal_, scorers_, scores_ = _of_fit("groups", "normal", "scorers", "scores")
     patch_scores_, anomaly_maps_ = _of_fit("scores.patch_scores", "scores.anomaly_maps")
     map_scores_, image_scores_ = _of_fit("scores.map_scores", "scores.image_scores")
@@ -112,16 +114,16 @@ class Detector(OutlierMixin, BaseEstimator):
     _loaded: tuple[Any, Any] = (None, None)  # what a backbone's name stands for
 
     @property
-    def parts(self) -> Parts:
+    def components(self) -> Components:
         """The components that the parameters stand for."""
-        return Parts.given(**{kind: getattr(self, kind) for kind in PARTS})
+        return Components.from_params(**{kind: getattr(self, kind) for kind in COMPONENTS})
 
     def setup(self) -> Setup:
         """Return the parameters as they are now: copied, checked (ValueError), with the backbone loaded."""
         check_memory(self.max_memory)
         params: dict[str, Any] = self.get_params(deep=False)
         params = {k: v if isinstance(v, Backbone) else clone(v, safe=False) for k, v in params.items()}
-        parts = type(self)(**params).parts
+        parts = type(self)(**params).components
         parts.check()
         return Setup(self.CLASS_NAME, params, parts, self.load_backbone())
 
@@ -129,7 +131,7 @@ class Detector(OutlierMixin, BaseEstimator):
         """Score a batch of images, at least 2, by itself; labels are not used, `y` is ignored.
 
         Trusted images, outside of the batch and known to be good, are scored against it as new ones are: they set the
-        threshold of `FalseAlarmRate`, and new images get p-values. A fit that ends early leaves the one before it.
+        threshold of `ConformalThreshold`, and new images get p-values. A fit that ends early leaves the one before it.
         """
         images, known_good = as_batch(X), None if trusted is None else without_copies(as_image_set(trusted))
         self.fitted_ = fit_batch(self.setup(), images, trusted=known_good)
@@ -149,7 +151,7 @@ class Detector(OutlierMixin, BaseEstimator):
         check_is_fitted(self)
         return self.fitted_.score_images(as_image_set(X), batch_size=self.batch_size, cache_dir=self.cache_dir)
 
-    def describe(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """Return everything that shaped the numbers, title: value."""
         check_is_fitted(self)
         return dict(self.scores_.about)
@@ -169,9 +171,9 @@ class Detector(OutlierMixin, BaseEstimator):
 
     def cost(self, n_images: int, images: Images | None = None) -> Cost:
         """Estimate what fitting so many images takes, see `planning.estimate_cost`; some views need some images."""
-        return estimate_cost(self.setup(), n_images, self.framing(images))
+        return estimate_cost(self.setup(), n_images, self.resolve_view(images))
 
-    def framing(self, images: Images | None, found: Region = WHOLE) -> Framing:
+    def resolve_view(self, images: Images | None, found: Region = WHOLE) -> ResolvedView:
         """Return what is looked at of these images; `found`: what a region "auto" stands for."""
         return resolve_view(self.setup(), None if images is None else as_image_set(images), found)
 
@@ -189,14 +191,14 @@ class Detector(OutlierMixin, BaseEstimator):
         check_is_fitted(self)
         return self.fitted_.tokens.tokens(s, r)
 
-    def scorer_at(self, s: int, r: int) -> PatchScorer:
+    def get_scorer(self, s: int, r: int) -> PatchScorer:
         """Return the scorer of the s-th layer at degree r: the fitted one, or an unfitted one where r is new."""
         check_is_fitted(self)
         return self.scorers_[s, r] if (s, r) in self.scorers_ else clone(self.scorers_[s, self.r_[0]])
 
     def with_components(self, **components: Any) -> "Detector":
         """Return an unfitted detector with other components, such as ``scorer=`` or ``view=``; None: the default."""
-        return Detector(**{name: getattr(self, name) for name in SHARED} | vars(self.parts) | components)
+        return Detector(**{name: getattr(self, name) for name in SHARED} | vars(self.components) | components)
 
     def with_scorer(self, scorer: PatchScorer) -> "Detector":
         """Return an unfitted detector of these components, but for another scorer."""
@@ -238,7 +240,7 @@ class Detector(OutlierMixin, BaseEstimator):
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: Images) -> np.ndarray:
-        """Tell which new images are outliers: -1 outlier, 1 inlier, (N,)."""
+        """Return which new images are outliers: -1 outlier, 1 inlier, (N,)."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     labels_ = property(lambda self: np.where(self.scores_.is_outlier, -1, 1), doc="-1 outlier, 1 inlier, (N,).")

@@ -1,4 +1,4 @@
-"""What makes images stand out: for each its strangest patch, and the closest likeness among the normal images."""
+"""What makes images are flagged: for each its strangest patch, and the closest likeness among the normal images."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from musc_lite.analysis.groups import Groups, image_groups
-from musc_lite.data.duplicates import originals
+from musc_lite.data.duplicates import unique_indices
 from musc_lite.detector.detector import Detector
 from musc_lite.results.evidence import Evidence
-from musc_lite.scorers.base import Context
+from musc_lite.scorers.base import ScoringContext
 
 MOST, LEAST = 12, 3  # images that evidence is given for, where none are named
 EVERY = 2  # patches: a look that nobody asked for takes 6 % of a run, where all patches take a third
@@ -28,7 +28,7 @@ def find_evidence(
     detector : Detector
         Fitted.
     which : sequence of int, optional
-        Images of its batch; None: those that stand out, from the highest rank, 3 to 12 of them.
+        Images of its batch; None: the flagged ones, from the highest rank, 3 to 12 of them.
     tokens : callable, optional
         Gives the aggregated tokens (N, M, C) of the s-th layer at degree r, where they are at hand; by default
         ``detector.aggregated_tokens``, which makes them again.
@@ -49,12 +49,12 @@ def find_evidence(
     if which is None:
         which = scores.ranking[: min(max(LEAST, int(scores.is_outlier.sum())), MOST)].tolist()
     patches = {i: int(detector.patch_scores_[:, :, i].mean(axis=(0, 1)).argmax()) for i in which}
-    if not hasattr(detector.parts_.scorer, "explain"):
+    if not hasattr(detector.components_.scorer, "explain"):
         return [Evidence(i, patches[i]) for i in which]
-    kept = originals(detector.copy_of_)  # a copy asks from where the first of them lies in the batch
+    kept = unique_indices(detector.copy_of_)  # a copy asks from where the first of them lies in the batch
     place = {int(i): k for k, i in enumerate(kept)}
     normal = torch.from_numpy(~scores.is_outlier[kept])
-    context = Context(detector.features_.grid, tiles=detector.features_.framing.tiles)
+    context = ScoringContext(detector.features_.grid, tiles=detector.features_.resolved_view.tiles)
     distances, others = {i: torch.zeros(()) for i in which}, {}
     for (s, r), scorer in detector.scorers_.items():
         batch = (tokens or detector.aggregated_tokens)(s, r)
@@ -88,7 +88,7 @@ def groups_to_show(detector: Detector) -> Groups | None:
     """
     if detector.groups_ is not None:
         return detector.groups_
-    kept = originals(detector.copy_of_)
+    kept = unique_indices(detector.copy_of_)
     if len(kept) < ENOUGH:
         return None
     found = image_groups(detector.features_.subset(kept), every=EVERY)

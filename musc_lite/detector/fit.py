@@ -11,9 +11,9 @@ from sklearn.base import clone
 from torch import Tensor
 
 from musc_lite.analysis.groups import Groups, check_groups, find_normal
-from musc_lite.data.duplicates import expand, originals
+from musc_lite.data.duplicates import expand, unique_indices
 from musc_lite.data.image_set import ImageSet
-from musc_lite.data.pixels import LEGACY, scales_in_words
+from musc_lite.data.pixels import LEGACY, describe_scales
 from musc_lite.detector.batch import (
     Batch,
     Scorers,
@@ -27,7 +27,7 @@ from musc_lite.detector.batch import (
 from musc_lite.detector.planning import extent_of, plan_memory, view_of_batch
 from musc_lite.detector.setup import Setup
 from musc_lite.results.scores import Scores
-from musc_lite.scorers.base import Context, PatchScorer
+from musc_lite.scorers.base import PatchScorer, ScoringContext
 from musc_lite.stages.features import Features, storage_of
 from musc_lite.stages.maps import upsample_maps
 from musc_lite.stages.thresholds import Decision
@@ -82,7 +82,7 @@ class Fitted:
     @property
     def tokens(self) -> Batch:
         """The tokens that are compared: those of each image once."""
-        return Batch(self.features, self.batch.copy_of, self.setup.parts.aggregation)
+        return Batch(self.features, self.batch.copy_of, self.setup.components.aggregation)
 
     def with_decision(self, decision: Decision) -> "Fitted":
         """Return the same with another threshold."""
@@ -117,7 +117,8 @@ class Fitted:
         of_images, of_maps, maps, patches = arrays
         return Scores(
             images.names, of_images, of_maps, maps, patches, self.scores.decision, images,
-            batch=self.scores, about=self.scores.about, framing=self.scores.framing, calibration=self.calibration,
+            batch=self.scores, about=self.scores.about, resolved_view=self.scores.resolved_view,
+            calibration=self.calibration,
         )  # fmt: skip
 
 
@@ -135,23 +136,23 @@ def fit_batch(
     trusted : ImageSet, optional
         Calibration images, known to be good and outside of the batch.
     """
-    parts, backbone, seconds = setup.parts, setup.backbone, dict[str, float]()
+    parts, backbone, seconds = setup.components, setup.backbone, dict[str, float]()
     parts.threshold.check_trusted(len(trusted or ()))
     batch = unique_batch(images)
-    framing = view_of_batch(setup, images, features)
-    extent = extent_of(setup, framing, features)
+    resolved_view = view_of_batch(setup, images, features)
+    extent = extent_of(setup, resolved_view, features)
     if features:
-        features.check(len(images), extent.layers, framing, backbone.width)
+        features.check(len(images), extent.layers, resolved_view, backbone.width)
     scorer, groups, normal = check_groups(setup.groups, parts.scorer), None, None
     scorers = make_scorers(scorer, batch, extent.layers, extent.r)
     first = next(iter(scorers.values()))
     plan = plan_memory(first, len(images), extent, setup.max_memory, backbone.precision)
     with timed(seconds, "features"):
-        found = features or setup.extract(images, extent.layers, framing, plan.storage)
+        found = features or setup.extract(images, extent.layers, resolved_view, plan.storage)
     tokens = Batch(found, batch.copy_of, parts.aggregation)
     if setup.groups is not None:
         with timed(seconds, "groups"):
-            groups, normal = find_normal(found, originals(batch.copy_of), setup.groups)
+            groups, normal = find_normal(found, unique_indices(batch.copy_of), setup.groups)
         scorers = make_scorers(scorer_of_batch(setup, normal), batch, extent.layers, extent.r)
     with timed(seconds, "scoring"):
         patch_scores = score_each(fit_score, scorers, tokens, backbone, plan.scoring_bytes)
@@ -165,11 +166,11 @@ def fit_batch(
     patches = expand(patches, batch.copy_of, axis=2)
     all_maps, of_maps, of_images = (expand(values, batch.copy_of) for values in arrays)
     calibration = _calibrate(setup, batch, tokens, scorers, of_maps, trusted)
-    threshold = parts.threshold.draw(arrays[2], arrays[1], calibration)
+    threshold = parts.threshold.compute(arrays[2], arrays[1], calibration)
     decision = Decision.by(parts.threshold, threshold, len(arrays[2]), calibration)
     scores = Scores(
         batch.names, of_images, of_maps, all_maps, patches, decision, images, batch.copy_of,
-        seconds=seconds, framing=found.framing, appearance=batch.appearance,
+        seconds=seconds, resolved_view=found.resolved_view, appearance=batch.appearance,
     )  # fmt: skip
     storage = storage_of(found) if features else plan.storage
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -181,7 +182,7 @@ def fit_batch(
 
 def scorer_of_batch(setup: Setup, normal: np.ndarray | None) -> PatchScorer:
     """Return the scorer; where a group of the batch is the normal one, one that compares with that group."""
-    scorer = setup.parts.scorer
+    scorer = setup.components.scorer
     return scorer if normal is None else clone(scorer).set_params(references=normal.tolist())
 
 
@@ -202,31 +203,31 @@ def _calibrate(
 def _score_new(
     setup: Setup, batch: Batch, scorers: Scorers, map_scores: np.ndarray, images: ImageSet
 ) -> list[np.ndarray]:
-    parts, features = setup.parts, batch.features
-    new = setup.extract(images, features.layers, features.framing)
+    parts, features = setup.components, batch.features
+    new = setup.extract(images, features.layers, features.resolved_view)
 
-    def score(scorer: PatchScorer, fitted: Tensor, s: int, r: int, context: Context) -> Tensor:
+    def score(scorer: PatchScorer, fitted: Tensor, s: int, r: int, context: ScoringContext) -> Tensor:
         tokens = parts.aggregation.aggregate(new.patch_tokens[:, s], new.grid, r, fitted.device)
         return scorer.score(tokens, fitted, context)
 
     patch_scores = score_each(score, scorers, batch, setup.backbone)
     maps = _maps(patch_scores, features)
     of_maps = parts.pooling.pool(maps)
-    of_batch = torch.from_numpy(map_scores[originals(batch.copy_of)])
+    of_batch = torch.from_numpy(map_scores[unique_indices(batch.copy_of)])
     of_images = parts.rescoring.rescore_new(of_maps, new.class_tokens, of_batch, batch.class_tokens)
     return [values.numpy() for values in (of_images, of_maps, maps, patch_scores)]
 
 
 def _maps(patch_scores: Tensor, features: Features) -> Tensor:
     """(R, S, N, M) -> (N, H, W)."""
-    return upsample_maps(patch_scores.mean(dim=(0, 1)), features.grid, features.framing.size)
+    return upsample_maps(patch_scores.mean(dim=(0, 1)), features.grid, features.resolved_view.size)
 
 
 def _about(fitted: Fitted, decision: Decision) -> dict[str, str]:
     """Return everything that shaped the numbers, title: value."""
     setup, batch, features = fitted.setup, fitted.batch, fitted.features
-    backbone, lines, idea = setup.backbone, setup.parts.describe(), setup.parts.scorer.idea
-    depth = "" if batch.scales == LEGACY else scales_in_words(batch.scales)
+    backbone, lines, summary = setup.backbone, setup.components.provenance(), setup.components.scorer.summary
+    depth = "" if batch.scales == LEGACY else describe_scales(batch.scales)
     if fitted.normal is not None:
         lines["groups"] = f"scored by the {len(fitted.normal)} images of the group that is said to be normal"
     precisions = dict.fromkeys((fitted.products, backbone.products))
@@ -238,9 +239,9 @@ def _about(fitted: Fitted, decision: Decision) -> dict[str, str]:
         lines["storage"] = f"patch tokens in float16{where}: scores stay within 0.002 of those of float32"
     if fitted.calibration is not None:
         lines["trusted"] = f"{len(fitted.calibration)} images outside of the batch"
-    return ({"method": idea} if idea else {}) | {
+    return ({"method": summary} if summary else {}) | {
         "backbone": f"{backbone.name}, weights {backbone.pretrained!r}, SHA-256 {backbone.weights_sha256}",
-        **features.framing.describe(),
+        **features.resolved_view.provenance(),
         **({"bit depth": depth} if depth else {}),
         "blocks (0-based)": ", ".join(map(str, features.layers)),
         "aggregation degrees r": ", ".join(map(str, fitted.r)),

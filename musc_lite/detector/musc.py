@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from musc_lite.backbones.backbone import Backbone
-from musc_lite.detector.components import PARTS, Parts, default_part
+from musc_lite.detector.components import COMPONENTS, Components, default_component
 from musc_lite.detector.detector import Detector
 from musc_lite.detector.options import of_component
-from musc_lite.stages.conformal import FalseAlarmRate
-from musc_lite.stages.thresholds import Contamination
+from musc_lite.stages.conformal import ConformalThreshold
+from musc_lite.stages.thresholds import ContaminationThreshold
 from musc_lite.utils.deprecation import renamed_parameters
 
 
@@ -45,10 +45,10 @@ class MuSc(Detector):
         Bytes, or a text such as "4GB", that the batch may take beside the program and the backbone. Where tokens in
         float32 do not fit they are kept in half precision, then on disk; scores stay within 0.002. None: no limit.
     contamination, false_alarm_rate
-        Where `predict` draws the line: by a contamination in (0, 0.5], the expected share of defective images; by
+        The threshold of `predict`: from a contamination in (0, 0.5], the expected share of defective images; by
         "auto", which reads it from the scores, without labels (`stages.thresholds.count_outliers`), and sees a part of
         the defective images or none where these are many or faint; or so that of good images at most a share is
-        called, by `trusted` ones of `fit` (`FalseAlarmRate`).
+        called, by `trusted` ones of `fit` (`ConformalThreshold`).
     batch_size : int
         Images that go through the backbone at once.
     device, precision : str, optional
@@ -153,7 +153,7 @@ class MuSc(Detector):
 
     @classmethod
     def published(cls, backbone: str = "ViT-L-14-336-gelu", **changes) -> "MuSc":
-        """Give the paper's settings: CLIP ViT-L/14 at 518 pixels, four even blocks, r = 1, 3, 5, windows 1, 2, 3.
+        """Return the paper's settings: CLIP ViT-L/14 at 518 pixels, four even blocks, r = 1, 3, 5, windows 1, 2, 3.
 
         "-gelu" stands for plain GELU: the code behind the paper's tables ran OpenAI's weights so, though they were
         trained with QuickGELU. (For VisA the paper used the windows 1, 8, 9.)
@@ -182,7 +182,7 @@ class MuSc(Detector):
 
     @classmethod
     def recommended(cls, **changes) -> "MuSc":
-        """Give what does best with the embedded backbone where there is time: 448 pixels, the blocks 4, 6 and 8.
+        """Return what does best with the embedded backbone where there is time: 448 pixels, the blocks 4, 6 and 8.
 
         Chosen by the mean over textures, boards, toys, magnetic tiles and textiles; gravel, held out, agrees
         (`benchmarks/shelf.py`, table in CHANGELOG). An image has four times the patches: scoring takes about eight
@@ -202,7 +202,7 @@ class MuSc(Detector):
         return cls(**(settings | changes))
 
     @property
-    def parts(self) -> Parts:
+    def components(self) -> Components:
         """The paper's components, with these parameters.
 
         Raises
@@ -216,21 +216,25 @@ class MuSc(Detector):
                 "each of them sets the threshold: give one of the two"
             )
         made: dict[str, Any] = {
-            kind: default_part(kind)(**{theirs: getattr(self, ours) for ours, theirs in of_component(kind).items()})
-            for kind in PARTS
+            kind: default_component(kind)(
+                **{theirs: getattr(self, ours) for ours, theirs in of_component(kind).items()}
+            )
+            for kind in COMPONENTS
             if kind != "threshold"  # which has one of two
         }
         rate = self.false_alarm_rate
-        return Parts(**made, threshold=Contamination(self.contamination) if rate is None else FalseAlarmRate(rate))
+        return Components(
+            **made, threshold=ContaminationThreshold(self.contamination) if rate is None else ConformalThreshold(rate)
+        )
 
     def with_components(self, **components: Any) -> Detector:
         """Return an unfitted detector with other components; a `MuSc` where they are the paper's."""
         flat: dict[str, Any] = {}
         for kind, component in components.items():
-            if kind == "threshold" and isinstance(component, Contamination | FalseAlarmRate):
-                rate = component.rate if isinstance(component, FalseAlarmRate) else None
-                flat |= {"contamination": "auto" if rate else component.share, "false_alarm_rate": rate}
-            elif type(component) is default_part(kind):
+            if kind == "threshold" and isinstance(component, ContaminationThreshold | ConformalThreshold):
+                rate = component.rate if isinstance(component, ConformalThreshold) else None
+                flat |= {"contamination": "auto" if rate else component.contamination, "false_alarm_rate": rate}
+            elif type(component) is default_component(kind):
                 flat |= {ours: getattr(component, theirs) for ours, theirs in of_component(kind).items()}
             else:
                 return super().with_components(**components)

@@ -27,8 +27,6 @@ class Option:
         The kind of component that owns the parameter, and its name there where that is another one.
     check : callable, optional
         Refuse what no batch and no backbone makes right, without torch; raise ValueError.
-    old_name : str, optional
-        Of an earlier version; it works with a warning.
     """
 
     help: str
@@ -36,7 +34,6 @@ class Option:
     component: str | None = None
     name_there: str | None = None
     check: Callable[[Any], None] | None = None
-    old_name: str | None = None
 
 
 def flag(name: str) -> str:
@@ -95,41 +92,42 @@ def _pooling(option: str, text: str) -> str | float:
 
 OPTIONS: dict[str, Option] = {
     "backbone": Option("dinov2_vits14 (default), dinov2_vitb14, dinov3_vitb16, ViT-L-14-336, ..."),
-    "layers": Option("even, middle or block numbers such as 4,6,8.", _layers),
+    "layers": Option("Transformer blocks: even, middle, or numbers such as 4,6,8.", _layers),
     "image_size": Option(
-        "Pixels a side; 336x504; aspect, aspect:448: the photos' shape; auto:60: as close as 60 s allow.",
+        "Input size in pixels: 448; 336x504; aspect:448 keeps the images' shape; auto:60 is as large as 60 s allow.",
         _image_size, "view", "size",
     ),
     "region": Option(
-        "Look at this part of each photo only: left, top, right, bottom as shares; or auto.", _region, "view"
+        "Region of interest: left, top, right, bottom as fractions; or auto.", _region, "view"
     ),
     "tiles": Option(
-        "Look closer: 2 or more tiles along the longer side, or 2x3 (rows x columns).", _sides, "view"
+        "Split each image into tiles: a number along the longer side, or rows x columns such as 2x3.", _sides, "view"
     ),
-    "overlap": Option("Share of a tile that the next one shows again, 0 to 0.5.", float, "view"),
+    "overlap": Option("Overlap of neighboring tiles as a fraction, 0 to 0.5.", float, "view"),
     "pooling": Option(
-        "From map to image score: max, mean, or a share of the highest pixels, 0.005.", _pooling, "pooling"
+        "Image score from its map: max, mean, or the mean of this fraction of the highest pixels, such as 0.005.",
+        _pooling, "pooling"
     ),
-    "r": Option("Aggregation degrees such as 1,3,5.", read_numbers, "aggregation", check=check_degrees),
+    "r": Option("Neighborhood sizes of aggregation, such as 1,3,5.", read_numbers, "aggregation", check=check_degrees),
     "interval": Option(
-        "Share of the closest images that score a patch; 0,0.3.", _shares, "scorer", check=check_interval
+        "Fractions of the closest images to average over, such as 0,0.3.", _shares, "scorer", check=check_interval
     ),
     "rescoring_sizes": Option(
-        "Re-scoring neighborhoods, 1,2,3; an empty text turns it off.", read_numbers, "rescoring",
-        check=check_rescoring_sizes, old_name="windows",
+        "Neighborhood sizes of the re-scoring, such as 1,2,3; an empty text turns it off.", read_numbers, "rescoring",
+        check=check_rescoring_sizes,
     ),
-    "references": Option("Score by so many of the images only: for large folders.", int, "scorer"),
-    "n_components": Option("Search among so many principal components.", int, "scorer"),
+    "references": Option("Compare with this number of images only (for large folders).", int, "scorer"),
+    "n_components": Option("Search in this number of principal components.", int, "scorer"),
     "search_window": Option(
-        "Search so many patches around, for parts that lie alike.", int, "scorer", old_name="window"
+        "Search within this distance in patches (for aligned parts).", int, "scorer"
     ),
-    "aligned": Option("Search each tile only in the same tile of the others.", bool, "scorer"),
-    "max_memory": Option("Memory for the batch, such as 4GB.", check=check_memory),
+    "aligned": Option("Compare each tile with the same tile of other images only.", bool, "scorer"),
+    "max_memory": Option("Memory limit for the batch, such as 4GB.", check=check_memory),
     "batch_size": Option(
-        "Images that go through the backbone at once.", int, check=partial(check_count, "batch_size")
+        "Images per forward pass of the backbone.", int, check=partial(check_count, "batch_size")
     ),
-    "device": Option("cpu, cuda, ...; by default a GPU where there is one."),
-    "precision": Option("float32; bfloat16; auto: bfloat16 where this processor is faster at it. By default auto."),
+    "device": Option("cpu, cuda, ... Default: a GPU if there is one."),
+    "precision": Option("float32, bfloat16, or auto (default): bfloat16 where this processor runs it faster."),
 }  # fmt: skip
 
 

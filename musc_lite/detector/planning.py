@@ -17,27 +17,27 @@ from sklearn.base import clone
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.roi import WHOLE, Region
-from musc_lite.data.view import Framing, View, middle_size, some_photos, what_a_patch_covers
+from musc_lite.data.view import ResolvedView, View, describe_patch_size, median_image_size, require_images
 from musc_lite.detector.setup import Setup
 from musc_lite.neighbors import cpu_bfloat16
 from musc_lite.neighbors.brute_force import (
     TILE_BYTES,
     free_memory,
-    is_fused,
-    is_shortened,
-    nearest_of_pairs,
+    pairwise_min_distances,
     squared_distances,
+    uses_bfloat16,
+    uses_triton,
 )
 from musc_lite.scorers.base import PatchScorer
 from musc_lite.stages.features import Features
 from musc_lite.utils.validation import check_reach, parse_bytes
 
-MAX_TIMED, MAX_TIMED_PATCHES = 448, 1024  # pixels, patches of what is timed: larger ones are reckoned from it
+MAX_TIMED, MAX_TIMED_PATCHES = 448, 1024  # pixels, patches of what is timed: larger ones are estimated from it
 MORE = 3  # closer looks that are named
 
 
 @dataclass(frozen=True)
-class Plan:
+class MemoryPlan:
     """How a batch is kept within a memory budget.
 
     Attributes
@@ -101,7 +101,7 @@ def duration(seconds: float) -> str:
 
 
 @dataclass(frozen=True)
-class Extent:
+class BatchShape:
     """How much there is of a batch beside its number of images.
 
     Attributes
@@ -110,7 +110,7 @@ class Extent:
         The S blocks that are read.
     r : tuple of int
         Aggregation degrees.
-    framing : Framing
+    resolved_view : ResolvedView
         What is looked at of each image.
     n_channels : int
         C.
@@ -118,13 +118,13 @@ class Extent:
 
     layers: tuple[int, ...]
     r: tuple[int, ...]
-    framing: Framing
+    resolved_view: ResolvedView
     n_channels: int
 
     @property
     def n_patches(self) -> int:
         """M."""
-        return self.framing.grid[0] * self.framing.grid[1]
+        return self.resolved_view.grid[0] * self.resolved_view.grid[1]
 
     def shape(self, n_images: int) -> tuple[int, int, int]:
         """(N, M, C) of one layer's tokens."""
@@ -134,10 +134,10 @@ class Extent:
 def plan_memory(
     scorer: PatchScorer,
     n_images: int,
-    extent: Extent,
+    extent: BatchShape,
     max_memory: int | str | None = None,
     precision: str = "float32",
-) -> Plan:
+) -> MemoryPlan:
     """Choose the fastest way to keep and score the tokens of a batch that fits into a budget.
 
     Parameters
@@ -145,7 +145,7 @@ def plan_memory(
     scorer : PatchScorer
         Which says what scoring takes.
     n_images : int
-    extent : Extent
+    extent : BatchShape
     max_memory : int or str, optional
         See `MuSc`.
     precision : {"float32", "bfloat16"}
@@ -159,17 +159,20 @@ def plan_memory(
     Examples
     --------
     >>> from musc_lite.scorers.mutual import MutualScorer
-    >>> extent = Extent(layers=(4, 5, 6, 7, 8, 9), r=(1, 3), framing=Framing((224, 224), 14), n_channels=384)
+    >>> view = ResolvedView((224, 224), 14)
+    >>> extent = BatchShape(layers=(4, 5, 6, 7, 8, 9), r=(1, 3), resolved_view=view, n_channels=384)
     >>> [plan_memory(MutualScorer(), 1000, extent, budget).storage for budget in (None, "4GB", "3GB", "1.5GB")]
     ['float32', 'float32', 'float16', 'disk']
     """
     n_layers, n_patches, n_channels = len(extent.layers), extent.n_patches, extent.n_channels
-    work = scorer.work(extent.shape(n_images), tiles=extent.framing.tiles)
-    results = 4 * n_images * (len(extent.r) * n_layers * n_patches + 2 * math.prod(extent.framing.size) + 2 * n_images)
+    work = scorer.cost(extent.shape(n_images), tiles=extent.resolved_view.tiles)
+    results = (
+        4 * n_images * (len(extent.r) * n_layers * n_patches + 2 * math.prod(extent.resolved_view.size) + 2 * n_images)
+    )
     tokens = n_layers * n_images * n_patches * n_channels
     aggregated = n_images * n_patches * (n_channels + work.kept_channels)  # of one layer
     if precision == "bfloat16":
-        results += 2 * n_images * n_patches * cpu_bfloat16.n_longer(work.n_channels)
+        results += 2 * n_images * n_patches * cpu_bfloat16.padded_width(work.n_channels)
     ways = [  # storage, bytes of tokens, of aggregated tokens, of what makes it faster
         ("float32", 4 * tokens, 4 * aggregated, work.more_bytes),
         ("float32", 4 * tokens, 4 * aggregated, 0),
@@ -179,38 +182,38 @@ def plan_memory(
     for storage, *parts in ways:
         n_bytes = sum(parts) + work.least_bytes + results
         if max_memory is None:
-            return Plan(storage, n_bytes, None)
+            return MemoryPlan(storage, n_bytes, None)
         if n_bytes <= parse_bytes(max_memory):
-            return Plan(storage, n_bytes, parts[-1] + work.least_bytes)
+            return MemoryPlan(storage, n_bytes, parts[-1] + work.least_bytes)
     raise ValueError(
         f"{n_images} images of {n_patches} patches with {n_channels} channels take at least {n_bytes} bytes "
         f"({n_bytes / 1e9:.2f} GB); max_memory={max_memory!r} is less. Give more, smaller images or fewer of them"
     )
 
 
-def resolve_view(setup: Setup, images: ImageSet | None, found: Region = WHOLE, **changes: Any) -> Framing:
+def resolve_view(setup: Setup, images: ImageSet | None, found: Region = WHOLE, **changes: Any) -> ResolvedView:
     """Return what is looked at of these images; `found`: what a region "auto" stands for; changes: of the view."""
-    view, backbone = clone(setup.parts.view).set_params(**changes), setup.backbone
+    view, backbone = clone(setup.components.view).set_params(**changes), setup.backbone
     if view.seconds is not None:
         region = found if view.region == "auto" else view.region
-        tiles = _closest_tiles(setup, some_photos(images, view), view.seconds, region)
+        tiles = _closest_tiles(setup, require_images(images, view), view.seconds, region)
         view.set_params(size=None, tiles=tiles)
-    return view.settle(images, backbone.patch_size, backbone.default_image_size, backbone.name, found)
+    return view.resolve(images, backbone.patch_size, backbone.default_image_size, backbone.name, found)
 
 
-def view_of_batch(setup: Setup, images: ImageSet, features: Features | None = None) -> Framing:
+def view_of_batch(setup: Setup, images: ImageSet, features: Features | None = None) -> ResolvedView:
     """Return what a fit looks at; given features hold the region and the tiles that they were made with."""
-    view = setup.parts.view
+    view = setup.components.view
     if features and view.seconds is not None:
-        return features.framing
+        return features.resolved_view
     if view.region != "auto":
         return resolve_view(setup, images)
-    return resolve_view(setup, images, features.framing.region if features else setup.find_objects(images))
+    return resolve_view(setup, images, features.resolved_view.region if features else setup.find_objects(images))
 
 
-def settle_view(setup: Setup, images: ImageSet) -> View:
+def fill_in_view(setup: Setup, images: ImageSet) -> View:
     """Return the view with numbers in place of "auto": the region of the objects, and the tiles that a time allows."""
-    view = clone(setup.parts.view)
+    view = clone(setup.components.view)
     if view.region == "auto":
         view.region = setup.find_objects(images)
     if view.seconds is not None:
@@ -218,16 +221,16 @@ def settle_view(setup: Setup, images: ImageSet) -> View:
     return view
 
 
-def extent_of(setup: Setup, framing: Framing, features: Features | None = None) -> Extent:
+def extent_of(setup: Setup, resolved_view: ResolvedView, features: Features | None = None) -> BatchShape:
     """Return how much there is of each image; features, where there are any, have their layers."""
     backbone = setup.backbone
     layers = features.layers if features and setup.layers is None else backbone.layers(setup.layers)
-    degrees = setup.parts.aggregation.degrees(backbone.default_r)
-    check_reach(degrees, framing.grid)
-    return Extent(tuple(layers), tuple(degrees), framing, backbone.width)
+    degrees = setup.components.aggregation.degrees(backbone.default_r)
+    check_reach(degrees, resolved_view.grid)
+    return BatchShape(tuple(layers), tuple(degrees), resolved_view, backbone.width)
 
 
-def estimate_cost(setup: Setup, n_images: int, framing: Framing) -> Cost:
+def estimate_cost(setup: Setup, n_images: int, resolved_view: ResolvedView) -> Cost:
     """Estimate what fitting so many images takes, from about a second of work.
 
     Raises
@@ -237,18 +240,18 @@ def estimate_cost(setup: Setup, n_images: int, framing: Framing) -> Cost:
     """
     if not isinstance(n_images, Integral) or n_images < 2:
         raise ValueError(f"mutual scoring takes at least 2 images, got n_images={n_images}")
-    extent, scorer, backbone = extent_of(setup, framing), setup.parts.scorer, setup.backbone
+    extent, scorer, backbone = extent_of(setup, resolved_view), setup.components.scorer, setup.backbone
     plan = plan_memory(scorer, n_images, extent, setup.max_memory, backbone.precision)
-    work = scorer.work(extent.shape(n_images), plan.scoring_bytes, framing.tiles)
+    work = scorer.cost(extent.shape(n_images), plan.scoring_bytes, resolved_view.tiles)
     n_times = len(extent.layers) * len(extent.r)
-    device = backbone.device if is_fused(backbone.device) else torch.device("cpu")
+    device = backbone.device if uses_triton(backbone.device) else torch.device("cpu")
     scoring = n_times * work.products * seconds_per_pair(extent.n_patches, work.n_channels, device, backbone.precision)
-    extraction = n_images * framing.n_passes * seconds_per_pass(backbone, framing.tile_size)
+    extraction = n_images * resolved_view.n_passes * seconds_per_pass(backbone, resolved_view.tile_size)
     return Cost(extraction, scoring, plan.n_bytes, n_times * work.n_steps)
 
 
-def how_closely(setup: Setup, images: ImageSet, cost: Cost, option: str = "--tiles") -> str:
-    """Say in the photos' own pixels what one patch covers, and what more tiles would show and take.
+def describe_resolution(setup: Setup, images: ImageSet, cost: Cost, option: str = "--tiles") -> str:
+    """Return in the photos' own pixels, what one patch covers, and what more tiles would show and take.
 
     Parameters
     ----------
@@ -265,8 +268,8 @@ def how_closely(setup: Setup, images: ImageSet, cost: Cost, option: str = "--til
     str
         One line for what is, and one for each of up to three closer looks that the photos have pixels for.
     """
-    now, photo = resolve_view(setup, images), middle_size(images)
-    lines = [what_a_patch_covers(now, images)]
+    now, photo = resolve_view(setup, images), median_image_size(images)
+    lines = [describe_patch_size(now, images)]
     for n, closer in _closer_looks(setup, images, now):
         seconds = _seconds(setup, len(images), closer, now, cost)
         finer = " x ".join(f"{side:.0f}" for side in closer.patch_extent(photo))
@@ -292,9 +295,11 @@ def _closest_tiles(setup: Setup, images: ImageSet, seconds: float, region: Any) 
     return chosen
 
 
-def _closer_looks(setup: Setup, images: ImageSet, now: Framing, **changes: Any) -> Iterator[tuple[int, Framing]]:
+def _closer_looks(
+    setup: Setup, images: ImageSet, now: ResolvedView, **changes: Any
+) -> Iterator[tuple[int, ResolvedView]]:
     """Yield numbers of tiles, and what is seen with them, until the photos have no more pixels for a closer look."""
-    photo, n_now = middle_size(images), now.tiles[0] * now.tiles[1]
+    photo, n_now = median_image_size(images), now.tiles[0] * now.tiles[1]
     coarser, n = now, 1
     while max(coarser.patch_extent(photo)) > now.patch_size:
         n += 1
@@ -304,12 +309,15 @@ def _closer_looks(setup: Setup, images: ImageSet, now: Framing, **changes: Any) 
             coarser = closer
 
 
-def _seconds(setup: Setup, n_images: int, closer: Framing, now: Framing, cost: Cost) -> float:
+def _seconds(setup: Setup, n_images: int, closer: ResolvedView, now: ResolvedView, cost: Cost) -> float:
     """Estimate a closer look from the cost of another: passes of the backbone, products of tokens."""
 
-    def products(framing: Framing) -> float:
-        extent = extent_of(setup, framing)
-        return setup.parts.scorer.work(extent.shape(n_images), tiles=framing.tiles).products * extent.n_patches**2
+    def products(resolved_view: ResolvedView) -> float:
+        extent = extent_of(setup, resolved_view)
+        return (
+            setup.components.scorer.cost(extent.shape(n_images), tiles=resolved_view.tiles).products
+            * extent.n_patches**2
+        )
 
     scoring = cost.scoring_seconds * products(closer) / products(now)
     return cost.extraction_seconds * closer.n_passes / now.n_passes + scoring
@@ -340,10 +348,10 @@ def choose_device(
     max_memory : int or None
         Bytes that scoring may take there, beside the tokens.
     """
-    if not is_fused(backbone.device):
+    if not uses_triton(backbone.device):
         return torch.device("cpu"), max_memory
     n_images, n_patches, n_channels = shape
-    work = scorer.work(shape, tiles=tiles)
+    work = scorer.cost(shape, tiles=tiles)
     tokens = 2 * n_images * n_patches * (n_channels + work.kept_channels)  # in half precision
     spare = free_memory(backbone.device) - tokens
     if spare >= work.least_bytes:
@@ -378,16 +386,16 @@ def seconds_per_pair(
 ) -> float:
     """Time how long two images' tokens take to compare, in tiles of the size that scoring uses, on all cores."""
     n_timed = min(n_patches, MAX_TIMED_PATCHES)
-    n_images = 16 if is_fused(device) else 1 + max(1, TILE_BYTES // (4 * n_timed**2))
+    n_images = 16 if uses_triton(device) else 1 + max(1, TILE_BYTES // (4 * n_timed**2))
     images = torch.rand(n_images, n_timed, n_channels, device=device)
-    shortened = is_shortened(images, precision)
-    longer = cpu_bfloat16.lengthened(images) if shortened else images
+    shortened = uses_bfloat16(images, precision)
+    longer = cpu_bfloat16.append_norms(images) if shortened else images
 
     def compare() -> int:
-        if is_fused(device):
-            return int(nearest_of_pairs(images).isfinite().sum()) // (2 * n_timed)
+        if uses_triton(device):
+            return int(pairwise_min_distances(images).isfinite().sum()) // (2 * n_timed)
         if shortened:
-            cpu_bfloat16.half_squares(cpu_bfloat16.opposed(longer[0], n_channels), longer[1:]).amin(dim=1)
+            cpu_bfloat16.half_squared_norms(cpu_bfloat16.negate_queries(longer[0], n_channels), longer[1:]).amin(dim=1)
             return n_images - 1
         squared_distances(images[0], images[1:]).amin(dim=1).sum().item()
         return n_images - 1

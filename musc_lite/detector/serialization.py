@@ -12,22 +12,22 @@ from torch import Tensor
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.backbones.load import load_backbone
 from musc_lite.data.appearance import Appearance
-from musc_lite.data.duplicates import originals
+from musc_lite.data.duplicates import unique_indices
 from musc_lite.data.image_set import ImageSet, MaskPart, MaskSource
 from musc_lite.data.pixels import LEGACY, Scale
 from musc_lite.detector.batch import UniqueBatch, make_scorers
-from musc_lite.detector.components import PARTS, detector_class, part_as_json, part_from_json
+from musc_lite.detector.components import COMPONENTS, component_from_dict, component_to_dict, detector_class
 from musc_lite.detector.fit import Fitted, scorer_of_batch
 from musc_lite.detector.setup import Setup
 from musc_lite.results.scores import Scores
 from musc_lite.stages.features import Features, framing_from_json, storage_of
 from musc_lite.stages.thresholds import Decision
-from musc_lite.utils.component import Part
+from musc_lite.utils.component import Component
 from musc_lite.utils.deprecation import current_names
 from musc_lite.utils.errors import DataNotFoundError
-from musc_lite.utils.files import make_folder, read_tensors, write_tensors
+from musc_lite.utils.files import ensure_dir, read_tensors, write_tensors
 from musc_lite.utils.names import writable
-from musc_lite.utils.precision import asked_again
+from musc_lite.utils.precision import portable_precision
 
 ARRAYS = ("patch_scores", "anomaly_maps", "map_scores", "image_scores")
 VERSION = 1  # of the file's format
@@ -44,8 +44,8 @@ def write_fitted(path: str | Path, fitted: Fitted) -> None:
     for (s, r), scorer in fitted.scorers.items():
         tensors |= {f"scorer {s} {r} {name}": tensor.cpu() for name, tensor in scorer.state().items()}
     parameters = {k: v for k, v in setup.params.items() if k not in NOT_SAVED}
-    given = [kind for kind in PARTS if isinstance(parameters.get(kind), Part)]
-    parts = {kind: part_as_json(kind, parameters.pop(kind)) for kind in given}
+    given = [kind for kind in COMPONENTS if isinstance(parameters.get(kind), Component)]
+    parts = {kind: component_to_dict(kind, parameters.pop(kind)) for kind in given}
     about = {
         "version": VERSION,
         "class": setup.class_name,
@@ -53,7 +53,7 @@ def write_fitted(path: str | Path, fitted: Fitted) -> None:
         "parts": parts,
         "backbone": [setup.backbone.name, setup.backbone.pretrained, setup.backbone.weights_sha256],
         "layers": features.layers,
-        "framing": asdict(features.framing),
+        "framing": asdict(features.resolved_view),
         "r": fitted.r,
         "names": batch.names,
         "digests": sorted(batch.digests),
@@ -70,7 +70,7 @@ def write_fitted(path: str | Path, fitted: Fitted) -> None:
         "appearance": None if batch.appearance is None else asdict(batch.appearance),
         **_images_as_json(batch.images, tensors),
     }
-    make_folder(Path(path).parent)
+    ensure_dir(Path(path).parent)
     write_tensors(Path(path), tensors, "saved detector", _as_json(about))
 
 
@@ -93,7 +93,7 @@ def read_fitted(path: str | Path, backbone: Backbone | None, device: str | None)
             f"{path} was fitted with the weights file {pretrained}: if you trust it, give "
             f"backbone=load_backbone({name!r}, {pretrained!r})"
         )
-    precision = asked_again(about.get("precision", "float32"))
+    precision = portable_precision(about.get("precision", "float32"))
     loaded = load_backbone(name, pretrained, device, precision) if backbone is None else backbone
     if loaded.weights_sha256 != weights:
         raise ValueError(
@@ -106,7 +106,7 @@ def read_fitted(path: str | Path, backbone: Backbone | None, device: str | None)
 
 def _read(about: dict, tensors: dict[str, Tensor], backbone: str, device: str | None) -> Fitted:
     """Return what a file holds, with `backbone`, a name, where the backbone belongs."""
-    parts: dict[str, Any] = {kind: part_from_json(kind, part) for kind, part in about.get("parts", {}).items()}
+    parts: dict[str, Any] = {kind: component_from_dict(kind, part) for kind, part in about.get("parts", {}).items()}
     parameters = about["parameters"] | {"cache_dir": None}  # no file says where to write
     if parameters.get("false_alarm_rate") is not None:
         parameters["contamination"] = "auto"  # early versions took both and ignored this one
@@ -114,7 +114,7 @@ def _read(about: dict, tensors: dict[str, Tensor], backbone: str, device: str | 
     found = detector_class(class_name)
     unfitted = found(backbone, **current_names(parameters, found), **parts, device=device)
     params = unfitted.get_params(deep=False)
-    setup = Setup(class_name, params, unfitted.parts, backbone)  # type: ignore[arg-type]
+    setup = Setup(class_name, params, unfitted.components, backbone)  # type: ignore[arg-type]
     patch_tokens, class_tokens = tensors.pop("patch_tokens"), tensors.pop("class_tokens")
     features = Features(patch_tokens, class_tokens, framing_from_json(about), tuple(about["layers"]))
     names, digests = [*map(writable, about["names"])], frozenset(about["digests"])
@@ -134,17 +134,17 @@ def _read(about: dict, tensors: dict[str, Tensor], backbone: str, device: str | 
     decision = (
         Decision(**about["decision"])
         if "decision" in about
-        else Decision.by(setup.parts.threshold, about["threshold"], len(originals(copy_of)), calibration)
+        else Decision.by(setup.components.threshold, about["threshold"], len(unique_indices(copy_of)), calibration)
     )
     normal = None if about.get("normal") is None else np.array(about["normal"])
     scorers = make_scorers(scorer_of_batch(setup, normal), batch, features.layers, about["r"])
     for (s, r), scorer in scorers.items():
         begin = f"scorer {s} {r} "
-        scorer.set_state({key.removeprefix(begin): t for key, t in tensors.items() if key.startswith(begin)})
+        scorer.load_state_dict({key.removeprefix(begin): t for key, t in tensors.items() if key.startswith(begin)})
     patches, maps, of_maps, of_images = (tensors[f"{name}_"].numpy() for name in ARRAYS)
     scores = Scores(
         names, of_images, of_maps, maps, patches, decision, images, copy_of,
-        seconds=about["seconds"], framing=features.framing, appearance=appearance,
+        seconds=about["seconds"], resolved_view=features.resolved_view, appearance=appearance,
     )  # fmt: skip
     products = about.get("products", about.get("precision", "float32"))
     storage = about.get("storage", storage_of(features))
@@ -163,18 +163,18 @@ def _check_shapes(fitted: Fitted) -> None:
     n_patches, n_layers = features.grid[0] * features.grid[1], len(features.layers)
     expected: dict[str, tuple[int, ...]] = dict.fromkeys(found, (n_images,))
     expected["patch_scores_"] = len(fitted.r), n_layers, n_images, n_patches
-    expected["anomaly_maps_"] = n_images, *features.framing.size
+    expected["anomaly_maps_"] = n_images, *features.resolved_view.size
     expected["patch tokens"] = n_images, n_layers, n_patches
     for name, shape in found.items():
         if shape != expected[name]:
             raise ValueError(f"its {name} are {shape}, not {expected[name]}")
     if not ((copies >= 0) & (copies <= np.arange(n_images))).all() or (copies[copies] != copies).any():
         raise ValueError("its copies are copies of no image before them")
-    fitted.setup.parts.check()
+    fitted.setup.components.check()
 
 
 def _images_as_json(images: ImageSet | None, tensors: dict[str, Tensor]) -> dict[str, object]:
-    """Tell files, labels and masks, each None where not all images are files."""
+    """Return files, labels and masks, each None where not all images are files."""
     files = [] if images is None else [str(source.absolute()) for source in images.sources if isinstance(source, Path)]
     if images is None or not files or len(files) < len(images):
         return {"files": None, "labels": None, "masks": None}
@@ -183,7 +183,7 @@ def _images_as_json(images: ImageSet | None, tensors: dict[str, Tensor]) -> dict
 
 
 def _mask_as_json(source: MaskSource, tensors: dict[str, Tensor]) -> object:
-    """Give absolute paths for files; an array goes to `tensors`, a bit for a pixel, and leaves its name and shape."""
+    """Return absolute paths for files; an array goes to `tensors`, a bit for a pixel, and leaves its name and shape."""
     if isinstance(source, list):
         return [_mask_as_json(part, tensors) for part in source]
     if not isinstance(source, np.ndarray):

@@ -8,8 +8,8 @@ from typing import Any
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.roi import Region
-from musc_lite.data.view import Framing
-from musc_lite.detector.components import Parts
+from musc_lite.data.view import ResolvedView
+from musc_lite.detector.components import Components
 from musc_lite.stages.features import Features, extract_features, region_of_objects
 
 
@@ -30,7 +30,7 @@ class Setup:
 
     class_name: str
     params: Mapping[str, Any]
-    parts: Parts
+    components: Components
     backbone: Backbone
 
     @property
@@ -48,9 +48,13 @@ class Setup:
         """Bytes that the batch may take."""
         return self.params["max_memory"]
 
-    def extract(self, images: ImageSet, layers: Sequence[int], framing: Framing, storage: str = "float32") -> Features:
+    def extract(
+        self, images: ImageSet, layers: Sequence[int], resolved_view: ResolvedView, storage: str = "float32"
+    ) -> Features:
         """Return the features of images, read from the cache where they are there."""
-        return extract_features(images, self.backbone, layers=layers, view=framing, storage=storage, **self._reading)
+        return extract_features(
+            images, self.backbone, layers=layers, view=resolved_view, storage=storage, **self._reading
+        )
 
     def find_objects(self, images: ImageSet) -> Region:
         """Return the region of the photos where the objects are."""

@@ -60,16 +60,17 @@ class Places:
         return self.output / "features"
 
     @property
-    def line(self) -> Path:
-        """File of the reference."""
-        return self.output / "line.musc"
+    def model(self) -> Path:
+        """File of the reference model; `line.musc`, as the previous version named it, if that is all there is."""
+        current, previous = self.output / "reference.musc", self.output / "line.musc"
+        return previous if previous.is_file() and not current.is_file() else current
 
     def of_photos(self, folder: Path) -> Path:
         """Folder for what belongs to the photos of one folder: two of the same name stay apart."""
         return self.output / f"{folder.name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
 
     def inside(self, text: str) -> Path:
-        """Give the folder that a typed path means, links followed.
+        """Return the folder that a typed path means, links followed.
 
         Raises
         ------
@@ -106,7 +107,7 @@ class Places:
             return False
 
     def check(self, images: "ImageSet") -> "ImageSet":
-        """Give a set of images as it is; raise `ValueError` where one, or a mask, is a link to outside of the root."""
+        """Return a set of images; raise `ValueError` if an image or a mask is a link to outside of the root."""
         masks = (part for each in images.mask_sources or () for part in (each if isinstance(each, list) else [each]))
         for source in [*images.sources, *masks]:
             if isinstance(source, Path) and not self.is_inside(source):

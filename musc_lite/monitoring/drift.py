@@ -16,7 +16,7 @@ from musc_lite.monitoring.watch_log import Watched
 from musc_lite.reports.plots import COLORS
 from musc_lite.stages.conformal import Drift, find_drift
 from musc_lite.utils.errors import DataNotFoundError
-from musc_lite.utils.files import atomic_path, make_folder
+from musc_lite.utils.files import atomic_write, ensure_dir
 
 MAX_LABELED_DAYS = 20  # each of them has its counts below; of more days, about this many names fit on the axis
 MAX_WIDTH = 24.0  # inches
@@ -81,7 +81,7 @@ def plot_days(days: Sequence[Day], calibration: np.ndarray, threshold: float, ax
     calibration : (n,)
         Scores of the trusted images.
     threshold : float
-        Images that score above it are called; drawn as a line.
+        Images that score above it are flagged; drawn as a line.
     ax : Axes, optional
 
     Returns
@@ -134,6 +134,6 @@ def write_days(path: str | Path, days: Sequence[Day], calibration: np.ndarray, t
     width = min(max(6.0, 1.2 * (len(days) + 1)), MAX_WIDTH)
     figure = Figure(figsize=(width, 4.2), dpi=120, layout="constrained")
     plot_days(days, calibration, threshold, figure.subplots())
-    path = make_folder(Path(path).parent) / Path(path).name
-    with atomic_path(path) as partial:
+    path = ensure_dir(Path(path).parent) / Path(path).name
+    with atomic_write(path) as partial:
         figure.savefig(partial, format=path.suffix.removeprefix(".") or "png")

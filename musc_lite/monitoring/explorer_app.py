@@ -18,7 +18,7 @@ from musc_lite.data.roi import WHOLE, Region
 from musc_lite.detector.detector import Detector
 from musc_lite.detector.explain import groups_to_show
 from musc_lite.detector.musc import MuSc
-from musc_lite.detector.planning import how_closely, settle_view
+from musc_lite.detector.planning import describe_resolution, fill_in_view
 from musc_lite.monitoring.app_paths import Places
 from musc_lite.monitoring.settings_form import Choices, left_out_by_name
 from musc_lite.reports.export_maps import draw_region
@@ -26,7 +26,7 @@ from musc_lite.reports.group_plots import group_picture
 from musc_lite.results.summary import describe_groups, describe_region, describe_scores
 from musc_lite.widgets import EXPLORERS
 from musc_lite.widgets.explorer import Explorer, row
-from musc_lite.widgets.messages import TROUBLE, told, trouble
+from musc_lite.widgets.messages import USER_ERRORS, error_html, told
 from musc_lite.widgets.tiles import jpeg
 
 Warned: TypeAlias = Sequence[warnings.WarningMessage]
@@ -92,9 +92,9 @@ class App(ipywidgets.VBox):
             try:
                 with warnings.catch_warnings(record=True) as caught:
                     work(caught)
-            except TROUBLE as error:
+            except USER_ERRORS as error:
                 self._forget()
-                self.message.value = trouble(error)
+                self.message.value = error_html(error)
             else:
                 self._bars.clear_output()
         self.run.disabled = self.check.disabled = False
@@ -104,14 +104,14 @@ class App(ipywidgets.VBox):
         self.message.value, self.picture.layout.display = "", "none"
 
     def _look(self, caught: Warned, doing: str = "") -> tuple[Detector, ImageSet, list[str]]:
-        """Say and show what would be looked at; give the detector, the images, and sentences on what is seen."""
+        """Show the view; return the detector, the images, and sentences on what is seen."""
         self.message.value = told("Looking at the photos.")
         images, musc, scorer = self.choices.images(), self._make_detector(), self.choices.scorer
         musc = self._settled(musc, images)
-        region = musc.framing(images).region
+        region = musc.resolve_view(images).region
         detector: Detector = musc if scorer is None else musc.with_scorer(scorer)
         cost = detector.cost(len(images), images)
-        covers, *closer = how_closely(detector.setup(), images, cost, option="tiles").split("\n")
+        covers, *closer = describe_resolution(detector.setup(), images, cost, option="tiles").split("\n")
         sizes = [images.size(i) for i in range(len(images))]
         remarks = remarks_on_sizes(np.array(sizes), images.names)
         seen = [covers]
@@ -133,7 +133,7 @@ class App(ipywidgets.VBox):
         found = describe_scores(fitted.scores_)
         notes = _sentences(_notes(images, caught))
         self.summary.value = told(" ".join([*found, *seen, *notes, *self._show_groups(fitted)]))
-        self._offered = {name: each for name, each in EXPLORERS.items() if each.suits(fitted)}
+        self._offered = {name: each for name, each in EXPLORERS.items() if each.supports(fitted)}
         self.explorers.children = [ipywidgets.VBox() for _ in self._offered]
         self.explorers.titles, self.explorers.selected_index = list(self._offered), 0
         self._forget()
@@ -162,11 +162,11 @@ class App(ipywidgets.VBox):
 
     def _settled(self, detector: Detector, images: ImageSet) -> Detector:
         """Return a detector that need not look for objects; those found in the same photos are not looked for again."""
-        if detector.parts.view.region != "auto":
-            return detector.with_components(view=settle_view(detector.setup(), images))
+        if detector.components.view.region != "auto":
+            return detector.with_components(view=fill_in_view(detector.setup(), images))
         photos = tuple(images.digest(i) for i in range(len(images)))
-        known = clone(detector.parts.view).set_params(region=self._found.get(photos, "auto"))
-        view = settle_view(detector.with_components(view=known).setup(), images)
+        known = clone(detector.components.view).set_params(region=self._found.get(photos, "auto"))
+        view = fill_in_view(detector.with_components(view=known).setup(), images)
         found: Any = view.region
         self._found = {photos: found} if found != WHOLE else {}  # where none are, that is warned of anew
         return detector.with_components(view=view)
@@ -178,8 +178,8 @@ class App(ipywidgets.VBox):
             with self._bars:  # as for a button
                 try:
                     tab.children = [explorer(self.detector)]
-                except TROUBLE as error:
-                    tab.children = [ipywidgets.HTML(trouble(error))]
+                except USER_ERRORS as error:
+                    tab.children = [ipywidgets.HTML(error_html(error))]
 
 
 def _close(held: object) -> None:
@@ -194,7 +194,7 @@ def _close(held: object) -> None:
 
 
 def _notes(images: ImageSet, caught: Warned) -> list[str]:
-    """Say how labels were understood, what was warned of, and which files were left out."""
+    """Return how labels were understood, what was warned of, and which files were left out."""
     warned = [str(each.message) for each in caught if each.category is UserWarning]
     return [images.labeling, *warned, left_out_by_name(images)]
 

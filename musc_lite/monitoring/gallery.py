@@ -8,11 +8,11 @@ import numpy as np
 import traitlets
 from PIL import Image
 
-from musc_lite.data.roi import lay_map
+from musc_lite.data.roi import resize_map_to_image
 from musc_lite.data.verdicts import VERDICTS
 from musc_lite.reports.gallery import describe
 from musc_lite.reports.html import data_uri, read_web, template
-from musc_lite.reports.plots import HEAT, color_range
+from musc_lite.reports.plots import HEAT, map_color_limits
 from musc_lite.results.scores import Scores
 from musc_lite.utils.errors import ImageReadError
 from musc_lite.utils.progress import progress_bar
@@ -57,7 +57,7 @@ class Gallery(anywidget.AnyWidget):
 
     def show(self, scores: Scores, verdicts: Sequence[str]) -> None:
         """Show other scores, with a verdict for each of their images, in their order."""
-        self._range = color_range((scores.batch or scores).anomaly_maps)  # new images on the colors of their batch
+        self._range = map_color_limits((scores.batch or scores).anomaly_maps)  # new images on the colors of their batch
         cards = []
         bar = progress_bar(scores.ranking, desc="making the gallery", unit="image", leave=False)
         for rank, i in enumerate(map(int, bar)):
@@ -95,26 +95,26 @@ class Gallery(anywidget.AnyWidget):
             self.send({"card": card}, buffers=pictures)
 
     def _heat(self, scores: Scores, i: int, longer: int) -> bytes:
-        """Give what is laid over photo i, in its shape."""
+        """Return what is laid over photo i, in its shape."""
         shape = fitted(*_size(scores, i), longer)
-        return heat_layer(lay_map(scores.anomaly_maps[i], shape, scores.region), *self._range)
+        return heat_layer(resize_map_to_image(scores.anomaly_maps[i], shape, scores.region), *self._range)
 
 
 def _photo(scores: Scores, i: int, longer: int) -> Image.Image:
-    """Give photo i, at most so many pixels long; gray where it cannot be read any more."""
+    """Return photo i, at most so many pixels long; gray where it cannot be read any more."""
     size = _size(scores, i)
     smaller = size if max(size) <= longer else fitted(*size, longer)
     try:
-        photo = scores.known_images.digest_and_image(i, at_least=min(smaller))[1]
+        photo = scores.required_images.digest_and_image(i, at_least=min(smaller))[1]
     except ImageReadError:
         return Image.new("RGB", smaller, "gray")
     return photo.resize(smaller, Image.Resampling.LANCZOS)
 
 
 def _size(scores: Scores, i: int) -> tuple[int, int]:
-    """Give photo i's own width and height; of one that cannot be read any more those of its map."""
+    """Return photo i's own width and height; of one that cannot be read any more those of its map."""
     try:
-        return scores.known_images.size(i)
+        return scores.required_images.size(i)
     except ImageReadError:
         height, width = scores.anomaly_maps[i].shape
         return width, height

@@ -1,18 +1,18 @@
-"""What `musc-lite app` shows: the foreman's page, and behind a second tab how it works."""
+"""What `musc-lite app` shows: the review app, and in a second tab how the method works."""
 
 import ipywidgets
 
 from musc_lite.monitoring.app_paths import Places
 from musc_lite.monitoring.explorer_app import App
-from musc_lite.monitoring.review_app import Foreman
+from musc_lite.monitoring.review_app import ReviewApp
 
-ABOUT = """Choose a texture or type the path of a folder of images, press <i>Run</i>, and explore. <i>Check</i> says
-beforehand what would be looked at, how closely, and how long that takes. The images score each other: nothing is
+ABOUT = """Choose a texture or enter the path of a folder of images, press <i>Run</i>, and explore. <i>Check</i> shows
+in advance what is seen, at which resolution, and how long it takes. Images are scored by mutual comparison: nothing is
 trained, no labels are needed, and nothing leaves this computer."""
 
 
 class Page(ipywidgets.Tab):
-    """Two tabs: "Find the odd ones" and "How it works".
+    """Two tabs: "Find anomalies" and "How it works".
 
     Parameters
     ----------
@@ -21,17 +21,17 @@ class Page(ipywidgets.Tab):
 
     Attributes
     ----------
-    foreman : Foreman
+    review : ReviewApp
     app : App
     """
 
     def __init__(self, places: Places | None = None):
         places = places or Places.from_environment()
-        self.foreman, self.app = Foreman(places), App(places.features, places)
+        self.review, self.app = ReviewApp(places), App(places.features, places)
         about = ipywidgets.HTML(f'<div style="line-height: 1.4; white-space: normal">{ABOUT}</div>')
-        super().__init__([self.foreman, ipywidgets.VBox([about, self.app])])
-        self.titles = ("Find the odd ones", "How it works")
-        self.foreman.work.observe(self._share, "busy")
+        super().__init__([self.review, ipywidgets.VBox([about, self.app])])
+        self.titles = ("Find anomalies", "How it works")
+        self.review.work.observe(self._share, "busy")
 
     def _share(self, change) -> None:
         """Let the second tab wait while the first works: both at once would take the memory of two."""

@@ -1,7 +1,6 @@
-"""A batch that was fitted once and kept, against which the photos of each day are scored: a line file.
+"""Reference models: a fitted batch in a file, against which the images of each day are scored.
 
-A line file is what `Detector.save` writes: numbers and text that can run no code, complete or not there, with a
-checksum.
+`Detector.save` writes the file: numbers and text that can run no code, complete or not there, with a checksum.
 """
 
 import hashlib
@@ -18,21 +17,21 @@ from musc_lite.data.verdicts import Verdict, sort_by_verdict
 from musc_lite.detector.detector import Detector
 from musc_lite.results.scores import Scores
 from musc_lite.scorers.reference_images import References
-from musc_lite.stages.conformal import FalseAlarmRate, lowest_rate
-from musc_lite.stages.thresholds import Contamination
+from musc_lite.stages.conformal import ConformalThreshold, min_false_alarm_rate
+from musc_lite.stages.thresholds import ContaminationThreshold
 from musc_lite.utils.names import writable
 
 LEAST_TO_SCORE_BY = 2  # images
 TRUSTED = "trusted"  # as references: the images with the verdict good
 
 
-def fit_line(
+def fit_reference(
     detector: Detector, images: ImageSet, verdicts: "list[Verdict] | None" = None
 ) -> tuple[Detector, Scores | None]:
     """Fit a reference batch, without what was found to be bad.
 
     Images with the verdict good are trusted: a scorer whose `references` are "trusted" scores by them alone, and a
-    `FalseAlarmRate` keeps a half of them out of the reference, drawn at random, or as many as its rate needs.
+    `ConformalThreshold` keeps a half of them out of the reference, drawn at random, or as many as its rate needs.
 
     Parameters
     ----------
@@ -56,14 +55,14 @@ def fit_line(
     """
     if verdicts is None:
         return detector.fit(images), None
-    kinds, threshold = np.array(sort_by_verdict(images, verdicts)), detector.parts.threshold
+    kinds, threshold = np.array(sort_by_verdict(images, verdicts)), detector.components.threshold
     by_trusted = _references(detector) == TRUSTED
     digests = np.array([images.digest(i) for i in range(len(images))])
     first_copies = np.unique(digests, return_index=True)[1]  # a copy of a trusted image is no second one
     good = np.intersect1d(np.flatnonzero(kinds == "good"), first_copies)
     told = f"of {len(images)} images {(kinds == 'bad').sum()} are bad and {len(good)} are good by the verdicts"
     n_outside = 0
-    if isinstance(threshold, FalseAlarmRate):
+    if isinstance(threshold, ConformalThreshold):
         n_others = len(good if by_trusted else np.unique(digests[kinds != "bad"]))  # who may stay, or be kept out
         n_outside = _count_outside(threshold, len(good), n_others, told)
     outside = np.sort(np.random.default_rng(0).permutation(good)[:n_outside])
@@ -72,28 +71,29 @@ def fit_line(
     if len(references) < LEAST_TO_SCORE_BY:
         good_ones = "good ones more " if by_trusted else ""
         raise ValueError(f"{told}: at least {LEAST_TO_SCORE_BY} {good_ones}are needed to score by")
-    plain = detector.with_components(threshold=Contamination())
+    plain = detector.with_components(threshold=ContaminationThreshold())
     before = (_with_references(plain, None) if by_trusted else plain).fit(images).scores_
     if by_trusted:
         detector = _with_references(detector, [images.names[i] for i in references.tolist()])
     return detector.fit(images.subset(batch), trusted=images.subset(outside) if n_outside else None), before
 
 
-def _count_outside(threshold: FalseAlarmRate, n_good: int, n_others: int, told: str) -> int:
-    """Say how many good images are kept out of the reference to draw the line; or refuse a rate that needs more."""
+def _count_outside(threshold: ConformalThreshold, n_good: int, n_others: int, told: str) -> int:
+    """Return the number of good images to calibrate the threshold with; raise ValueError if the rate needs more."""
     threshold.check()
     most = min(n_good, n_others - LEAST_TO_SCORE_BY)
-    if threshold.n_needed <= most:
-        return max(threshold.n_needed, n_good // 2)
-    rate = f", or ask for a rate of {lowest_rate(most):g} or more" if most > 0 else ""
+    if threshold.min_calibration_size <= most:
+        return max(threshold.min_calibration_size, n_good // 2)
+    rate = f", or ask for a rate of {min_false_alarm_rate(most):g} or more" if most > 0 else ""
     raise ValueError(
-        f"a false alarm rate of {threshold.rate:g} needs at least {threshold.n_needed} images that are known to be "
-        f"good and are not compared with, and {LEAST_TO_SCORE_BY} more to score by; {told}: confirm more{rate}"
+        f"a false alarm rate of {threshold.rate:g} needs at least {threshold.min_calibration_size} images that are "
+        f"known to be good and are not compared with, and {LEAST_TO_SCORE_BY} more to score by; {told}: confirm "
+        f"more{rate}"
     )
 
 
-def score_by_trusted(detector: Detector) -> Detector:
-    """Let a detector score by images with the verdict good alone, once `fit_line` knows them.
+def use_trusted_references(detector: Detector) -> Detector:
+    """Let a detector score by images with the verdict good alone, once `fit_reference` knows them.
 
     Raises
     ------
@@ -104,45 +104,45 @@ def score_by_trusted(detector: Detector) -> Detector:
 
 
 def _references(detector: Detector) -> References:
-    return getattr(detector.parts.scorer, "references", None)
+    return getattr(detector.components.scorer, "references", None)
 
 
 def _with_references(detector: Detector, references: References) -> Detector:
-    """Say which images the others are scored by."""
-    scorer = detector.parts.scorer
+    """Return which images the others are scored by."""
+    scorer = detector.components.scorer
     if "references" not in scorer.get_params(deep=False):
         raise ValueError(f"{type(scorer).__name__} has no references: it cannot score by trusted images alone")
     return detector.with_components(scorer=clone(scorer).set_params(references=references))
 
 
-def line_digest(path: str | Path) -> str:
-    """Give the SHA-256 of a line file."""
+def reference_digest(path: str | Path) -> str:
+    """Return the SHA-256 of a model file."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def about_line(path: str | Path, detector: Detector) -> dict[str, str]:
-    """Say of which day, size and content the reference is, title: value.
+def reference_info(path: str | Path, detector: Detector) -> dict[str, str]:
+    """Return of which day, size and content the reference is, title: value.
 
     Parameters
     ----------
     path : str or Path
-        The line file that the detector was read from.
+        the model file that the detector was read from.
     detector : Detector
     """
     fitted = f"fitted on {detector.fitted_at_}" if detector.fitted_at_ else "of an unknown day (an early version)"
-    content = f"{len(detector.names_)} images, {fitted}; SHA-256 {line_digest(path)}"
+    content = f"{len(detector.names_)} images, {fitted}; SHA-256 {reference_digest(path)}"
     return {"reference": f"{writable(Path(path).name)}: {content}"}
 
 
-def apply_line(
+def apply_reference(
     path: str | Path,
     X: Images,
     backbone: Backbone | None = None,
     device: str | None = None,
     cache_dir: str | Path | None = None,
 ) -> Scores:
-    """Score new images against a line file.
+    """Score new images against a model file.
 
     Parameters
     ----------
@@ -170,11 +170,11 @@ def apply_line(
     >>> import tempfile
     >>> from musc_lite import MuSc, planted_textures
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     MuSc(image_size=28).fit(planted_textures("brick", 4, 1)).save(f"{folder}/line.musc")
-    ...     apply_line(f"{folder}/line.musc", planted_textures("brick", 3, 1, seed=1)).about["reference"]
-    'line.musc: 4 images, fitted on ...; SHA-256 ...'
+    ...     MuSc(image_size=28).fit(planted_textures("brick", 4, 1)).save(f"{folder}/model.musc")
+    ...     apply_reference(f"{folder}/model.musc", planted_textures("brick", 3, 1, seed=1)).about["reference"]
+    'model.musc: 4 images, fitted on ...; SHA-256 ...'
     """
     detector = Detector.load(path, backbone, device).set_params(cache_dir=cache_dir)
     scores = detector.score_images(X)
     known = scores.batch and replace(scores.batch, images=None)  # its photos may be gone
-    return replace(scores, batch=known, about={**scores.about, **about_line(path, detector)})
+    return replace(scores, batch=known, about={**scores.about, **reference_info(path, detector)})

@@ -1,4 +1,4 @@
-"""The page of a foreman: choose a folder, see its odd ones, mark what is bad, keep a reference, score what comes in."""
+"""The review app: choose a folder, see its anomalies, mark what is bad, save a reference model, score what comes in."""
 
 import html
 import json
@@ -18,11 +18,11 @@ from musc_lite.data.loaders import load_folder
 from musc_lite.data.verdicts import VerdictBook, sort_by_verdict
 from musc_lite.detector.explain import find_evidence
 from musc_lite.detector.musc import MuSc
-from musc_lite.detector.planning import how_closely, settle_view
+from musc_lite.detector.planning import describe_resolution, fill_in_view
 from musc_lite.monitoring.app_paths import Places
 from musc_lite.monitoring.folder_chooser import FolderChooser
 from musc_lite.monitoring.gallery import Gallery
-from musc_lite.monitoring.reference import TRUSTED, apply_line, fit_line
+from musc_lite.monitoring.reference import TRUSTED, apply_reference, fit_reference
 from musc_lite.monitoring.settings_form import left_out_by_name
 from musc_lite.reports.export_maps import write_maps, write_scores
 from musc_lite.reports.export_results import write_results
@@ -30,17 +30,17 @@ from musc_lite.reports.report import Result, write_report
 from musc_lite.results.scores import Scores
 from musc_lite.results.summary import describe_guarantee, describe_scores
 from musc_lite.utils.errors import MuScError
-from musc_lite.utils.files import atomic_path, make_folder
-from musc_lite.widgets.background_task import Work
+from musc_lite.utils.files import atomic_write, ensure_dir
+from musc_lite.widgets.background_task import BackgroundTask
 from musc_lite.widgets.explorer import row
-from musc_lite.widgets.messages import TROUBLE
+from musc_lite.widgets.messages import USER_ERRORS
 
-LOOKS: dict[str, dict[str, Any]] = {
+PRESETS: dict[str, dict[str, Any]] = {
     "quickly": {},
     "closely, where the objects are": {"region": "auto", "tiles": 2},
     "as closely as 5 minutes allow": {"image_size": "auto"},
 }
-RATES = {"no promise": 0.0, "at most 20 %": 0.2, "at most 10 %": 0.1, "at most 5 %": 0.05, "at most 1 %": 0.01}
+RATES = {"none": 0.0, "at most 20 %": 0.2, "at most 10 %": 0.1, "at most 5 %": 0.05, "at most 1 %": 0.01}
 LABEL = {"description_width": "initial"}
 
 
@@ -54,11 +54,11 @@ class _Batch:
     detector: MuSc | None  # None: scored against the reference
 
 
-Score: TypeAlias = Callable[[Path, ImageSet, str], _Batch]  # from a folder, its photos and how closely to look
+ScoreFn: TypeAlias = Callable[[Path, ImageSet, str], _Batch]  # from a folder, its photos and how closely to look
 
 
-class Foreman(ipywidgets.VBox):
-    """Choose a folder, score it, mark what is good and bad, keep a reference, score other folders against it.
+class ReviewApp(ipywidgets.VBox):
+    """Choose a folder, score it, mark good and bad images, save a reference model, score other folders against it.
 
     Parameters
     ----------
@@ -68,13 +68,13 @@ class Foreman(ipywidgets.VBox):
     Attributes
     ----------
     folder, look, trusted, rate : ipywidgets widgets
-        The path, how closely to look, whether the reference is those that were found good alone, how many good photos
-        may be called.
+        The path, the preset of the view, whether to compare with good images only, the limit of the false alarm
+        rate.
     run, apply, keep, report, go_on, browse : ipywidgets buttons
         Score by each other; score against the reference; keep a reference; write what is shown as one file; the last
         session; list folders.
     chooser : FolderChooser
-    work : Work
+    work : BackgroundTask
         Progress, stop, messages.
     gallery : Gallery
     """
@@ -83,22 +83,22 @@ class Foreman(ipywidgets.VBox):
         self.places = places or Places.from_environment()
         self._backbone: Backbone | None = None
         self._batch: _Batch | None = None
-        self.work, self.gallery = Work(), Gallery()
+        self.work, self.gallery = BackgroundTask(), Gallery()
         wide = {"style": {"description_width": "60px"}}
         first = str(self.places.first)
         self.folder = ipywidgets.Text(first, description="folder", layout={"width": "min(520px, 97%)"}, **wide)
         self.browse = ipywidgets.ToggleButton(description="Choose ...", icon="folder-open", tooltip="list folders")
         self.chooser = FolderChooser(self.places, self._choose)
         self.look = ipywidgets.Dropdown(
-            options=list(LOOKS), description="look", layout={"width": "min(400px, 97%)"}, **wide
+            options=list(PRESETS), description="look", layout={"width": "min(400px, 97%)"}, **wide
         )
-        self.run = _button("Find the odd ones", "search", "these photos are compared with each other", "primary")
-        self.apply = _button("Score against the reference", "check", "each of these photos is compared with it")
-        self.keep = _button("Keep as reference", "save", "without what you marked bad; replaces an earlier one")
-        self.report = _button("Write a report", "file", "one file with what is shown, for others to open")
-        self.trusted = ipywidgets.Checkbox(description="compare with the good ones only", indent=False)
+        self.run = _button("Find anomalies", "search", "compare these images with each other", "primary")
+        self.apply = _button("Score against the reference", "check", "compare each of these images with it")
+        self.keep = _button("Keep as reference", "save", "without images marked bad; replaces the previous one")
+        self.report = _button("Write a report", "file", "one file with what is shown, to send to others")
+        self.trusted = ipywidgets.Checkbox(description="compare with good images only", indent=False)
         self.rate = ipywidgets.Dropdown(
-            options=RATES, description="good photos called", layout={"width": "min(300px, 97%)"}, style=LABEL
+            options=RATES, description="false alarm limit", layout={"width": "min(300px, 97%)"}, style=LABEL
         )
         self.go_on = _button("", "repeat", "")
         self._keeping = row(self.keep, self.trusted, self.rate)
@@ -112,8 +112,8 @@ class Foreman(ipywidgets.VBox):
         self.work.observe(lambda _: self._arrange(), "busy")
         self.gallery.on_mark(self._mark)
         self._session = self._last_session()
-        where = f"Verdicts, features and the reference are kept in {self.places.output}"
-        only = f"; folders are opened inside of {self.places.root} only" if self.places.root else ""
+        where = f"Verdicts, features and the reference model are saved in {self.places.output}"
+        only = f"; only folders inside {self.places.root} can be opened" if self.places.root else ""
         self._list_folders()
         self._arrange()
         choices = row(self.folder, self.browse), self.chooser, row(self.look, self.run, self.apply)
@@ -122,7 +122,7 @@ class Foreman(ipywidgets.VBox):
         )
         super().__init__([self.go_on, *choices, about, self.work, self._keeping, self.report, self.gallery])
 
-    def _start(self, score: Score) -> None:
+    def _start(self, score: ScoreFn) -> None:
         """Score the folder that is chosen and show it."""
         try:
             folder = self.places.inside(self.folder.value)
@@ -138,19 +138,19 @@ class Foreman(ipywidgets.VBox):
     def _find(self, folder: Path, images: ImageSet, look: str) -> _Batch:
         """Compare photos with each other."""
         self._backbone = self._backbone or load_backbone(EMBEDDED, precision="auto")
-        detector = MuSc(self._backbone, **LOOKS[look], cache_dir=self.places.features)
-        detector = detector.with_components(view=settle_view(detector.setup(), images))
+        detector = MuSc(self._backbone, **PRESETS[look], cache_dir=self.places.features)
+        detector = detector.with_components(view=fill_in_view(detector.setup(), images))
         return _Batch(folder, images, detector.fit(images).scores_, detector)
 
     def _apply(self, folder: Path, images: ImageSet, look: str) -> _Batch:
         """Compare photos with the reference, as closely as that was looked at."""
-        return _Batch(folder, images, apply_line(self.places.line, images, cache_dir=self.places.features), None)
+        return _Batch(folder, images, apply_reference(self.places.model, images, cache_dir=self.places.features), None)
 
-    def _show(self, score: Score, folder: Path, look: str) -> tuple[_Batch, list[str]]:
+    def _show(self, score: ScoreFn, folder: Path, look: str) -> tuple[_Batch, list[str]]:
         """Read a folder, score it, and show and write what comes out; give names whose file changed since a verdict."""
         images = self.places.check(load_folder(folder, on_error="skip", labels="none"))
         batch: _Batch = score(folder, images, look)
-        own = make_folder(self.places.of_photos(folder))
+        own = ensure_dir(self.places.of_photos(folder))
         write_scores(own / "scores.csv", batch.scores)
         write_results(own, batch.scores)
         verdicts, changed = self._book(folder).of(images)
@@ -160,14 +160,14 @@ class Foreman(ipywidgets.VBox):
         return batch, changed
 
     def _tell(self, result: tuple[_Batch, list[str]], warned: list[str]) -> str:
-        """Say what was found."""
+        """Return what was found."""
         batch, changed = result
         scores, images, detector = batch.scores, batch.images, batch.detector
         lines = [f"{len(images)} photos of {batch.folder}.", *describe_scores(scores)]
         if detector:
-            lines += how_closely(detector.setup(), images, detector.cost(len(images), images), option="tiles").split(
-                "\n"
-            )[:1]
+            lines += describe_resolution(
+                detector.setup(), images, detector.cost(len(images), images), option="tiles"
+            ).split("\n")[:1]
         else:
             lines.append(f"Compared with {scores.about['reference']}.")
         lines += [f"{note[0].upper()}{note[1:]}." for note in [*warned, left_out_by_name(images)] if note]
@@ -186,7 +186,7 @@ class Foreman(ipywidgets.VBox):
             book, images = self._book(self._batch.folder), self._batch.images
             book.mark(images, i, verdict)
             self.gallery.set_verdicts(book.of(images)[0])
-        except TROUBLE as error:
+        except USER_ERRORS as error:
             self.work.refuse(error)
 
     def _keep(self) -> None:
@@ -200,11 +200,11 @@ class Foreman(ipywidgets.VBox):
         book = self._book(batch.folder)
         verdicts = book.read() if any(book.of(batch.images)[0]) or any(asked.values()) else None
         unfitted = MuSc(**shown.get_params(deep=False)).set_params(**asked)
-        detector, before = fit_line(unfitted, batch.images, verdicts)
-        detector.save(self.places.line)
+        detector, before = fit_reference(unfitted, batch.images, verdicts)
+        detector.save(self.places.model)
         after, n = detector.scores_, len(batch.images)
         stay = set(after.names)
-        told = [f"Kept {len(after)} of {n} photos as the reference, in {self.places.line}."]
+        told = [f"Saved {len(after)} of {n} images as the reference model: {self.places.model}."]
         outside = 0 if detector.calibration_ is None else len(detector.calibration_)
         if before is not None:
             was = sum(out and name in stay for name, out in zip(before.names, before.is_outlier, strict=True))
@@ -212,11 +212,11 @@ class Foreman(ipywidgets.VBox):
             told.append(f"{n_bad} {'is' if n_bad == 1 else 'are'} bad by your verdicts. Of those that stay")
             told[-1] += f" {now} {'is' if now == 1 else 'are'} flagged now, {was} before."
         else:
-            told.append("Without verdicts what is defective among them stays in it, and its like passes for normal.")
+            told.append("No verdicts were given: defective images stay in it, and the same defects may pass as normal.")
         if detector.calibration_ is not None:
-            told.append(f"The threshold is set by {outside} good photos, which are no part of the reference.")
+            told.append(f"The threshold is set from {outside} good images, which are not part of the reference.")
             told += describe_guarantee(detector.calibration_, detector.threshold_)
-        return " ".join([*told, "Choose today's folder, and score it against the reference."])
+        return " ".join([*told, "Now choose a folder of new images and score it against the reference."])
 
     def _report(self) -> None:
         """Write what is shown, with the verdicts, as one file."""
@@ -229,7 +229,7 @@ class Foreman(ipywidgets.VBox):
         evidence = [] if batch.detector is None else find_evidence(batch.detector)
         result = Result(folder.name, scores, evidence=evidence, verdicts=self._book(folder).read())
         write_maps(own, scores)
-        path = write_report(own / "report.html", [result], title=f"The odd ones of {folder.name}", maps="maps")
+        path = write_report(own / "report.html", [result], title=f"Anomalies in {folder.name}", maps="maps")
         return f"Written: {path}. Any browser opens it, without this page; it shows the verdicts of now."
 
     def _book(self, folder: Path) -> VerdictBook:
@@ -240,7 +240,7 @@ class Foreman(ipywidgets.VBox):
         busy = self.work.busy
         for button in (self.run, self.keep, self.report, self.go_on):
             button.disabled = busy
-        self.apply.disabled = busy or not self.places.line.is_file()  # at once: it must not be there for a moment
+        self.apply.disabled = busy or not self.places.model.is_file()  # at once: it must not be there for a moment
         can_keep = self._batch is not None and self._batch.detector is not None
         self._keeping.layout.display = None if can_keep else "none"
         self.report.layout.display = None if self._batch is not None else "none"
@@ -278,7 +278,7 @@ class Foreman(ipywidgets.VBox):
 
     def _remember(self, session: dict[str, Any]) -> None:
         self._session = session
-        with atomic_path(self.places.output / "session.json") as partial_file:
+        with atomic_write(self.places.output / "session.json") as partial_file:
             partial_file.write_text(json.dumps(session) + "\n", encoding="utf-8")
 
     def _last_session(self) -> dict[str, Any] | None:
@@ -286,7 +286,7 @@ class Foreman(ipywidgets.VBox):
         with suppress(OSError, ValueError, KeyError, TypeError):
             found = json.loads((self.places.output / "session.json").read_text(encoding="utf-8"))
             folder = Path(found["folder"])
-            if found["look"] in LOOKS and "against_reference" in found and self.places.is_inside(folder):
+            if found["look"] in PRESETS and "against_reference" in found and self.places.is_inside(folder):
                 return found if folder.is_dir() else None
         return None
 

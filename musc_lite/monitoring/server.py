@@ -188,7 +188,7 @@ class _Entrance(JupyterHandler):
 
     @allow_unauthenticated
     def get(self) -> None:
-        """Give the browser its cookie and lead it to the page, if the link is good."""
+        """Return the browser its cookie and lead it to the page, if the link is good."""
         server: Server = self.settings["voila"]
         if server.links.use(self.get_query_argument("link", "")):
             if self.current_user is None:

@@ -16,19 +16,19 @@ from musc_lite.monitoring.app_paths import Places
 from musc_lite.scorers.base import PatchScorer
 from musc_lite.scorers.recurring import RecurringScorer
 from musc_lite.widgets.explorer import row
-from musc_lite.widgets.messages import TROUBLE, trouble
+from musc_lite.widgets.messages import USER_ERRORS, error_html
 from musc_lite.widgets.roi_picker import RegionPicker
 
 SIZES: dict[str, int | str] = {"224 pixels: quick": 224, "336 pixels": 336, "448 pixels: smaller defects": 448}
 SIZES |= {"as 224, in the photos' shape": "aspect", "as close as 5 minutes allow": "auto"}
-PARTS = {"the whole photo": "whole", "where the objects are": "auto", "a part that I draw": "drawn"}
+COMPONENTS = {"the whole photo": "whole", "where the objects are": "auto", "a part that I draw": "drawn"}
 TILES = {"1: the whole at once": 1, "2 along the longer side": 2, "3 along the longer side": 3}
 TILES |= {"4 along the longer side": 4}
 SCORE_BY = {"all images": "all", "the largest group": "largest", "all, recurring defects apart": "recurring"}
 HINTS = {
     "all": "",
     "largest": "Where there are several kinds of image, all are scored by the images of the most frequent kind alone.",
-    "recurring": RecurringScorer.idea,
+    "recurring": RecurringScorer.summary,
 }
 
 
@@ -62,7 +62,7 @@ class Choices(ipywidgets.VBox):
         textures = [(f"{name} with planted defects", name) for name in PHOTOS]
         self.source = ipywidgets.Dropdown(options=[*textures, ("a folder", "folder")], description="images", **wide)
         self.folder = ipywidgets.Combobox(description="its path", placeholder="/home/me/photos", **wide)
-        self.part = ipywidgets.Dropdown(options=PARTS.items(), description="look at", **wide)
+        self.part = ipywidgets.Dropdown(options=COMPONENTS.items(), description="look at", **wide)
         self.size = ipywidgets.Dropdown(options=SIZES.items(), description="image size", **wide)
         self.tiles = ipywidgets.Dropdown(options=TILES.items(), description="tiles", **wide)
         self.score_by = ipywidgets.Dropdown(options=SCORE_BY.items(), description="score by", **wide)
@@ -124,8 +124,8 @@ class Choices(ipywidgets.VBox):
     def _offer_picker(self) -> None:
         try:
             self.picker = RegionPicker(self.images())
-        except TROUBLE as error:
-            self.drawing.children = [ipywidgets.HTML(trouble(error))]
+        except USER_ERRORS as error:
+            self.drawing.children = [ipywidgets.HTML(error_html(error))]
         else:
             self.picker.observe(lambda _: self._changed(), "region")
             self.drawing.children = [self.picker]
@@ -140,7 +140,7 @@ class Choices(ipywidgets.VBox):
 
 
 def left_out_by_name(images: ImageSet) -> str:
-    """Say which files were left out, and why; "" where none was."""
+    """Return which files were left out, and why; "" where none was."""
     names = ", ".join(path.name for path, _ in images.skipped[:5]) + ", ..." * (len(images.skipped) > 5)
     return f"{left_out(images)}: {names}" if images.skipped else ""
 

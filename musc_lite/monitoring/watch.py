@@ -20,14 +20,14 @@ from musc_lite.data.decode import SKIP_HINT
 from musc_lite.data.discovery import existing_folder, find_images
 from musc_lite.data.image_set import ImageSet
 from musc_lite.detector.detector import Detector
-from musc_lite.monitoring.reference import line_digest
+from musc_lite.monitoring.reference import reference_digest
 from musc_lite.monitoring.watch_log import TABLE, Watched, add_rows, mend_table, read_watched
 from musc_lite.reports.export_maps import map_names, write_map
-from musc_lite.reports.plots import color_range
+from musc_lite.reports.plots import map_color_limits
 from musc_lite.results.scores import Scores
 from musc_lite.utils.errors import DataNotFoundError, FileWriteError, ImageReadError, MuScError
-from musc_lite.utils.files import make_folder, remove_leftovers
-from musc_lite.utils.log import tell
+from musc_lite.utils.files import ensure_dir, remove_leftovers
+from musc_lite.utils.log import log_info
 from musc_lite.utils.names import writable
 
 LOCK = ".watching.lock"
@@ -44,7 +44,7 @@ def watch_folder(
     *,
     seconds: float = 1.0,
     stop: Callable[[], bool] = lambda: False,
-    say: Callable[[str], None] = lambda text: tell(__name__, text),
+    say: Callable[[str], None] = lambda text: log_info(__name__, text),
 ) -> Iterator[Watched]:
     """Score photos as they arrive, and give each once what is said of it is on the disk.
 
@@ -59,7 +59,7 @@ def watch_folder(
     Parameters
     ----------
     line : str or Path
-        The line file: its SHA-256 goes into the table.
+        the model file: its SHA-256 goes into the table.
     detector : Detector
         What was read from it.
     folder : str or Path
@@ -76,10 +76,10 @@ def watch_folder(
     Raises
     ------
     ValueError
-        If another process watches into the same output, or it was begun with another line file.
+        If another process watches into the same output, or it was begun with another reference model.
     """
-    output, folder = make_folder(Path(output)), existing_folder(folder)
-    reference = line_digest(line)
+    output, folder = ensure_dir(Path(output)), existing_folder(folder)
+    reference = reference_digest(line)
     try:
         with FileLock(output / LOCK, timeout=0):
             done = check_reference(output, reference)
@@ -92,12 +92,12 @@ def watch_folder(
 
 
 def check_reference(output: str | Path, reference: str) -> list[Watched]:
-    """Read what a watch has said so far, or refuse a table that was begun with another line file."""
+    """Read what a watch has said so far, or refuse a table that was begun with another reference model."""
     done = read_watched(output)
     if done and done[-1].reference != reference:
         raise ValueError(
-            f"{Path(output) / TABLE} was begun with another line file (SHA-256 {done[-1].reference[:12]}...): scores "
-            "would not be comparable; give another folder with -o"
+            f"{Path(output) / TABLE} was begun with another reference model (SHA-256 {done[-1].reference[:12]}...): "
+            "scores would not be comparable; give another folder with -o"
         )
     return done
 
@@ -144,7 +144,7 @@ class _Waiting:
         self._tried: set[tuple[str, int, int]] = set()
 
     def ready(self, files: Sequence[_File], now: float) -> list[tuple[_File, bool]]:
-        """Give those to read now, and whether it is for the last time."""
+        """Return those to read now, and whether it is for the last time."""
         before, found = self._since, []
         self._since = {
             f.name: before[f.name] if before.get(f.name, ("",))[0] == f.state else (f.state, now) for f in files
@@ -171,7 +171,7 @@ def _watch(
     states = {(each.image, each.size, each.modified_ns) for each in done}  # these files need not be read again
     contents = {(each.image, each.sha256) for each in done}
     scored_at = {each.image: each.time for each in done if each.score is not None}
-    colors, waiting, said = color_range(detector.anomaly_maps_), _Waiting(), set[str]()
+    colors, waiting, said = map_color_limits(detector.anomaly_maps_), _Waiting(), set[str]()
     while not stop():
         files, troubles = _look(folder)
         for trouble in sorted(troubles - said):
@@ -250,7 +250,7 @@ def _ends_with_zeros(path: Path) -> bool:
 
 
 def _reason(error: ImageReadError) -> str:
-    """Say what is wrong with a file, without its name, which the row has, and without options of other commands."""
+    """Return what is wrong with a file, without its name, which the row has, and without options of other commands."""
     return str(error).partition(" cannot be read: ")[2].removesuffix(SKIP_HINT) or str(error)
 
 

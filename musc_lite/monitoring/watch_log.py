@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from musc_lite.utils.errors import DataNotFoundError
-from musc_lite.utils.files import atomic_path, not_written
+from musc_lite.utils.files import atomic_write, write_error
 from musc_lite.utils.tables import BYTE_ORDER_MARK, from_cell, to_cells
 
 TABLE = "watched.csv"
@@ -34,7 +34,7 @@ class Watched:
     remark : str
         What is wrong with it, if anything.
     reference : str
-        SHA-256 of the line file.
+        SHA-256 of the model file.
     size, modified_ns : int
         Of the file: by them it is known again without reading it.
     """
@@ -88,7 +88,7 @@ def mend_table(output: Path, done: Sequence[Watched]) -> None:
     whole = _header() + _rows(done)
     path = output / TABLE
     if not path.is_file() or path.read_bytes() != whole:
-        with atomic_path(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_bytes(whole)
 
 
@@ -123,4 +123,4 @@ def add_rows(output: Path, found: Sequence[Watched]) -> None:
                 file.truncate(before)
                 raise
     except OSError as error:
-        raise not_written(path, error) from error
+        raise write_error(path, error) from error

@@ -2,9 +2,9 @@
 
 `mutual_scoring` holds the equation; here are two exact ways to evaluate it, and two that do less work by choice.
 
-- `nearest_of_pairs`: one product serves both directions of a pair of images. N (N - 1) / 2 products; holds the minima
+- `pairwise_min_distances`: one product serves both directions of a pair of images. N (N - 1) / 2 products; holds minima
   of all pairs, 4 N^2 M bytes.
-- `nearest_to_references`: one image after the other against reference images. N J products for J references; holds
+- `min_distances_to_references`: one image at a time against reference images. N J products for J references; holds
   the minima of one image. With a window only patches near the same place are looked at.
 - `principal_axes`, `project`: the same search among fewer channels.
 
@@ -22,17 +22,17 @@ import torch
 from torch import Tensor
 
 from musc_lite.neighbors import cpu_bfloat16
-from musc_lite.neighbors.windows import Band, bands_of, grid_of_window
-from musc_lite.utils.threads import for_each, on_all_cores, one_thread
+from musc_lite.neighbors.windows import RowBlock, grid_of_window, window_row_blocks
+from musc_lite.utils.threads import for_each, map_on_cpu_threads, single_thread
 
 TILE_BYTES = 2**21  # distances held at once: a tile that stays in the processor's cache is read back quickly
 GPU_TILE_BYTES = 2**28  # a GPU wants more work at once
 
 
-def nearest_of_pairs(
+def pairwise_min_distances(
     tokens: Tensor, progress: Callable[[int], object] | None = None, precision: str = "float32"
 ) -> Tensor:
-    """Give all nearest distances between pairs of images.
+    """Return all nearest distances between pairs of images.
 
     Parameters
     ----------
@@ -47,14 +47,14 @@ def nearest_of_pairs(
     Tensor (N, N, M)
         Entry [i, j, m] leads from patch m of image i to image j; [i, i] is infinite.
     """
-    if is_fused(tokens.device):
+    if uses_triton(tokens.device):
         from musc_lite.neighbors import gpu
 
-        return gpu.nearest_of_pairs(tokens, progress)
-    if is_shortened(tokens, precision):
-        return cpu_bfloat16.nearest_of_pairs(tokens, progress)
+        return gpu.pairwise_min_distances(tokens, progress)
+    if uses_bfloat16(tokens, precision):
+        return cpu_bfloat16.pairwise_min_distances(tokens, progress)
     n_images, n_patches, _ = tokens.shape
-    nearest = torch.full((n_images, n_images, n_patches), torch.inf, dtype=precise(tokens), device=tokens.device)
+    nearest = torch.full((n_images, n_images, n_patches), torch.inf, dtype=compute_dtype(tokens), device=tokens.device)
 
     def keep_nearest(i: int, others: slice, squared: Tensor) -> None:
         nearest[i, others] = squared.amin(dim=1)  # from image i to the others ...
@@ -64,7 +64,7 @@ def nearest_of_pairs(
     return nearest.clamp_(min=0).sqrt_()
 
 
-def nearest_to_references(
+def min_distances_to_references(
     tokens: Tensor,
     references: Tensor,
     use: Callable[[int, Tensor], None],
@@ -89,25 +89,25 @@ def nearest_to_references(
     progress : callable, optional
         Called with the number of pairs done since the last call.
     precision : {"float32", "bfloat16"}
-        See `nearest_of_pairs`.
+        See `pairwise_min_distances`.
     """
-    if is_fused(tokens.device):
+    if uses_triton(tokens.device):
         from musc_lite.neighbors import gpu
 
-        for i, nearest in enumerate(gpu.nearest_to_references(tokens, references, window, grid)):
+        for i, nearest in enumerate(gpu.min_distances_to_references(tokens, references, window, grid)):
             use(i, nearest)
             if progress:
                 progress(len(references))
         return
-    bands = [(slice(None), slice(None), None)] if window is None else bands_of(grid_of_window(grid), window)
-    if is_shortened(tokens, precision):
-        cpu_bfloat16.nearest_to_references(tokens, references, use, bands, progress)
+    bands = [(slice(None), slice(None), None)] if window is None else window_row_blocks(grid_of_window(grid), window)
+    if uses_bfloat16(tokens, precision):
+        cpu_bfloat16.min_distances_to_references(tokens, references, use, bands, progress)
         return
     n_patches = tokens.shape[1]
     step = images_at_once(max(len(range(n_patches)[q]) * len(range(n_patches)[p]) for q, p, _ in bands), tokens.device)
 
     def search(i: int) -> int:
-        nearest = references.new_empty(references.shape[:2], dtype=precise(tokens))  # (J, M)
+        nearest = references.new_empty(references.shape[:2], dtype=compute_dtype(tokens))  # (J, M)
         tile = empty_tile(tokens, step) if window is None else None
         for some, found in zip(references.split(step), nearest.split(step), strict=True):
             if window is None:
@@ -120,9 +120,9 @@ def nearest_to_references(
     for_each(search, range(len(tokens)), tokens.device, progress)
 
 
-def _nearest_in_bands(patches: Tensor, images: Tensor, bands: Sequence[Band]) -> Tensor:
+def _nearest_in_bands(patches: Tensor, images: Tensor, bands: Sequence[RowBlock]) -> Tensor:
     """Search with a window: squared distances (J, M). What is too far loses by infinity."""
-    patches, images = patches.to(precise(patches)), images.to(precise(images))
+    patches, images = patches.to(compute_dtype(patches)), images.to(compute_dtype(images))
     lengths = torch.linalg.vector_norm(images, dim=-1, keepdim=True).square_()  # (J, M, 1)
     nearest = lengths.new_empty(images.shape[:2])
     for looking, places, too_far in bands:
@@ -154,11 +154,11 @@ def for_each_pair(
 def squared_distances(patches: Tensor, images: Tensor, tile: Tensor | None = None) -> Tensor:
     """|a|^2 + |b|^2 - 2ab for the patches (Q, C) and every patch of the images (J, M, C): (J, M, Q).
 
-    A tile (J M or more, Q) that is given is written into, of the type `precise` gives. Without one each product asks
+    A tile (J M or more, Q) that is given is written into, of the type `compute_dtype` gives. Without one a product asks
     for new memory, which costs a third of the time where the system takes it back at once, as in Dask's workers.
     """
     n_images, n_patches, n_channels = images.shape
-    patches = patches.to(precise(patches))
+    patches = patches.to(compute_dtype(patches))
     references = images.reshape(-1, n_channels).to(patches.dtype)  # (J M, C)
     written = None if tile is None else tile[: len(references)]
     squared = torch.addmm(patches.square().sum(dim=-1), references, patches.T, alpha=-2, out=written)  # (J M, Q)
@@ -169,22 +169,22 @@ def squared_distances(patches: Tensor, images: Tensor, tile: Tensor | None = Non
 def empty_tile(tokens: Tensor, n_images: int) -> Tensor:
     """Ask for the memory of one product: the patches of one of the images (N, M, C) by those of so many, (n M, M)."""
     n_patches = tokens.shape[1]
-    return tokens.new_empty(n_images * n_patches, n_patches, dtype=precise(tokens))
+    return tokens.new_empty(n_images * n_patches, n_patches, dtype=compute_dtype(tokens))
 
 
 def images_at_once(n_distances: int, device: torch.device) -> int:
-    """Say how many images to compare in one product, each of so many distances."""
+    """Return how many images to compare in one product, each of so many distances."""
     return max(1, (TILE_BYTES if device.type == "cpu" else GPU_TILE_BYTES) // (4 * n_distances))
 
 
-def is_fused(device: torch.device) -> bool:
-    """Tell whether `gpu` serves a device: NVIDIA GPUs since 2020, where Triton is installed."""
+def uses_triton(device: torch.device) -> bool:
+    """Whether `gpu` serves a device: NVIDIA GPUs since 2020, where Triton is installed."""
     return device.type == "cuda" and _has_triton() and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
-def is_shortened(tokens: Tensor, precision: str) -> bool:
-    """Tell whether `bfloat16` serves tokens: those on a CPU, of 32 bits or fewer, where that is asked for."""
-    return precision == "bfloat16" and tokens.device.type == "cpu" and precise(tokens) == torch.float32
+def uses_bfloat16(tokens: Tensor, precision: str) -> bool:
+    """Whether `bfloat16` serves tokens: those on a CPU, of 32 bits or fewer, where that is asked for."""
+    return precision == "bfloat16" and tokens.device.type == "cpu" and compute_dtype(tokens) == torch.float32
 
 
 def free_memory(device: torch.device) -> int:
@@ -199,8 +199,8 @@ def _has_triton() -> bool:
     return find_spec("triton") is not None
 
 
-def precise(tokens: Tensor) -> torch.dtype:
-    """Give the type to compute in: tokens may be kept in half precision, products are not."""
+def compute_dtype(tokens: Tensor) -> torch.dtype:
+    """Return the type to compute in: tokens may be kept in half precision, products are not."""
     return torch.promote_types(tokens.dtype, torch.float32)
 
 
@@ -222,7 +222,7 @@ def principal_axes(tokens: Tensor, n_components: int) -> Tensor:
             f"n_components must be a whole number between 1 and the {n_channels} channels, got {n_components!r}"
         )
 
-    return axes_of_moment(second_moment(tokens), n_components).to(tokens.device, precise(tokens))
+    return axes_of_moment(second_moment(tokens), n_components).to(tokens.device, compute_dtype(tokens))
 
 
 def second_moment(tokens: Tensor) -> Tensor:
@@ -231,21 +231,21 @@ def second_moment(tokens: Tensor) -> Tensor:
     def moment_of(images: Tensor) -> np.ndarray:
         moment = torch.zeros(tokens.shape[-1], tokens.shape[-1], dtype=torch.float64)
         for image in images:
-            image = image.to(precise(image))
+            image = image.to(compute_dtype(image))
             moment += (image.T @ image).cpu()
         return moment.numpy()
 
-    return torch.from_numpy(sum(on_all_cores(moment_of, tokens.split(16), tokens.device)))
+    return torch.from_numpy(sum(map_on_cpu_threads(moment_of, tokens.split(16), tokens.device)))
 
 
 def axes_of_moment(moment: Tensor, n_components: int) -> Tensor:
-    """Give the eigenvectors of the largest eigenvalues of a second moment (C, C): (C, n_components)."""
-    with one_thread():
+    """Return the eigenvectors of the largest eigenvalues of a second moment (C, C): (C, n_components)."""
+    with single_thread():
         return torch.linalg.eigh(moment).eigenvectors.flip(-1)[:, :n_components]
 
 
 def project(tokens: Tensor, axes: Tensor) -> Tensor:
-    """Give the coordinates of tokens (N, M, C) along axes (C, n): (N, M, n), in the tokens' own precision."""
+    """Return the coordinates of tokens (N, M, C) along axes (C, n): (N, M, n), in the tokens' own precision."""
     projected = tokens.new_empty(*tokens.shape[:2], axes.shape[1])
 
     def project_image(i: int) -> None:

@@ -4,12 +4,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musc_lite.neighbors.brute_force import precise
-from musc_lite.utils.threads import on_all_cores
+from musc_lite.neighbors.brute_force import compute_dtype
+from musc_lite.utils.threads import map_on_cpu_threads
 
 
 def mean_and_covariance(tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Give the mean (C,) and the covariance (C, C) of N M vectors, divided by N M, in double precision on the CPU.
+    """Return the mean (C,) and the covariance (C, C) of N M vectors, divided by N M, in double precision on the CPU.
 
     Examples
     --------
@@ -18,7 +18,9 @@ def mean_and_covariance(tokens: Tensor) -> tuple[Tensor, Tensor]:
     ([2.0, 1.0], [[1.0, 1.0], [1.0, 1.0]])
     """
     n_images, n_patches, n_channels = tokens.shape
-    origin = tokens[0].to(precise(tokens)).mean(dim=0)  # near the mean, so that little is lost where it lies far out
+    origin = (
+        tokens[0].to(compute_dtype(tokens)).mean(dim=0)
+    )  # near the mean, so that little is lost where it lies far out
 
     def sums_of(images: Tensor) -> np.ndarray:
         sums = torch.zeros(n_channels + 1, n_channels, dtype=torch.float64)
@@ -28,6 +30,6 @@ def mean_and_covariance(tokens: Tensor) -> tuple[Tensor, Tensor]:
             sums[1:] += (moved.T @ moved).cpu()
         return sums.numpy()
 
-    sums = torch.from_numpy(sum(on_all_cores(sums_of, tokens.split(16), tokens.device))) / (n_images * n_patches)
+    sums = torch.from_numpy(sum(map_on_cpu_threads(sums_of, tokens.split(16), tokens.device))) / (n_images * n_patches)
     shift, second = sums[0], sums[1:]
     return origin.cpu().double() + shift, second - torch.outer(shift, shift)

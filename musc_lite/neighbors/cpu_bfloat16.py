@@ -30,18 +30,18 @@ LEAST = -(2**15)  # of all bits the least
 N_PARTS = 3  # of 8 digits each, as many as float32 has
 
 
-def nearest_of_pairs(tokens: Tensor, progress: Callable[[int], object] | None = None) -> Tensor:
-    """Give all nearest distances between pairs of images: see `brute_force.nearest_of_pairs`."""
+def pairwise_min_distances(tokens: Tensor, progress: Callable[[int], object] | None = None) -> Tensor:
+    """Return all nearest distances between pairs of images: see `brute_force.pairwise_min_distances`."""
     n_images, n_patches, n_channels = tokens.shape
-    longer = lengthened(tokens)
+    longer = append_norms(tokens)
     nearest = torch.full((n_images, n_images, n_patches), torch.inf)
     step = images_at_once(n_patches**2)
 
     def visit(i: int) -> int:
-        queries = opposed(longer[i], n_channels)
+        queries = negate_queries(longer[i], n_channels)
         for start in range(i + 1, n_images, step):
             others = slice(start, min(start + step, n_images))
-            bits = half_squares(queries, longer[others])
+            bits = half_squared_norms(queries, longer[others])
             nearest[i, others] = distances_of(bits.amin(dim=1))
             nearest[others, i] = distances_of(bits.amin(dim=2))
         return n_images - 1 - i
@@ -50,30 +50,30 @@ def nearest_of_pairs(tokens: Tensor, progress: Callable[[int], object] | None = 
     return nearest
 
 
-def nearest_to_references(
+def min_distances_to_references(
     tokens: Tensor,
     references: Tensor,
     use: Callable[[int, Tensor], None],
     bands: Sequence[tuple[slice, slice, Tensor | None]],
     progress: Callable[[int], object] | None = None,
 ) -> None:
-    """Visit every image once, with its distances (M, J) to the references: see `brute_force.nearest_to_references`.
+    """Visit every image once, with its distances (M, J) to references: see `brute_force.min_distances_to_references`.
 
     Parameters
     ----------
     bands : sequence of (slice, slice, Tensor or None)
         Which patches look among which, and which of these (P, Q) are too far all the same.
     """
-    longer, n_patches = lengthened(references), tokens.shape[1]
+    longer, n_patches = append_norms(references), tokens.shape[1]
     step = images_at_once(max(len(range(n_patches)[q]) * len(range(n_patches)[p]) for q, p, _ in bands))
     least = [None if far is None else torch.where(far, INFINITE, LEAST).short() for _, _, far in bands]
 
     def search(i: int) -> int:
-        queries = opposed(lengthened(tokens[i : i + 1])[0], tokens.shape[-1])
+        queries = negate_queries(append_norms(tokens[i : i + 1])[0], tokens.shape[-1])
         found = torch.empty(references.shape[:2], dtype=torch.int16)
         for (looking, places, _), lifted in zip(bands, least, strict=True):
             for some, nearest in zip(longer[:, places].split(step), found[:, looking].split(step), strict=True):
-                bits = half_squares(queries[looking], some)
+                bits = half_squared_norms(queries[looking], some)
                 nearest[:] = (bits if lifted is None else torch.maximum(bits, lifted)).amin(dim=1)
         use(i, distances_of(found).T)
         return len(references)
@@ -81,10 +81,10 @@ def nearest_to_references(
     for_each(search, range(len(tokens)), tokens.device, progress)
 
 
-def lengthened(images: Tensor) -> Tensor:
+def append_norms(images: Tensor) -> Tensor:
     """Make the vectors of images (J, M, C) longer by what a product needs to be half a squared distance: (J, M, K)."""
     n_images, n_patches, n_channels = images.shape
-    longer = torch.zeros(n_images, n_patches, n_longer(n_channels), dtype=torch.bfloat16, device=images.device)
+    longer = torch.zeros(n_images, n_patches, padded_width(n_channels), dtype=torch.bfloat16, device=images.device)
 
     def lengthen(j: int) -> None:
         longer[j, :, :n_channels] = images[j]
@@ -95,23 +95,23 @@ def lengthened(images: Tensor) -> Tensor:
     return longer
 
 
-def n_longer(n_channels: int) -> int:
-    """Say how many channels a vector of so many becomes.
+def padded_width(n_channels: int) -> int:
+    """Return how many channels a vector of so many becomes.
 
     Examples
     --------
-    >>> n_longer(384)
+    >>> padded_width(384)
     416
     """
     return -(-(n_channels + 2 * N_PARTS) // MULTIPLE) * MULTIPLE
 
 
-def opposed(longer: Tensor, n_channels: int) -> Tensor:
+def negate_queries(longer: Tensor, n_channels: int) -> Tensor:
     """Make of longer vectors (M, K) the other factor of the product: each negated, with ones and parts changing places.
 
     Examples
     --------
-    >>> opposed(torch.tensor([[2.0, 9, 8, 7, 1, 1, 1, 0]]), n_channels=1)
+    >>> negate_queries(torch.tensor([[2.0, 9, 8, 7, 1, 1, 1, 0]]), n_channels=1)
     tensor([[-2.,  1.,  1.,  1.,  9.,  8.,  7.,  0.]])
     """
     vectors, parts, ones, rest = longer.split(
@@ -120,14 +120,14 @@ def opposed(longer: Tensor, n_channels: int) -> Tensor:
     return torch.cat([-vectors, ones, parts, rest], dim=1)
 
 
-def half_squares(queries: Tensor, longer: Tensor) -> Tensor:
-    """Give half the squared distances from opposed vectors (Q, K) to those of images (J, M, K), as bits: (J, M, Q)."""
+def half_squared_norms(queries: Tensor, longer: Tensor) -> Tensor:
+    """Return half the squared distances from negated queries (Q, K) to patches (J, M, K), as bits: (J, M, Q)."""
     products = longer.flatten(0, 1) @ queries.T
     return products.view(torch.int16).unflatten(0, longer.shape[:2])
 
 
 def half_squared_lengths(vectors: Tensor) -> Tensor:
-    """Give |v|^2 / 2 of bfloat16 vectors (M, C) as a sum of three bfloat16 numbers: (M, 3).
+    """Return |v|^2 / 2 of bfloat16 vectors (M, C) as a sum of three bfloat16 numbers: (M, 3).
 
     Examples
     --------
@@ -153,5 +153,5 @@ def distances_of(bits: Tensor) -> Tensor:
 
 
 def images_at_once(n_distances: int) -> int:
-    """Say how many images to compare in one product, each of so many distances."""
+    """Return how many images to compare in one product, each of so many distances."""
     return max(1, TILE_BYTES // (2 * n_distances))

@@ -18,8 +18,8 @@ BLOCK_M, BLOCK_N, BLOCK_K = 128, 128, 64  # query patches, reference patches and
 RESULT_BYTES = 2**28  # minima that one launch may write
 
 
-def nearest_of_pairs(tokens: Tensor, progress: Callable[[int], object] | None = None) -> Tensor:
-    """Give all nearest distances between pairs of images, as `brute_force.nearest_of_pairs` does: (N, N, M)."""
+def pairwise_min_distances(tokens: Tensor, progress: Callable[[int], object] | None = None) -> Tensor:
+    """Return all nearest distances between pairs of images, as `brute_force.pairwise_min_distances` does: (N, N, M)."""
     n_images, n_patches, _ = tokens.shape
     halves, longest = _in_half(tokens)
     lengths = _squared_lengths(halves)
@@ -34,7 +34,7 @@ def nearest_of_pairs(tokens: Tensor, progress: Callable[[int], object] | None = 
     return nearest.mul_(longest)
 
 
-def nearest_to_references(
+def min_distances_to_references(
     tokens: Tensor, references: Tensor, window: int | None = None, grid: tuple[int, int] | None = None
 ) -> Iterator[Tensor]:
     """Yield for each image the distances to the nearest patch of each reference image, (M, J)."""

@@ -33,14 +33,14 @@ def plot_class_gallery(
     Returns
     -------
     (kinds, n_columns) array of matplotlib Axes
-        Without rows where no image stands out.
+        Without rows where no image is flagged.
 
     Raises
     ------
     ValueError
         If the scores are those of other images.
     """
-    images, n_rows = scores.known_images, len(classes)
+    images, n_rows = scores.required_images, len(classes)
     if len(images) != len(classes.labels):
         raise ValueError(f"the classes are those of {len(classes.labels)} images, the scores of {len(images)}")
     if not n_rows:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from musc_lite.data.roi import crop
 from musc_lite.reports.html import THUMBNAIL, data_uri, write_page
-from musc_lite.reports.plots import color_range, outlined, overlay
+from musc_lite.reports.plots import draw_mask_outline, map_color_limits, overlay
 from musc_lite.reports.report import data_notes, parameters
 from musc_lite.results.comparison import Comparison
 from musc_lite.results.metrics import METRICS
@@ -33,7 +33,7 @@ def write_comparison(folder: str | Path, comparison: Comparison, *, title: str =
     (folder / "report.html").unlink(missing_ok=True)  # killed while it writes, no new table stands beside an old report
     write_frame(folder / "table.csv", table, "%.6g")
     scores = next(iter(comparison.scores.values()))
-    images = scores.known_images
+    images = scores.required_images
     return write_page(
         folder / "report.html",
         "comparison.html.jinja",
@@ -84,8 +84,8 @@ def _correlations(comparison: Comparison) -> dict[str, list[tuple[str, str]]]:
 def _cards(comparison: Comparison) -> list[dict]:
     """Show the photos on which the methods disagree most, and what each method makes of them."""
     first = next(iter(comparison.scores.values()))
-    images, masks = first.known_images, first.masks()
-    scales = {method: color_range(scores.anomaly_maps) for method, scores in comparison.scores.items()}
+    images, masks = first.required_images, first.masks()
+    scales = {method: map_color_limits(scores.anomaly_maps) for method, scores in comparison.scores.items()}
     cards = []
     for i in comparison.disagreements(MOST_IMAGES).tolist():
         photo, ranks = _thumbnail(first, i), comparison.ranks[:, i]
@@ -106,7 +106,7 @@ def _cards(comparison: Comparison) -> list[dict]:
                 "name": images.names[i],
                 "label": None if images.labels is None else ("normal", "defective")[images.labels[i]],
                 "ranks": f"{ranks.min():g} to {ranks.max():g}",
-                "photo": data_uri(photo if masks is None else outlined(photo, masks[i])),
+                "photo": data_uri(photo if masks is None else draw_mask_outline(photo, masks[i])),
                 "maps": maps,
             }
         )
@@ -115,7 +115,7 @@ def _cards(comparison: Comparison) -> list[dict]:
 
 def _thumbnail(scores: Scores, i: int) -> Image.Image:
     """Take what the method looked at of the i-th photo."""
-    image = crop(scores.known_images[i], scores.region)
+    image = crop(scores.required_images[i], scores.region)
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     return image
 

@@ -3,7 +3,7 @@
 from PIL import Image, ImageDraw, ImageFont
 
 from musc_lite.data.image_set import ImageSet
-from musc_lite.data.view import Framing
+from musc_lite.data.view import ResolvedView
 from musc_lite.reports.plots import COLORS
 from musc_lite.results.evidence import Evidence
 
@@ -12,20 +12,20 @@ SMALLEST, SHOWN = 64, 300  # pixels of a photo that are shown at least; a pictur
 STRIP = 32  # pixels below a picture, for its scale
 
 
-def draw_evidence(evidence: Evidence, images: ImageSet, framing: Framing) -> list[Image.Image]:
+def draw_evidence(evidence: Evidence, images: ImageSet, resolved_view: ResolvedView) -> list[Image.Image]:
     """Draw the photo around the patch, and the other one around its likeness, where there is one.
 
     Photos are shown pixel by pixel, small ones enlarged by a whole number, with the patch framed and a scale in pixels.
     """
-    pictures = [draw_place(images[evidence.image], framing, evidence.patch, COLORS["defective"])]
+    pictures = [draw_place(images[evidence.image], resolved_view, evidence.patch, COLORS["defective"])]
     if evidence.compared is not None and evidence.compared_patch is not None:
-        pictures.append(draw_place(images[evidence.compared], framing, evidence.compared_patch, COLORS["normal"]))
+        pictures.append(draw_place(images[evidence.compared], resolved_view, evidence.compared_patch, COLORS["normal"]))
     return pictures
 
 
-def draw_place(photo: Image.Image, framing: Framing, patch: int, color: str) -> Image.Image:
+def draw_place(photo: Image.Image, resolved_view: ResolvedView, patch: int, color: str) -> Image.Image:
     """Draw a photo around one of its patches, in its own pixels, with a scale below."""
-    left, top, right, bottom = framing.patch_box(patch, photo.size)
+    left, top, right, bottom = resolved_view.patch_box(patch, photo.size)
     side = max(SMALLEST, round(AROUND * max(right - left, bottom - top)))
     width, height = (min(side, length) for length in photo.size)
     x = min(max(0, round((left + right - width) / 2)), photo.width - width)  # within the photo
@@ -43,7 +43,7 @@ def draw_place(photo: Image.Image, framing: Framing, patch: int, color: str) -> 
 
 
 def scale_length(n_pixels: int) -> int:
-    """Give a round length, 1, 2 or 5 times a power of ten, of at most a third of so many pixels.
+    """Return a round length, 1, 2 or 5 times a power of ten, of at most a third of so many pixels.
 
     Examples
     --------

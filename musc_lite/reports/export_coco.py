@@ -21,7 +21,7 @@ LABELME = "5.5.0"  # the version whose keys are written
 
 
 def coco_instances(scores: Scores, defects: Sequence[Defect], kinds: DefectClasses | None = None) -> dict:
-    """Give all images and their defects as COCO's instances, with exact masks.
+    """Return all images and their defects as COCO's instances, with exact masks.
 
     Masks are uncompressed run lengths, with `iscrowd` 0, since each is one object; `score` is the defect's peak.
     Numbers of images, annotations and categories begin at 1, as evaluation takes 0 for none.
@@ -46,7 +46,7 @@ def coco_instances(scores: Scores, defects: Sequence[Defect], kinds: DefectClass
     images: list[dict] = []
     annotations: list[dict] = []
     for i, name in enumerate(scores.names):
-        width, height = scores.known_images.size(i)
+        width, height = scores.required_images.size(i)
         images.append({"id": i + 1, "file_name": name, "width": width, "height": height})
         for defect in of_image[i]:
             left, top, right, bottom = defect.box
@@ -73,7 +73,7 @@ def coco_instances(scores: Scores, defects: Sequence[Defect], kinds: DefectClass
 
 
 def labelme_annotation(scores: Scores, i: int, defects: Sequence[Defect], file: Path) -> dict:
-    """Give the i-th image and its defects as LabelMe keeps them, a polygon for each.
+    """Return the i-th image and its defects as LabelMe keeps them, a polygon for each.
 
     A polygon goes around a defect, also around its holes, which a polygon cannot have, within a pixel of its border.
 
@@ -91,7 +91,7 @@ def labelme_annotation(scores: Scores, i: int, defects: Sequence[Defect], file: 
     dict
         For strict JSON.
     """
-    width, height = scores.known_images.size(i)
+    width, height = scores.required_images.size(i)
     shapes: list[dict] = [
         {
             "label": _name(defect.kind),
@@ -104,7 +104,7 @@ def labelme_annotation(scores: Scores, i: int, defects: Sequence[Defect], file: 
         }
         for defect in defects
     ]
-    source = scores.known_images.sources[i]
+    source = scores.required_images.sources[i]
     return {
         "version": LABELME,
         "flags": {},

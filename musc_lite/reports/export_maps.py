@@ -9,10 +9,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from musc_lite.data.image_set import ImageSet
-from musc_lite.data.roi import Region, dim_outside, lay_map, pixel_box
-from musc_lite.reports.plots import COLORS, color_range, overlay
+from musc_lite.data.roi import Region, dim_outside, pixel_box, resize_map_to_image
+from musc_lite.reports.plots import COLORS, map_color_limits, overlay
 from musc_lite.results.scores import Scores
-from musc_lite.utils.files import atomic_path
+from musc_lite.utils.files import atomic_write
 from musc_lite.utils.names import file_names
 from musc_lite.utils.tables import write_frame
 
@@ -31,7 +31,7 @@ def write_scores(path: str | Path, scores: Scores) -> None:
 
 def write_region(path: str | Path, images: ImageSet, region: Region) -> None:
     """Write what `draw_region` draws as JPEG."""
-    with atomic_path(Path(path)) as partial:
+    with atomic_write(Path(path)) as partial:
         draw_region(images, region).save(partial, "JPEG", quality=90)
 
 
@@ -56,9 +56,9 @@ def write_maps(folder: str | Path, scores: Scores) -> None:
     folder = Path(folder)
     maps, names = scores.anomaly_maps, scores.names
     remove_maps(folder)
-    with atomic_path(folder / "maps.npz") as partial, partial.open("wb") as file:
+    with atomic_write(folder / "maps.npz") as partial, partial.open("wb") as file:
         np.savez_compressed(file, maps=maps, names=np.array(names), region=np.array(scores.region))
-    colors = color_range((scores.batch or scores).anomaly_maps)  # as in the report
+    colors = map_color_limits((scores.batch or scores).anomaly_maps)  # as in the report
     for i, name in enumerate(map_names(names)):
         write_map(folder / "maps" / name, scores, i, colors)
 
@@ -70,10 +70,10 @@ def map_names(names: Sequence[str]) -> list[str]:
 
 def write_map(path: Path, scores: Scores, i: int, colors: tuple[float, float]) -> None:
     """Write the i-th image with its map over it, on a color scale from the first value to the second."""
-    image = scores.known_images[i]
+    image = scores.required_images[i]
     image.thumbnail((LARGEST_OVERLAY, LARGEST_OVERLAY))
-    on_photo = lay_map(scores.anomaly_maps[i], image.size, scores.region)
-    with atomic_path(path) as partial:
+    on_photo = resize_map_to_image(scores.anomaly_maps[i], image.size, scores.region)
+    with atomic_write(path) as partial:
         Image.fromarray(overlay(image, on_photo, *colors)).save(partial, "JPEG", quality=90)
 
 

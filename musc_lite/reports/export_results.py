@@ -21,7 +21,7 @@ from musc_lite.reports.export_maps import map_names, remove_maps
 from musc_lite.reports.formats import FORMATS, check_formats
 from musc_lite.results.scores import Scores
 from musc_lite.results.segmentation import Defect, find_defects
-from musc_lite.utils.files import atomic_path, make_folder, not_written
+from musc_lite.utils.files import atomic_write, ensure_dir, write_error
 from musc_lite.utils.names import file_names
 
 RESULTS = "results.json"
@@ -69,7 +69,7 @@ def write_results(
     of `Scores.to_frame`, `defects` and `files`), `files`, and `heatmaps`, where there are any. A defect has `box`
     (left, top, right, bottom; right and bottom are past it), `area`, `mean`, `peak`, and `kind` where known.
 
-    Every image gets a file, also where nothing stands out. Files are named after the images, without their ending
+    Every image gets a file, also where no image is flagged. Files are named after the images, without their ending
     (`a.json`, `masks/a.png`: so LabelMe and `load_folder` look for them) unless two images differ in nothing else.
     A name that no file can have is changed as `file_names` does; `files` has the result.
     All pixels are those of the upright photo: a program that ignores its EXIF orientation shows it turned.
@@ -98,7 +98,7 @@ def write_results(
         If there is no such format, and as `find_defects` does.
     """
     check_formats(formats)
-    folder = make_folder(Path(folder))
+    folder = ensure_dir(Path(folder))
     defects = by_image(find_defects(scores, threshold, kinds), len(scores))
     export = Export(scores, defects, kinds)
     files = {kind: _paths(folder, scores.names, kind) for kind in formats if FORMATS[kind].ending}
@@ -128,7 +128,7 @@ def write_results(
     for kind, paths in files.items():
         write = resolve_name(FORMATS[kind].write)
         for i, path in enumerate(paths):
-            make_folder(path.parent)
+            ensure_dir(path.parent)
             write(path, export, i)
 
 
@@ -145,7 +145,7 @@ def write_labelme(path: Path, export: Export, i: int) -> None:
 
 def write_mask(path: Path, export: Export, i: int) -> None:
     """Write image i's mask: 255 where defective, else 0."""
-    mask = np.zeros(export.scores.known_images.size(i)[::-1], dtype=np.uint8)
+    mask = np.zeros(export.scores.required_images.size(i)[::-1], dtype=np.uint8)
     for defect in export.defects[i]:
         left, top, right, bottom = defect.box
         mask[top:bottom, left:right][defect.mask] = 255
@@ -176,7 +176,7 @@ def remove_results(folder: Path) -> None:
         (folder / RESULTS).unlink(missing_ok=True)
         remove_maps(folder)
     except OSError as error:
-        raise not_written(folder, error, "an earlier result") from error
+        raise write_error(folder, error, "an earlier result") from error
 
 
 def _record(defect: Defect) -> dict:
@@ -185,7 +185,7 @@ def _record(defect: Defect) -> dict:
 
 
 def _paths(folder: Path, names: Sequence[str], kind: str) -> list[Path]:
-    """Give each image a file in the folder of this kind."""
+    """Return each image a file in the folder of this kind."""
     short = [name.removesuffix(PurePosixPath(name).suffix) for name in names]
     apart = len({name.casefold() for name in short}) == len(short)  # a.jpg and a.png need their endings
     return [folder / kind / name for name in file_names(short if apart else names, FORMATS[kind].ending or "")]
@@ -211,11 +211,11 @@ def _remove_earlier_files(folder: Path) -> None:
 
 def _write_json(path: Path, content: dict, indent: int | None = None) -> None:
     text = json.dumps(content, allow_nan=False, ensure_ascii=False, indent=indent)
-    with atomic_path(path) as partial:
+    with atomic_write(path) as partial:
         # JSON's own escape for half a letter: a path to a photo may hold bytes that are not UTF-8.
         partial.write_text(f"{text}\n", encoding="utf-8", errors="backslashreplace")
 
 
 def _write_png(path: Path, values: np.ndarray) -> None:
-    with atomic_path(path) as partial:
+    with atomic_write(path) as partial:
         Image.fromarray(values).save(partial, "PNG")

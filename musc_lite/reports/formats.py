@@ -10,7 +10,7 @@ from typing import NamedTuple
 class Format(NamedTuple):
     """What a format writes: one file, "coco.json", or one for each image, "masks/*.png"; which function does; for whom.
 
-    The help of `musc-lite score --write` is made of these.
+    The help of `musc-lite score --export` is made of these.
     """
 
     files: str

@@ -1,4 +1,4 @@
-"""What a report shows of each image: its pictures, boxes around what stands out, and the digest that verdicts name."""
+"""What a report shows of each image: its pictures, boxes around defects, and the digest that verdicts name."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from musc_lite.data.verdicts import Verdict
 from musc_lite.reports.evidence_pictures import draw_evidence
 from musc_lite.reports.export_maps import map_names
 from musc_lite.reports.html import THUMBNAIL, data_uri
-from musc_lite.reports.plots import color_range, outlined, overlay
+from musc_lite.reports.plots import draw_mask_outline, map_color_limits, overlay
 from musc_lite.results.evidence import Evidence
 from musc_lite.results.scores import Scores
 from musc_lite.results.segmentation import find_defects
@@ -24,16 +24,16 @@ SMALL, MOST_SMALL = 112, 1000  # pixels; at most so many images are shown small,
 MOST_BOXES = 12  # of an image, those with the highest peaks
 
 
-def split_ranks(n: int, max_images: int) -> tuple[range, range, range]:
+def split_gallery(n: int, max_images: int) -> tuple[range, range, range]:
     """Choose the ranks that are shown in full, those shown small after them, and the last few, in full again.
 
     Examples
     --------
-    >>> split_ranks(40, 60)
+    >>> split_gallery(40, 60)
     (range(0, 40), range(40, 40), range(40, 40))
-    >>> split_ranks(500, 60)
+    >>> split_gallery(500, 60)
     (range(0, 52), range(52, 492), range(492, 500))
-    >>> split_ranks(5000, 60)
+    >>> split_gallery(5000, 60)
     (range(0, 52), range(52, 1052), range(4992, 5000))
     """
     last_few = min(8, max_images // 4) if n > max_images else 0
@@ -69,13 +69,13 @@ def make_cards(
     Returns
     -------
     three lists of dict
-        For the ranks of `split_ranks`.
+        For the ranks of `split_gallery`.
     """
     masks, boxes = scores.masks(), _boxes(scores, classes, pixel_threshold)
-    scale = color_range((scores.batch or scores).anomaly_maps)  # new images on the colors of their batch
+    scale = map_color_limits((scores.batch or scores).anomaly_maps)  # new images on the colors of their batch
     closely = {each.image: each for each in evidence}
     links = None if maps is None else [quote(f"{maps}/{name}") for name in map_names(scores.names)]
-    order, (first, small, last) = scores.ranking.tolist(), split_ranks(len(scores), max_images)
+    order, (first, small, last) = scores.ranking.tolist(), split_gallery(len(scores), max_images)
 
     def in_full(rank: int) -> dict:
         i = order[rank]
@@ -84,7 +84,7 @@ def make_cards(
         thumbnail.thumbnail((THUMBNAIL, THUMBNAIL))
         return describe(scores, i, photo, digest, links) | {
             "rank": rank + 1,
-            "image": data_uri(photo if masks is None else outlined(photo, masks[i])),
+            "image": data_uri(photo if masks is None else draw_mask_outline(photo, masks[i])),
             "overlay": data_uri(Image.fromarray(overlay(thumbnail, scores.anomaly_maps[i], *scale))),
             "boxes": boxes.get(i, []),
             "closely": _closely(closely[i], scores) if i in closely else None,
@@ -100,10 +100,10 @@ def make_cards(
     return [in_full(rank) for rank in first], [as_small(rank) for rank in small], [in_full(rank) for rank in last]
 
 
-def marking(scores: Scores, cards: Sequence[dict], verdicts: Sequence[Verdict], file: str) -> dict:
-    """Give the script what it needs to take verdicts: which files these are, and what was found about them before."""
+def annotation_payload(scores: Scores, cards: Sequence[dict], verdicts: Sequence[Verdict], file: str) -> dict:
+    """Return the script what it needs to take verdicts: which files these are, and what was found about them before."""
     found = [[v.image, v.sha256, v.verdict, v.kind, v.note] for v in verdicts]
-    state = f"{scores.known_images.fingerprint()} {json.dumps(found)}"
+    state = f"{scores.required_images.fingerprint()} {json.dumps(found)}"
     return {
         "file": file,
         "n_images": len(scores),
@@ -116,7 +116,7 @@ def marking(scores: Scores, cards: Sequence[dict], verdicts: Sequence[Verdict], 
 
 def describe(scores: Scores, i: int, photo: Image.Image, digest: str = "", links: Sequence[str] | None = None) -> dict:
     """Return what the card of the i-th image says of it."""
-    labels, first = scores.known_images.labels, None if scores.copy_of is None else scores.copy_of[i]
+    labels, first = scores.required_images.labels, None if scores.copy_of is None else scores.copy_of[i]
     return {
         "name": scores.names[i],
         "sha256": digest,
@@ -130,19 +130,19 @@ def describe(scores: Scores, i: int, photo: Image.Image, digest: str = "", links
 
 
 def _read(scores: Scores, i: int, side: int) -> tuple[str, Image.Image]:
-    """Give the digest of the i-th image's file, and what was looked at of it, at most so many pixels a side."""
+    """Return the digest of the i-th image's file, and what was looked at of it, at most so many pixels a side."""
     left, top, right, bottom = scores.region
-    digest, image = scores.known_images.digest_and_image(i, math.ceil(side / min(right - left, bottom - top)))
+    digest, image = scores.required_images.digest_and_image(i, math.ceil(side / min(right - left, bottom - top)))
     image = crop(image, scores.region)
     image.thumbnail((side, side))
     return digest, image
 
 
 def _boxes(scores: Scores, classes: DefectClasses | None, threshold: float | None) -> dict[int, list[dict]]:
-    """Give the boxes of each image's defects in percent of the part of the photo that is shown."""
+    """Return the boxes of each image's defects in percent of the part of the photo that is shown."""
     boxes: dict[int, list[dict]] = {}
     for defect in find_defects(scores, threshold, classes):
-        left, top, right, bottom = pixel_box(scores.region, scores.known_images.size(defect.image))
+        left, top, right, bottom = pixel_box(scores.region, scores.required_images.size(defect.image))
         x0, y0, x1, y1 = defect.box
         title = f"{x1 - x0} x {y1 - y0} pixels at {x0}, {y0}: area {defect.area}, peak {defect.peak:.3f}"
         boxes.setdefault(defect.image, []).append(
@@ -158,9 +158,9 @@ def _boxes(scores: Scores, classes: DefectClasses | None, threshold: float | Non
 
 
 def _closely(evidence: Evidence, scores: Scores) -> dict:
-    """Give the pictures of an image around its strangest patch, and the name of what it was compared with."""
-    images, framing = scores.known_images, scores.framing
-    pictures = [] if framing is None else draw_evidence(evidence, images, framing)
+    """Return the pictures of an image around its strangest patch, and the name of what it was compared with."""
+    images, resolved_view = scores.required_images, scores.resolved_view
+    pictures = [] if resolved_view is None else draw_evidence(evidence, images, resolved_view)
     return {
         "pictures": [data_uri(picture) for picture in pictures],
         "compared": None if evidence.compared is None else images.names[evidence.compared],

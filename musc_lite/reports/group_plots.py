@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from musc_lite.analysis.groups import Groups
-from musc_lite.data.duplicates import originals
+from musc_lite.data.duplicates import unique_indices
 from musc_lite.data.image_set import ImageSet
 from musc_lite.reports.plots import HEAT, LINE_COLORS, plot_image
 from musc_lite.results.scores import Scores
-from musc_lite.utils.files import atomic_path
+from musc_lite.utils.files import atomic_write
 
 WIDTH, MATRIX, ROW = 7.5, 3.6, 1.45  # inches: the figure, its matrix, a row of its gallery
 
@@ -104,7 +104,7 @@ def draw_groups(groups: Groups, images: ImageSet) -> Figure:
 
 
 def group_rows(groups: Groups, scores: Scores) -> list[dict]:
-    """Give the rows of `Groups.to_frame` with the names of the images."""
+    """Return the rows of `Groups.to_frame` with the names of the images."""
     return groups.to_frame(_once(scores).names).to_dict("records")
 
 
@@ -117,11 +117,11 @@ def group_picture(groups: Groups, scores: Scores) -> bytes:
 
 def write_groups(path: str | Path, groups: Groups, scores: Scores) -> None:
     """Write `group_picture` to a file."""
-    with atomic_path(Path(path)) as partial:
+    with atomic_write(Path(path)) as partial:
         partial.write_bytes(group_picture(groups, scores))
 
 
 def _once(scores: Scores) -> ImageSet:
-    """Give the images without copies, which groups are made of."""
-    images = scores.known_images
-    return images if scores.copy_of is None else images.subset(originals(scores.copy_of).tolist())
+    """Return the images without copies, which groups are made of."""
+    images = scores.required_images
+    return images if scores.copy_of is None else images.subset(unique_indices(scores.copy_of).tolist())

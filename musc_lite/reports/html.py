@@ -10,7 +10,7 @@ import jinja2
 from markupsafe import Markup
 from PIL import Image
 
-from musc_lite.utils.files import atomic_path
+from musc_lite.utils.files import atomic_write
 
 THUMBNAIL = 224  # pixels
 
@@ -30,7 +30,7 @@ def filled_in(name: str, package: str = "musc_lite.reports", **content: Any) -> 
 def write_page(path: str | Path, name: str, **content: Any) -> Path:
     """Fill in a template of this folder and write it."""
     path = Path(path)
-    with atomic_path(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_bytes(filled_in(name, **content))
     return path
 

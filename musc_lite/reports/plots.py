@@ -22,7 +22,7 @@ from PIL import Image, ImageColor
 from scipy.ndimage import binary_dilation
 from sklearn.decomposition import PCA
 
-from musc_lite.stages.maps import usual_high
+from musc_lite.stages.maps import typical_p95
 from musc_lite.stages.mutual_scoring import interval_bounds, nearest_patches
 
 COLORS = {"normal": "#0072B2", "defective": "#D55E00", "unlabeled": "#777777", "threshold": "#009E73"}  # Okabe and Ito
@@ -35,7 +35,7 @@ LEAST_RANGE = 0.02
 KINDS = ("normal", "defective")  # what the labels 0 and 1 stand for
 
 
-def color_range(maps: ArrayLike) -> tuple[float, float]:
+def map_color_limits(maps: ArrayLike) -> tuple[float, float]:
     """Choose one color scale for the maps of a whole batch, so that normal images stay calm.
 
     Parameters
@@ -53,11 +53,11 @@ def color_range(maps: ArrayLike) -> tuple[float, float]:
 
     Examples
     --------
-    >>> color_range(np.arange(101.0).reshape(1, 1, 101))
+    >>> map_color_limits(np.arange(101.0).reshape(1, 1, 101))
     (95.0, 107.5)
     """
     maps = np.asarray(maps)
-    low, highest = usual_high(maps), np.median(maps.max(axis=(1, 2)))
+    low, highest = typical_p95(maps), np.median(maps.max(axis=(1, 2)))
     return low, float(max(np.percentile(maps, 99.9), low + (highest - low) / CALM, low + LEAST_RANGE))
 
 
@@ -71,7 +71,7 @@ def overlay(image: Image.Image | ArrayLike, anomaly_map: ArrayLike, low: float, 
     anomaly_map : (H, W)
         Stretched over the image: the backbone may have seen it in another shape.
     low, high : float
-        Color scale, usually `color_range` of the whole batch.
+        Color scale, usually `map_color_limits` of the whole batch.
 
     Returns
     -------
@@ -84,22 +84,22 @@ def overlay(image: Image.Image | ArrayLike, anomaly_map: ArrayLike, low: float, 
     True
     """
     pixels = np.asarray(image) / 255  # (H', W', 3)
-    stretched = stretch(anomaly_map, pixels.shape[:2], Image.Resampling.BILINEAR)
+    stretched = resize_array(anomaly_map, pixels.shape[:2], Image.Resampling.BILINEAR)
     heat = np.clip((stretched - low) / (high - low), 0, 1)  # (H', W')
     opacity = 0.85 * heat[..., None] ** 0.75
     blended = (1 - opacity) * pixels + opacity * HEAT(0.25 + 0.7 * heat)[..., :3]
     return np.rint(255 * blended).astype(np.uint8)
 
 
-def outlined(image: Image.Image, mask: ArrayLike) -> Image.Image:
+def draw_mask_outline(image: Image.Image, mask: ArrayLike) -> Image.Image:
     """Draw the outer border of a mask (H, W) on an image of any size."""
     pixels = np.array(image)
-    mask = stretch(mask, pixels.shape[:2], Image.Resampling.NEAREST) > 0
+    mask = resize_array(mask, pixels.shape[:2], Image.Resampling.NEAREST) > 0
     pixels[binary_dilation(mask, iterations=2) & ~mask] = ImageColor.getrgb(OUTLINE)
     return Image.fromarray(pixels)
 
 
-def stretch(values: ArrayLike, size: tuple[int, int], resampling: Image.Resampling) -> np.ndarray:
+def resize_array(values: ArrayLike, size: tuple[int, int], resampling: Image.Resampling) -> np.ndarray:
     """Resize a map or mask (H, W) to another size (H', W')."""
     values = Image.fromarray(np.asarray(values, dtype=np.float32))
     return np.asarray(values.resize(size[::-1], resampling))
@@ -123,7 +123,7 @@ def plot_anomaly_map(
     low, high : float, optional
         Color scale; by default from this map's upper quartile to its highest value, which tells where the image differs
         from itself.
-        Maps of one batch are to be compared: give all of them the `color_range` of the whole batch.
+        Maps of one batch are to be compared: give all of them the `map_color_limits` of the whole batch.
     mask : (H, W), optional
     ax : matplotlib Axes, optional
 
@@ -172,7 +172,7 @@ def plot_image(
         raise ValueError("to frame patches, give the grid (h, w) they are counted on, such as features.grid")
     ax.imshow(pixels)
     if mask is not None and np.any(mask):
-        outline = stretch(mask, pixels.shape[:2], Image.Resampling.NEAREST)
+        outline = resize_array(mask, pixels.shape[:2], Image.Resampling.NEAREST)
         ax.contour(outline, levels=[0.5], colors=OUTLINE, linewidths=1.5)
     h, w = (1, 1) if grid is None else grid
     for m in patches:
@@ -211,7 +211,7 @@ def plot_gallery(
         At most, of the gallery, which makes a new figure. Where it cannot show all images, the last row of several
         holds the most normal ones, as a comparison.
     scale : (float, float), optional
-        Color scale; by default the `color_range` of these maps. New images look right on that of their old batch.
+        Color scale; by default the `map_color_limits` of these maps. New images look right on that of their old batch.
 
     Returns
     -------
@@ -225,7 +225,7 @@ def plot_gallery(
     n_columns = min(n_columns, math.ceil(len(ranking) / n_rows))
     n_normal = n_columns if n_rows > 1 and len(ranking) > n_rows * n_columns else 0
     shown = [*ranking[: n_rows * n_columns - n_normal], *ranking[len(ranking) - n_normal :]]
-    low, high = color_range(anomaly_maps) if scale is None else scale
+    low, high = map_color_limits(anomaly_maps) if scale is None else scale
     size = (width * n_columns, 1.75 * n_rows)
     _, axes = plt.subplots(n_rows, n_columns, figsize=size, squeeze=False, layout="constrained")
     for ax in axes.flat:

@@ -16,9 +16,9 @@ from musc_lite.analysis.groups import Groups
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.loaders import left_out
 from musc_lite.data.verdicts import VERDICTS, Verdict
-from musc_lite.data.view import what_a_patch_covers
+from musc_lite.data.view import describe_patch_size
 from musc_lite.reports.class_plots import plot_class_gallery
-from musc_lite.reports.gallery import MOST_BOXES, make_cards, marking
+from musc_lite.reports.gallery import MOST_BOXES, annotation_payload, make_cards
 from musc_lite.reports.group_plots import group_picture, group_rows
 from musc_lite.reports.html import write_page
 from musc_lite.reports.plots import plot_ranking
@@ -28,9 +28,9 @@ from musc_lite.results.scores import Scores
 from musc_lite.results.summary import (
     compared_with,
     describe_defect_classes,
+    describe_defects_outside_roi,
     describe_groups,
     describe_scores,
-    describe_unseen_defects,
 )
 
 
@@ -55,7 +55,7 @@ class Result:
     verdicts : sequence of Verdict
         What was found about the images before, see `read_verdicts`: the report goes on from there.
     pixel_threshold : float, optional
-        For the boxes around what stands out, see `find_defects`.
+        For the boxes around defects, see `find_defects`.
 
     Raises
     ------
@@ -75,7 +75,7 @@ class Result:
     def __post_init__(self):
         if not isinstance(self.scores, Scores):
             raise ValueError(f"a result needs scores, such as detector.scores_, got {type(self.scores).__name__}")
-        _ = self.scores.known_images  # or refuse at once
+        _ = self.scores.required_images  # or refuse at once
         if self.metrics is None:
             object.__setattr__(self, "metrics", evaluate_scores(self.scores))
 
@@ -124,7 +124,7 @@ def write_report(
         ideas=ideas(result.scores for result in results),
         any_closely=any(result.evidence for result in results),
         any_likeness=any(each.compared is not None for result in results for each in result.evidence),
-        any_masks=any(r.scores.known_images.has_masks for r in results),
+        any_masks=any(r.scores.required_images.has_masks for r in results),
         compared=compared_with([result.scores for result in results]),
         results=[
             _section(
@@ -152,7 +152,7 @@ def versions() -> dict[str, str]:
 def _section(
     result: Result, metric_names: Sequence[str], stages: Sequence[str], max_images: int, maps: str | None, file: str
 ) -> dict:
-    scores, images = result.scores, result.scores.known_images
+    scores, images = result.scores, result.scores.required_images
     first, small, last = make_cards(scores, max_images, result.evidence, result.classes, maps, result.pixel_threshold)
     metrics = [getattr(result.metrics, name) for name in metric_names]
     return {
@@ -170,29 +170,31 @@ def _section(
         "small": small,
         "n_left_out": len(images) - len(first) - len(small) - len(last),
         "last": last,
-        "marking": marking(scores, [*first, *small, *last], result.verdicts, file),
+        "marking": annotation_payload(scores, [*first, *small, *last], result.verdicts, file),
         "skipped": images.skipped,
         "parameters": parameters(scores),
     }
 
 
 def data_notes(scores: Scores) -> list[str]:
-    """Say what was looked at, and what was not."""
-    images = scores.known_images
+    """Return what was looked at, and what was not."""
+    images = scores.required_images
     return [
-        note for note in (images.labeling, _covered(scores), describe_unseen_defects(scores), left_out(images)) if note
+        note
+        for note in (images.labeling, _covered(scores), describe_defects_outside_roi(scores), left_out(images))
+        if note
     ]
 
 
 def _covered(scores: Scores) -> str | None:
-    """Say what a patch covers of the photos, where that is known."""
-    if scores.framing is None:
+    """Return what a patch covers of the photos, where that is known."""
+    if scores.resolved_view is None:
         return None
-    return what_a_patch_covers(scores.framing, scores.known_images).removesuffix(".")
+    return describe_patch_size(scores.resolved_view, scores.required_images).removesuffix(".")
 
 
 def _kinds(result: Result) -> dict | None:
-    """Say and show which kinds of defect there are, where that was asked for."""
+    """Return and show which kinds of defect there are, where that was asked for."""
     if result.classes is None:
         return None
     figure = Figure(dpi=120, layout="constrained")
@@ -201,7 +203,7 @@ def _kinds(result: Result) -> dict | None:
 
 
 def _groups(groups: Groups | None, scores: Scores) -> dict | None:
-    """Say and show which kinds of image there are, where that was looked for."""
+    """Return and show which kinds of image there are, where that was looked for."""
     if groups is None:
         return None
     picture = "data:image/jpeg;base64," + base64.b64encode(group_picture(groups, scores)).decode()
@@ -210,7 +212,7 @@ def _groups(groups: Groups | None, scores: Scores) -> dict | None:
 
 def parameters(scores: Scores) -> dict[str, str]:
     """Name everything that shaped the numbers."""
-    lines = {"data": _data(scores.known_images), **scores.about}
+    lines = {"data": _data(scores.required_images), **scores.about}
     if "threshold" in lines and scores.decision is not None:
         lines["threshold"] = f"{scores.threshold:.6g} ({scores.decision.rule})"  # of these scores, not of the fit
     if scores.batch is not None and scores.batch.images is not None:

@@ -27,7 +27,7 @@ class Comparison:
         Of each method, in the order in which they are shown; also such as `Scores.from_maps` made.
     n_bytes : mapping of str to int
         The most memory that a method holds at once by the plan (`planning.plan_memory`), beside program and backbone;
-        this is reckoned, not measured.
+        this is estimated, not measured.
     feature_seconds : float, optional
         What the one extraction took that all methods share.
 
@@ -86,7 +86,7 @@ class Comparison:
         return order[self.spread[order] > 0][:n_images]
 
     def correlations(self, kind: Literal["spearman", "kendall"] = "spearman") -> "pandas.DataFrame":
-        """Say how alike the methods rank the images: (K, K) rank correlations, NaN where all scores of one are equal.
+        """Compute the rank correlations (K, K) of the methods; NaN where all scores of a method are equal.
 
         Parameters
         ----------
@@ -126,18 +126,18 @@ class Comparison:
         return [name for name in each[0] if any(np.isfinite(found[name]) for found in each)]
 
     def seconds(self, method: str) -> float:
-        """Say what a method took after the features, measured; NaN where that is not known."""
+        """Return what a method took after the features, measured; NaN where that is not known."""
         seconds = self.scores[method].seconds
         return sum(value for stage, value in seconds.items() if stage != "features") if seconds else np.nan
 
     def to_frame(self) -> "pandas.DataFrame":
-        """Give a table, a row for each method.
+        """Return a table, a row for each method.
 
         Returns
         -------
         DataFrame
             Columns method, metrics where there are labels, outliers, own_outliers and their names, seconds (measured,
-            without features), planned_gb (reckoned), and spearman_METHOD for each.
+            without features), planned_gb (estimated), and spearman_METHOD for each.
         """
         import pandas
 

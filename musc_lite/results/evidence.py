@@ -1,4 +1,4 @@
-"""Why an image stands out: its photo around the strangest patch, beside the place that comes closest to it."""
+"""Why an image is flagged: its photo around the strangest patch, beside the place that comes closest to it."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ class Evidence:
     image, patch : int
         The patch with the highest score of its image.
     compared : int or None
-        The image with the closest likeness among those that do not stand out; None where the scorer names none.
+        The image with the closest likeness among those that are not flagged; None if the scorer names none.
     compared_patch : int or None
         Where that is.
     distance : float or None

@@ -6,7 +6,7 @@ import numpy as np
 def precision_recall_stairs(
     normal: np.ndarray, defective: np.ndarray, tolerance: float = 0.005
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give precision against recall as few stairs, up to some hundreds for millions of pixels.
+    """Return precision against recall as few stairs, up to some hundreds for millions of pixels.
 
     Parameters
     ----------
@@ -18,7 +18,7 @@ def precision_recall_stairs(
     Returns
     -------
     recall, precision : ndarray (k,)
-        From nothing called defective to everything; each precision holds until the next recall.
+        From nothing flagged to everything; each precision holds until the next recall.
 
     Examples
     --------

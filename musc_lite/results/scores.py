@@ -10,19 +10,21 @@ from numpy.typing import ArrayLike
 
 from musc_lite.data.appearance import Appearance, appearance_of, differences
 from musc_lite.data.image_set import ImageSet
-from musc_lite.data.roi import WHOLE, Region, lay_map
-from musc_lite.data.view import Framing
+from musc_lite.data.roi import WHOLE, Region, resize_map_to_image
+from musc_lite.data.view import ResolvedView
 from musc_lite.results.external_maps import Maps, read_maps
 from musc_lite.stages.conformal import p_values
-from musc_lite.stages.maps import image_scores_from_maps, usual_high
+from musc_lite.stages.maps import image_scores_from_maps, typical_p95
 from musc_lite.stages.rescoring import rescore
-from musc_lite.stages.thresholds import Contamination, Decision
+from musc_lite.stages.thresholds import ContaminationThreshold, Decision
+from musc_lite.utils.deprecation import renamed_attributes
 
 if TYPE_CHECKING:
     import pandas
 from musc_lite.utils.deprecation import renamed_parameters
 
 
+@renamed_attributes(framing="resolved_view", known_images="required_images", usual_high="typical_p95")
 @dataclass(frozen=True, eq=False, repr=False)
 class Scores:
     """How anomalous images are, and all that a reader of the result needs to know.
@@ -53,7 +55,7 @@ class Scores:
         Wall-clock time of each stage.
     calibration : ndarray (n,), optional
         Of new images: scores of trusted ones against the same batch.
-    framing : Framing, optional
+    resolved_view : ResolvedView, optional
         What was looked at of each photo, and how closely; None: the whole of it.
     appearance : Appearance, optional
         Of a fitted batch: size, shape and color of its images.
@@ -75,7 +77,7 @@ class Scores:
     batch: "Scores | None" = None
     about: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
-    framing: Framing | None = None
+    resolved_view: ResolvedView | None = None
     calibration: np.ndarray | None = None
     appearance: Appearance | None = None
 
@@ -120,7 +122,7 @@ class Scores:
         rescoring_sizes : sequence of int
             See `rescore`.
         contamination : "auto" or float
-            Where the line is drawn, see `MuSc`.
+            How the threshold is set, see `MuSc`.
         about : mapping of str to str, optional
             What the report is to say of the method, title: value.
 
@@ -135,8 +137,8 @@ class Scores:
             if class_tokens is None
             else rescore(map_scores, np.asarray(class_tokens), rescoring_sizes).numpy()
         )
-        rule = Contamination(contamination)
-        drawn = Decision.by(rule, rule.draw(scores, map_scores), len(scores))
+        rule = ContaminationThreshold(contamination)
+        drawn = Decision.by(rule, rule.compute(scores, map_scores), len(scores))
         told = {"maps": "given, of another method"} if about is None else about
         return cls(images.names, scores, map_scores, values, None, drawn, images, about=told)
 
@@ -152,7 +154,7 @@ class Scores:
         return f"Scores({len(self)} images, {self.is_outlier.sum()} above the threshold {self.threshold:.3f})"
 
     @property
-    def known_images(self) -> ImageSet:
+    def required_images(self) -> ImageSet:
         """The images, for what shows them: `ValueError` says what to do where they are not known."""
         if self.images is None:
             raise ValueError(
@@ -164,13 +166,13 @@ class Scores:
     @property
     def region(self) -> Region:
         """The part of each photo that the maps cover: left, top, right, bottom in shares of its width and height."""
-        return WHOLE if self.framing is None else self.framing.region
+        return WHOLE if self.resolved_view is None else self.resolved_view.region
 
     def masks(self) -> np.ndarray | None:
-        """Give the images' masks as far as the maps reach, at their size: (N, H, W) bool; None where there are none."""
+        """Return the masks of the images, cropped and resized to the maps: (N, H, W) bool; None without masks."""
         return None if self.images is None else self.images.masks(self.anomaly_maps.shape[1:], self.region)
 
-    def unseen_defects(self) -> list[str]:
+    def defects_outside_roi(self) -> list[str]:
         """Name the images of which some true defect lies outside of the region: no map can show it."""
         if self.region == WHOLE or self.images is None or not self.images.has_masks:
             return []
@@ -188,7 +190,7 @@ class Scores:
         ndarray (H', W')
             A value for each pixel of the photo; 0 outside of the region, which was not looked at.
         """
-        return lay_map(self.anomaly_maps[i], self.known_images.size(i), self.region)
+        return resize_map_to_image(self.anomaly_maps[i], self.required_images.size(i), self.region)
 
     @property
     def is_outlier(self) -> np.ndarray:
@@ -212,9 +214,9 @@ class Scores:
         return [None if first == i else self.names[first] for i, first in enumerate(places)]
 
     @cached_property
-    def usual_high(self) -> float:
-        """What is high in a usual image of the batch: `usual_high` of its maps."""
-        return usual_high((self.batch or self).anomaly_maps)
+    def typical_p95(self) -> float:
+        """What is high in a usual image of the batch: `typical_p95` of its maps."""
+        return typical_p95((self.batch or self).anomaly_maps)
 
     @cached_property
     def differences(self) -> list[str]:
@@ -225,7 +227,7 @@ class Scores:
         return [] if new is None else differences(new, self.batch.appearance)
 
     def to_frame(self) -> "pandas.DataFrame":
-        """Give a table, the most anomalous image first.
+        """Return a table, the most anomalous image first.
 
         Returns
         -------

@@ -1,10 +1,10 @@
-"""Where on a photo are its defects? Regions of its map that stand out, in the photo's own pixels.
+"""Where on a photo are its defects? Regions of its map above a threshold, in the image's own pixels.
 
 An image gets a threshold of its own, half way between what is usual in its map and its highest value: one threshold for
 a whole batch cuts faint defects away and lets strong ones grow into their surroundings. `analysis/regions.py` does the
 same on the grid of patches, with the source of the idea; its constants hold here too. Where most of a photo is
 background, half way is the level of any sound part of the object; so the threshold also lies three tenths of the way
-from what is high in a usual image of the batch (`usual_high`) to the highest value, or above.
+from what is high in a usual image of the batch (`typical_p95`) to the highest value, or above.
 
 A map is no sharper than the patches that it comes from: borders are accurate to about half a patch, and a defect that
 is smaller than a patch gets about a patch's area, if it is seen. Specks of a few pixels are tips that only just rise
@@ -30,7 +30,7 @@ ROUNDING = 1e-5  # share of the highest value: what differs less is the same val
 
 @dataclass(frozen=True)
 class Defect:
-    """One connected region of a photo that stands out.
+    """One connected anomalous region of an image.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Defect:
 
 
 def find_defects(scores: Scores, threshold: float | None = None, kinds: DefectClasses | None = None) -> list[Defect]:
-    """Find the defects of the images that stand out: connected pixels of the photo whose map lies above a threshold.
+    """Find the defects of the flagged images: connected pixels of the photo whose map lies above a threshold.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def find_defects(scores: Scores, threshold: float | None = None, kinds: DefectCl
         That know their images.
     threshold : float, optional
         The value of the map above which a pixel is defective, the same for all images. None: each image has its own,
-        half way between the median and the highest value of its map, or above. Then every image that stands out has a
+        half way between the median and the highest value of its map, or above. Then every flagged image has a
         defect, unless its map is the same all over; with a threshold that is given it may have none.
     kinds : DefectClasses, optional
         Of the same images: a defect is of the kind of the region that holds its highest pixel, or lies nearest to it.
@@ -74,7 +74,7 @@ def find_defects(scores: Scores, threshold: float | None = None, kinds: DefectCl
     Returns
     -------
     list of Defect
-        In the order of the images; those of an image from the highest peak to the lowest. Images that do not stand out
+        In the order of the images; those of an image from the highest peak to the lowest. Images that are not flagged
         have none, and no pixel outside of the region that was looked at is defective.
 
     Raises
@@ -113,15 +113,15 @@ def find_defects(scores: Scores, threshold: float | None = None, kinds: DefectCl
 
 
 def defect_mask(scores: Scores, i: int, threshold: float | None = None) -> np.ndarray:
-    """Say which pixels of the i-th photo are defective: (H', W') bool, the union of what `find_defects` finds there."""
+    """Return the defective pixels of the i-th image: (H', W') bool, the union of its `find_defects`."""
     check_pixel_threshold(threshold)
     if not scores.is_outlier[i]:
-        return np.zeros(scores.known_images.size(i)[::-1], dtype=bool)
+        return np.zeros(scores.required_images.size(i)[::-1], dtype=bool)
     return _map_and_labels(scores, i, threshold)[1] > 0
 
 
-def pixel_threshold(values: np.ndarray, usual_high: float = -np.inf) -> float:
-    """Give a map's own threshold, infinite where it is flat.
+def pixel_threshold(values: np.ndarray, typical_p95: float = -np.inf) -> float:
+    """Return a map's own threshold, infinite where it is flat.
 
     Half way from its median to its highest value; and where that rises above what is high in a usual image, at least
     three tenths of the way from there.
@@ -129,7 +129,7 @@ def pixel_threshold(values: np.ndarray, usual_high: float = -np.inf) -> float:
     usual, peak = float(np.median(values)), float(values.max())
     if peak - usual <= ROUNDING * abs(peak):
         return np.inf
-    above_usual_high = usual_high + ABOVE * (peak - usual_high) if -np.inf < usual_high < peak else -np.inf
+    above_usual_high = typical_p95 + ABOVE * (peak - typical_p95) if -np.inf < typical_p95 < peak else -np.inf
     return max(usual + HALF * (peak - usual), above_usual_high)
 
 
@@ -137,7 +137,7 @@ def _map_and_labels(scores: Scores, i: int, threshold: float | None) -> tuple[np
     on_photo = scores.map_of_photo(i)
     left, top, right, bottom = pixel_box(scores.region, on_photo.shape[::-1])
     seen = on_photo[top:bottom, left:right]
-    own = pixel_threshold(seen, scores.usual_high) if threshold is None else float(threshold)
+    own = pixel_threshold(seen, scores.typical_p95) if threshold is None else float(threshold)
     marked, n = label(seen > own, TOUCHING)
     order = np.argsort(-np.asarray(maximum(seen, marked, range(1, n + 1))), kind="stable")
     number = np.zeros(n + 1, dtype=np.int32)
@@ -148,11 +148,11 @@ def _map_and_labels(scores: Scores, i: int, threshold: float | None) -> tuple[np
 
 
 def _kind(kinds: DefectClasses, scores: Scores, i: int, pixel: tuple[int, int]) -> int | None:
-    """Give the kind of the region that a pixel (row, column) of the photo lies in, or is nearest to."""
+    """Return the kind of the region that a pixel (row, column) of the photo lies in, or is nearest to."""
     own = np.flatnonzero(kinds.regions.images == i)
     if not len(own):
         return None
-    left, top, right, bottom = pixel_box(scores.region, scores.known_images.size(i))
+    left, top, right, bottom = pixel_box(scores.region, scores.required_images.size(i))
     h, w = kinds.regions.grid
     # Corner patches lie on corner pixels, as in `upsample_maps`.
     row = (pixel[0] - top) / max(bottom - top - 1, 1) * (h - 1)
@@ -164,5 +164,5 @@ def _kind(kinds: DefectClasses, scores: Scores, i: int, pixel: tuple[int, int]) 
 
 
 def _short(value: float) -> float:
-    """Give a 32-bit value without the digits that come from writing it in 64 bits."""
+    """Return a 32-bit value without the digits that come from writing it in 64 bits."""
     return float(str(np.float32(value)))

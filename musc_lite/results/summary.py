@@ -17,19 +17,20 @@ from musc_lite.results.comparison import Comparison
 from musc_lite.results.scores import Scores
 from musc_lite.scorers.recurring import Recurring
 from musc_lite.stages.conformal import DRIFT_LEVEL, Drift, find_drift
-from musc_lite.stages.thresholds import DECIMALS, Calls, Decision, Gap, best_f1_threshold, clearest_gap
+from musc_lite.stages.thresholds import DECIMALS, ConfusionCounts, Decision, Gap, best_f1_threshold, clearest_gap
 
 LEAST_FOR_DAY, NEARLY_ALL = 5, 0.9  # images, and share of them: so many flagged suggest another camera or product
-NOT_AN_ALL_CLEAR = (
-    "That is no all-clear: where many images are defective, or defects are faint, a threshold that is drawn from the "
-    "scores alone can lie above them all"
+NO_PROOF = "This does not prove that all images are good: "
+NO_PROOF_OF_SCORES = (
+    f"{NO_PROOF}if many images are defective, or defects are faint, a threshold estimated from scores can lie above "
+    "all of them"
 )
-BY_HAND = "That is no all-clear: a threshold that was set by hand says nothing on how many defects lie below it"
-NO_PROOF = "That is no all-clear: a line drawn from good images says nothing on how many defects lie below it"
+NO_PROOF_BY_HAND = f"{NO_PROOF}a threshold set by hand does not limit the defects below it"
+NO_PROOF_OF_GOOD_IMAGES = f"{NO_PROOF}a threshold set from good images does not limit the defects below it"
 
 
 def describe_scores(scores: Scores) -> list[str]:
-    """Return sentences on the ranking, the threshold's promise, and whether new images differ or drift."""
+    """Return sentences on the ranking, the guarantee of the threshold, and whether new images differ or drift."""
     labels = None if scores.images is None else scores.images.labels
     sentences = describe_ranking(scores.image_scores, scores.threshold, scores.names, labels, scores.decision)
     if scores.batch is not None:
@@ -57,7 +58,7 @@ def describe_ranking(
         Images above it are flagged.
     names : N strings
     labels : (N,), optional
-        0 normal, 1 defective: what the threshold called, and what the best one would have called.
+        0 normal, 1 defective: for the counts at this threshold and at the best one.
     decision : Decision, optional
         What the threshold was set from; None: these scores.
 
@@ -70,9 +71,9 @@ def describe_ranking(
     --------
     >>> for sentence in describe_ranking([0.1, 0.9, 0.2, 0.15], 0.5, list("abcd")):
     ...     print(sentence)
-    1 of 4 images is flagged as anomalous: b. Those below the threshold 0.500 are not proven good.
-    The ranking has a gap from 0.900 to 0.200, below rank 1; the largest step below it is 0.050.
-    With fewer than 10 images trust the ranking, not the threshold.
+    1 of 4 images is flagged as anomalous (threshold 0.500): b. Images below it may still contain small defects.
+    The scores have a gap below rank 1, from 0.900 to 0.200; the largest step after it is 0.050.
+    Fewer than 10 images: use the ranking, not the threshold.
     """
     image_scores = np.asarray(image_scores, dtype=float)
     ranking = np.argsort(-image_scores, kind="stable")
@@ -81,25 +82,26 @@ def describe_ranking(
     highest = ", ".join(f"{names[i]} ({image_scores[i]:.{DECIMALS}f})" for i in ranking[:5])
     if n_called:
         more = f" and {n_called - 5} more" if n_called > 5 else ""
-        below = f"Those below the threshold {threshold:.{DECIMALS}f} are not proven good."
-        above = f"All scores lie above the threshold {threshold:.{DECIMALS}f}."
+        below = "Images below it may still contain small defects." if n_called < n else "All scores lie above it."
         count = f"{n_called} of {n} images {'is' if n_called == 1 else 'are'}" if n_called < n else _all_of(n)
-        sentences = [f"{count} flagged as anomalous: {', '.join(first)}{more}. {below if n_called < n else above}"]
+        at = f"(threshold {threshold:.{DECIMALS}f})"
+        sentences = [f"{count} flagged as anomalous {at}: {', '.join(first)}{more}. {below}"]
     else:
-        none = f"No image is flagged as anomalous: no score lies above the threshold {threshold:.{DECIMALS}f}"
+        none = f"No image is flagged as anomalous (threshold {threshold:.{DECIMALS}f})"
         if image_scores.max() == threshold and (decision is None or decision.is_automatic):
-            none = "No threshold could be set, so no image is flagged: the scores separate no images from the others"
+            none = "No image is flagged: the scores do not separate any images from the others, so no threshold was set"
         sentences = [f"{none}. {_no_all_clear(decision)}. Check the highest scores first: {highest}."]
     if n > 2:
         sentences.append(_describe_gap(clearest_gap(image_scores)))
     if (n_drawn := decision.n_used if decision else len(ranking)) is not None and n_drawn < FEW:
-        others = f"The threshold was drawn from {n_drawn} images: with" if n_drawn != len(ranking) else "With"
-        sentences.append(f"{others} fewer than {FEW} images trust the ranking, not the threshold.")
+        others = f"The threshold was set from {n_drawn} images, f" if n_drawn != len(ranking) else "F"
+        sentences.append(f"{others}ewer than {FEW} images: use the ranking, not the threshold.")
     if labels is not None and len(np.unique(labels)) == 2:
         best = best_f1_threshold(labels, image_scores)
         sentences.append(
-            f"By the labels, the threshold {threshold:.3f} calls {Calls.at(threshold, labels, image_scores)}; the best "
-            f"F1 is at {best:.3f}: {Calls.at(best, labels, image_scores)}."
+            f"By the labels, the threshold {threshold:.3f} flags "
+            f"{ConfusionCounts.at(threshold, labels, image_scores)}; the best "
+            f"F1 is at {best:.3f}: {ConfusionCounts.at(best, labels, image_scores)}."
         )
     return sentences
 
@@ -123,21 +125,21 @@ def describe_difference(n_called: int, n_images: int, differ: Sequence[str] = ()
     if n_images >= LEAST_FOR_DAY and n_called >= NEARLY_ALL * n_images:
         many = "All" if n_called == n_images else f"{n_called} of"
         sentences.append(
-            f"{many} {n_images} images are flagged: are product, camera, shape and bit depth those of the reference? "
-            "If not, scores cannot be compared: fit a new reference."
+            f"{many} {n_images} images are flagged. Check that product, camera, shape and bit depth are those of the "
+            "reference: if not, scores cannot be compared. Fit a new reference model then."
         )
     return sentences
 
 
 def describe_guarantee(calibration: ArrayLike, threshold: float) -> list[str]:
-    """Return what a threshold promises, and what not; nothing where `conformal_threshold` did not set it.
+    """Return the guarantee of a threshold and its limits; nothing if `conformal_threshold` did not set it.
 
-    How often good images are called, given these trusted ones and no others, is distributed as Beta(k, n + 1 - k).
+    The false alarm rate given these calibration images has the distribution Beta(k, n + 1 - k).
 
     Examples
     --------
     >>> describe_guarantee(np.arange(19), threshold=18)[0][:72]
-    'Of good images like the 19 trusted ones at most 5 % are called, on avera'
+    'False alarm limit: at most 5 % of good images like the 19 calibration im'
     """
     from scipy.stats import beta
 
@@ -148,25 +150,25 @@ def describe_guarantee(calibration: ArrayLike, threshold: float) -> list[str]:
     rate = k / (n_trusted + 1)
     bound = beta.ppf(0.9, k, n_trusted + 1 - k)
     return [
-        f"Of good images like the {n_trusted} trusted ones at most {_percent(rate)} are called, on average over sets "
-        f"of so many; with these in particular it is, nine times in ten, at most {_percent(bound)}. That promises "
-        "nothing on defects that are missed, nor on photos that are taken in another way."
+        f"False alarm limit: at most {_percent(rate)} of good images like the {n_trusted} calibration images are "
+        f"flagged, on average over calibration sets of this size; with probability 0.9 at most {_percent(bound)} with "
+        "this set. This says nothing about missed defects, nor about images taken in another way."
     ]
 
 
 def describe_drift(drift: Drift) -> list[str]:
-    """Return what suggests that good images of a day no longer look like the trusted ones, if anything."""
+    """Return the signs that the good images of a day differ from the calibration images, if there are any."""
     sentences = []
     if drift.is_likely:
         sentences.append(
-            f"The images that are not called do not score like the {drift.n_trusted} trusted ones (p = "
-            f"{drift.p_value:.2g}, warned below {DRIFT_LEVEL}): look whether light, camera or product have changed. "
-            "If they have, the promise does not hold: trust images of today and fit again."
+            f"Drift: images that are not flagged score differently from the {drift.n_trusted} calibration images (p = "
+            f"{drift.p_value:.2g}, limit {DRIFT_LEVEL}). Check whether light, camera or product have changed: if so, "
+            "the false alarm limit does not hold. Calibrate with new good images and fit again."
         )
     if drift.p_called < DRIFT_LEVEL:
         sentences.append(
-            f"{drift.n_called} of {drift.n_images} images are called, more than false alarms explain (p = "
-            f"{drift.p_called:.2g}): so many are defective, or all look different today."
+            f"{drift.n_called} of {drift.n_images} images are flagged, more than false alarms explain (p = "
+            f"{drift.p_called:.2g}): many are defective, or all images have changed."
         )
     return sentences
 
@@ -212,17 +214,17 @@ def compared_with(scores: Sequence[Scores]) -> dict[str, Any]:
     }
 
 
-def describe_unseen_defects(scores: Scores) -> str | None:
+def describe_defects_outside_roi(scores: Scores) -> str | None:
     """Return a sentence on images whose true defect lies partly outside of the region; None where there are none."""
-    unseen = scores.unseen_defects()
+    unseen = scores.defects_outside_roi()
     if not unseen:
         return None
     more = f" and {len(unseen) - 3} more" if len(unseen) > 3 else ""
-    return f"outside of the region, and not seen, lies some of the true defect of {', '.join(unseen[:3])}{more}"
+    return f"part of the true defect lies outside the region of interest, not scored: {', '.join(unseen[:3])}{more}"
 
 
 def describe_groups(groups: Groups, scores: Scores) -> list[str]:
-    """Return which kinds of image there are, what they were scored by, and what that means.
+    """Return which groups of images there are, what each was compared with, and what that means.
 
     Parameters
     ----------
@@ -233,34 +235,34 @@ def describe_groups(groups: Groups, scores: Scores) -> list[str]:
     found = str(groups)
     found = f"{found[0].upper()}{found[1:]}."
     if len(groups) == 1:
-        return [found, "So all images were scored by all of them."]
+        return [found, "All images were compared with all others."]
     by_group = scores.about.get("groups")
     if by_group:
-        meaning = "An image of another group stands out as a whole: it may be defective all over, or another product."
+        meaning = "Images of another group score high everywhere: they may be defective all over, or another product."
         return [found, f"All images were {by_group}.", meaning]
     return [
         found,
-        "All images were scored by all of them, so each kind passes for normal, whether it is or not: several images "
-        "with the same defect all over, another product, another camera.",
-        'If one kind is the normal one, score by it: --groups largest, groups="largest" in Python, "score by" in the '
-        'app; where a defect covers whole images also with --pooling mean, pooling="mean" in Python.',
+        "All images were compared with all others, so each group counts as normal, whether it is or not: several "
+        "images with the same defect all over, another product, another camera.",
+        'If one group is the normal one, compare with it: --groups largest, groups="largest" in Python, "score by" in '
+        'the app. If defects cover whole images, add --pooling mean, pooling="mean" in Python.',
     ]
 
 
 def describe_defect_classes(classes: DefectClasses) -> list[str]:
-    """Return how many kinds there are, and how far that is to be trusted."""
+    """Return how many classes of defects there are, and how reliable that is."""
     n_images = int(classes.sizes.sum())
     if not n_images:
-        return ["No image stands out, so there are no defects to sort."]
+        return ["No image is flagged, so there are no defects to sort."]
     if n_images == 1:
-        return ["One image stands out, so there is nothing to divide into kinds of defect."]
+        return ["One image is flagged, so there are no classes of defects."]
     sizes = listed(classes.sizes.tolist())
-    kinds = "One kind" if len(classes) == 1 else f"{len(classes)} kinds"
-    sentences = [f"{kinds} of defect in the {n_images} images that stand out: {sizes} images."]
+    kinds = "One class" if len(classes) == 1 else f"{len(classes)} classes"
+    sentences = [f"{kinds} of defects in the {n_images} flagged images: {sizes} images."]
     if classes.is_found:
-        sentences.append("The number of kinds is found, not given: where the pictures show another, give it.")
+        sentences.append("The number of classes is an estimate: set it if the pictures show another.")
     if n_images < FEW:
-        sentences.append(f"With fewer than {FEW} images that stand out, kinds are a guess.")
+        sentences.append(f"With fewer than {FEW} flagged images, classes are a guess.")
     return sentences
 
 
@@ -297,10 +299,10 @@ def describe_region(region: Region, size: tuple[int, int]) -> str:
 
 
 def _no_all_clear(decision: Decision | None) -> str:
-    """Return why it proves nothing that no score lies above the threshold."""
+    """Return why no flagged image does not mean no defect."""
     if decision is None or decision.n_used is not None:
-        return NO_PROOF if decision and decision.calibration else NOT_AN_ALL_CLEAR
-    return BY_HAND
+        return NO_PROOF_OF_GOOD_IMAGES if decision and decision.calibration else NO_PROOF_OF_SCORES
+    return NO_PROOF_BY_HAND
 
 
 def _all_of(n: int) -> str:
@@ -308,13 +310,13 @@ def _all_of(n: int) -> str:
 
 
 def _describe_gap(gap: Gap) -> str:
-    ends = f"from {gap.high:.{DECIMALS}f} to {gap.low:.{DECIMALS}f}, below rank {gap.n_above}"
-    below = f"; the largest step below it is {gap.next:.{DECIMALS}f}."
+    ends = f"below rank {gap.n_above}, from {gap.high:.{DECIMALS}f} to {gap.low:.{DECIMALS}f}"
+    below = f"; the largest step after it is {gap.next:.{DECIMALS}f}."
     if gap.is_clear:
-        return f"The ranking has a gap {ends}{below}"
+        return f"The scores have a gap {ends}{below}"
     if gap.ratio == 0:
-        return "No gap in the ranking says where defects end: the upper half of the scores is equal."
-    return f"No gap in the ranking says where defects end: its clearest step is {ends}{below}"
+        return "The scores have no gap that separates defects: their upper half is equal."
+    return f"The scores have no clear gap that separates defects: the clearest one lies {ends}{below}"
 
 
 def _percent(share: float) -> str:

@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 from sklearn.base import clone
 from torch import Tensor
 
-from musc_lite.scorers.reference_images import places_of
-from musc_lite.utils.component import Part
+from musc_lite.scorers.reference_images import reference_indices
+from musc_lite.utils.component import Component
+from musc_lite.utils.deprecation import renamed_attributes
 from musc_lite.utils.validation import parse_bytes
 
 
@@ -20,21 +21,23 @@ def _say_nothing(n_steps: int) -> None:
 
 
 @dataclass(frozen=True)
-class Context:
+class ScoringContext:
     """What a scorer is told beside the tokens."""
 
     grid: tuple[int, int] | None = None  # rows and columns (h, w) of patches; None: a square
     max_memory: int | str | None = None  # bytes, or "2GB", that scoring may take beside the tokens; None: the fastest
-    progress: Callable[[int], object] = _say_nothing  # is given the steps (`Work.n_steps`) done since its last call
+    progress: Callable[[int], object] = (
+        _say_nothing  # is given the steps (`ScorerCost.n_steps`) done since its last call
+    )
     tiles: tuple[int, int] = (1, 1)  # rows and columns of tiles that the grid is made of
     precision: str = "float32"  # or "bfloat16", which a scorer that compares all images may use on a CPU
 
 
-PLAIN = Context()
+DEFAULT_CONTEXT = ScoringContext()
 
 
 @dataclass(frozen=True)
-class Work:
+class ScorerCost:
     """What scoring one layer at one r takes."""
 
     n_steps: int  # what `Context.progress` counts up to
@@ -53,7 +56,10 @@ class Explanation:
     images: Tensor  # (J,) that it is scored by, its own not among them
 
 
-class PatchScorer(Part):
+@renamed_attributes(
+    idea="summary", work="cost", for_batch="resolve_references", set_state="load_state_dict", describe="provenance"
+)
+class PatchScorer(Component):
     """Base of the scorers; one clone is fitted for each layer and r.
 
     The batch is handed in again where it is needed: a scorer keeps only small state (means, axes, a coreset).
@@ -72,10 +78,10 @@ class PatchScorer(Part):
         Names of the small tensors that a fit keeps: `state` gives "mean" out of the attribute ``_mean``.
     """
 
-    idea = ""
+    summary = ""
     saved: ClassVar[tuple[str, ...]] = ()
 
-    def fit_score(self, batch: Tensor, context: Context = PLAIN) -> Tensor:
+    def fit_score(self, batch: Tensor, context: ScoringContext = DEFAULT_CONTEXT) -> Tensor:
         """Score a batch by itself.
 
         Parameters
@@ -91,7 +97,7 @@ class PatchScorer(Part):
         """
         raise NotImplementedError
 
-    def score(self, new: Tensor, batch: Tensor, context: Context = PLAIN) -> Tensor:
+    def score(self, new: Tensor, batch: Tensor, context: ScoringContext = DEFAULT_CONTEXT) -> Tensor:
         """Score new images against the batch that was fitted.
 
         Parameters
@@ -108,10 +114,10 @@ class PatchScorer(Part):
         """
         raise NotImplementedError
 
-    def work(
+    def cost(
         self, shape: tuple[int, int, int], max_memory: int | str | None = None, tiles: tuple[int, int] = (1, 1)
-    ) -> Work:
-        """Say what scoring a batch takes; feeds the progress bar, `Detector.cost` and the memory plan.
+    ) -> ScorerCost:
+        """Estimate the cost of scoring a batch; feeds the progress bar, `Detector.cost` and the memory plan.
 
         Parameters
         ----------
@@ -127,10 +133,10 @@ class PatchScorer(Part):
             If a parameter does not fit such a batch, or max_memory is too small.
         """
         n_images, _, n_channels = shape
-        return Work(n_images, n_images**2, n_channels)
+        return ScorerCost(n_images, n_images**2, n_channels)
 
-    def for_batch(self, place: Mapping[Any, int], n_images: int) -> "PatchScorer":
-        """Give a clone for one batch: where its `references` name images, they become places in the batch.
+    def resolve_references(self, place: Mapping[Any, int], n_images: int) -> "PatchScorer":
+        """Return a clone for one batch: where its `references` name images, they become places in the batch.
 
         Parameters
         ----------
@@ -141,15 +147,15 @@ class PatchScorer(Part):
         """
         scorer = clone(self)
         if hasattr(scorer, "references"):
-            scorer.references = places_of(scorer.references, place)
+            scorer.references = reference_indices(scorer.references, place)
         return scorer
 
     def state(self) -> dict[str, Tensor]:
-        """Give the small tensors to save, those that there are."""
+        """Return the small tensors to save, those that there are."""
         tensors = {name: getattr(self, f"_{name}") for name in self.saved}
         return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
-    def set_state(self, state: Mapping[str, Tensor]) -> None:
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take back what `state` gave."""
         for name in self.saved:
             setattr(self, f"_{name}", state.get(name))

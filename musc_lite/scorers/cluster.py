@@ -24,13 +24,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from musc_lite.data.view import Framing, cells_of_grid
+from musc_lite.data.view import ResolvedView, split_grid_into_tiles
 from musc_lite.neighbors.brute_force import (
     axes_of_moment,
     empty_tile,
     images_at_once,
-    nearest_of_pairs,
-    nearest_to_references,
+    min_distances_to_references,
+    pairwise_min_distances,
     project,
     second_moment,
     squared_distances,
@@ -107,10 +107,10 @@ def mutual_scores_on_cluster(
     if not isinstance(scorer, MutualScorer):
         raise TypeError(f"a cluster runs MutualScorer only, got {type(scorer).__name__}: one machine will do for it")
     path = Path(path).absolute()
-    shape, framing = _shape_and_framing(path)
+    shape, resolved_view = _shape_and_framing(path)
     n_images = len(at_least_two_images(torch.empty(shape[0])))
-    tiles = framing.tiles if scorer.aligned else (1, 1)
-    scorer.work(shape, tiles=tiles)  # says what does not fit
+    tiles = resolved_view.tiles if scorer.aligned else (1, 1)
+    scorer.cost(shape, tiles=tiles)  # says what does not fit
     stamp = path.stat().st_mtime_ns, path.stat().st_ino
     search = _Search(str(path), stamp, s, r, scorer.search_window, tiles)
     blocks, chosen = _blocks(range(n_images), block), choose_references(n_images, scorer.references)
@@ -137,7 +137,7 @@ def _blocks(images: range | list[int], block: int) -> list[Images]:
     return [tuple(images[start : start + block]) for start in range(0, len(images), block)]
 
 
-def _shape_and_framing(path: Path) -> tuple[tuple[int, int, int], Framing]:
+def _shape_and_framing(path: Path) -> tuple[tuple[int, int, int], ResolvedView]:
     """Read the shape (N, M, C) of a layer, and how the images were looked at."""
     try:
         with safe_open(path, framework="pt") as file:
@@ -147,20 +147,20 @@ def _shape_and_framing(path: Path) -> tuple[tuple[int, int, int], Framing]:
         raise DataNotFoundError(f"{path} is not a complete features file ({error}); save the features again") from error
 
 
-def _framing(file: safe_open) -> Framing:
+def _framing(file: safe_open) -> ResolvedView:
     return framing_from_json(json.loads(file.metadata()["features"]))
 
 
 @lru_cache(maxsize=KEPT_BLOCKS)
 def _tokens(search: _Search, images: Images) -> tuple[Tensor, list]:
-    """Read a block of images, aggregate and project it: (J, M, C), and its `cells_of_grid`."""
+    """Read a block of images, aggregate and project it: (J, M, C), and its `split_grid_into_tiles`."""
     with safe_open(search.path, framework="pt") as file:
         grid, stored = _framing(file).grid, file.get_slice("patch_tokens")
         tokens = aggregate(torch.cat([stored[i : i + 1, search.s] for i in images]), grid, search.r)
     if search.axes is not None:
         axes = torch.frombuffer(bytearray(search.axes), dtype=torch.float32)
         tokens = project(tokens, axes.view(tokens.shape[-1], -1))
-    return tokens, cells_of_grid(grid, search.tiles)
+    return tokens, split_grid_into_tiles(grid, search.tiles)
 
 
 def _moment(search: _Search, images: Images) -> np.ndarray:
@@ -168,7 +168,7 @@ def _moment(search: _Search, images: Images) -> np.ndarray:
 
 
 def _compare(search: _Search, first: Images, second: Images) -> tuple[np.ndarray, np.ndarray]:
-    """Give the nearest distances from the first block to the second, (I, J, M), and back, (J, I, M)."""
+    """Return the nearest distances from the first block to the second, (I, J, M), and back, (J, I, M)."""
     (tokens, cells), (others, _) = _tokens(search, first), _tokens(search, second)
     there = torch.empty(len(first), len(second), tokens.shape[1])
     back = there if first == second else torch.empty(len(second), len(first), tokens.shape[1])
@@ -179,14 +179,14 @@ def _compare(search: _Search, first: Images, second: Images) -> tuple[np.ndarray
             if first != second:
                 back[..., patches] = _one_way(other, some, search.window, grid)
         elif first == second:
-            there[..., patches] = nearest_of_pairs(some)  # one product serves both directions
+            there[..., patches] = pairwise_min_distances(some)  # one product serves both directions
         else:
             there[..., patches], back[..., patches] = _nearest(some, other)
     return there.numpy(), back.numpy()
 
 
 def _look(search: _Search, images: Images, references: Images) -> tuple[np.ndarray, None]:
-    """Give the nearest distances from images to references, (I, J, M)."""
+    """Return the nearest distances from images to references, (I, J, M)."""
     (tokens, cells), (others, _) = _tokens(search, images), _tokens(search, references)
     there = torch.empty(len(images), len(references), tokens.shape[1])
     for patches, grid in cells:
@@ -195,18 +195,18 @@ def _look(search: _Search, images: Images, references: Images) -> tuple[np.ndarr
 
 
 def _one_way(tokens: Tensor, others: Tensor, window: int | None, grid: tuple[int, int]) -> Tensor:
-    """Give the nearest distances from images (I, m, C) to others (J, m, C): (I, J, m)."""
+    """Return the nearest distances from images (I, m, C) to others (J, m, C): (I, J, m)."""
     there = torch.empty(len(tokens), len(others), tokens.shape[1])
 
     def keep(i: int, nearest: Tensor) -> None:
         there[i] = nearest.T
 
-    nearest_to_references(tokens, others, keep, window, grid)
+    min_distances_to_references(tokens, others, keep, window, grid)
     return there
 
 
 def _nearest(tokens: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-    """Give the nearest distances from images (I, m, C) to others (J, m, C): (I, J, m), and back, (J, I, m)."""
+    """Return the nearest distances from images (I, m, C) to others (J, m, C): (I, J, m), and back, (J, I, m)."""
     there = torch.empty(len(tokens), len(others), tokens.shape[1])
     back = torch.empty(len(others), len(tokens), tokens.shape[1])
     step = images_at_once(tokens.shape[1] ** 2, tokens.device)

@@ -13,7 +13,7 @@ import torch
 from sklearn.base import clone
 from torch import Tensor
 
-from musc_lite.scorers.base import PLAIN, Context, PatchScorer, Work
+from musc_lite.scorers.base import DEFAULT_CONTEXT, PatchScorer, ScorerCost, ScoringContext
 from musc_lite.scorers.mutual import MutualScorer
 from musc_lite.scorers.subspace import SubspaceScorer
 
@@ -38,7 +38,7 @@ class Fusion(PatchScorer):
     tensor(True)
     """
 
-    idea = (
+    summary = (
         "Several methods score each patch, each in units of its own spread: a patch that is odd on their average is "
         "anomalous."
     )
@@ -60,19 +60,19 @@ class Fusion(PatchScorer):
         return [clone(scorer) for scorer in self.given] if self._each is None else self._each
 
     def check(self) -> None:
-        """Refuse fewer than two, and what each of them refuses."""
+        """Raise an error for fewer than two, and what each of them refuses."""
         are_scorers = isinstance(self.given, Sequence) and all(isinstance(each, PatchScorer) for each in self.given)
         if not are_scorers or len(self.given) < 2:
             raise ValueError(f"a fusion takes two scorers or more, such as [MutualScorer(), ...], got {self.scorers!r}")
         for scorer in self.given:
             scorer.check()
 
-    def describe(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """Name all of them."""
-        lines = ["; ".join(scorer.describe().values()) for scorer in self.given]
+        lines = ["; ".join(scorer.provenance().values()) for scorer in self.given]
         return {"scorer": "mean, in units of their spread, of: " + " | ".join(lines)}
 
-    def fit_score(self, batch: Tensor, context: Context = PLAIN) -> Tensor:
+    def fit_score(self, batch: Tensor, context: ScoringContext = DEFAULT_CONTEXT) -> Tensor:
         """Let each score the batch and average, (N, M, C) -> (N, M)."""
         self.check()
         self._each = [clone(scorer) for scorer in self.given]
@@ -86,20 +86,20 @@ class Fusion(PatchScorer):
         self._scales = torch.stack([middle, spread], dim=1).cpu()
         return self._average(scores)
 
-    def score(self, new: Tensor, batch: Tensor, context: Context = PLAIN) -> Tensor:
+    def score(self, new: Tensor, batch: Tensor, context: ScoringContext = DEFAULT_CONTEXT) -> Tensor:
         """Let each score new images and average, on the batch's scales, (Q, M, C) -> (Q, M)."""
         if self._scales is None:
             self.fit_score(batch)
         return self._average(torch.stack([scorer.score(new, batch, context) for scorer in self.each]))
 
-    def work(
+    def cost(
         self, shape: tuple[int, int, int], max_memory: int | str | None = None, tiles: tuple[int, int] = (1, 1)
-    ) -> Work:
+    ) -> ScorerCost:
         """Add up the work of all; they run one after the other, so memory is that of the largest."""
         self.check()
-        each = [scorer.work(shape, max_memory, tiles) for scorer in self.given]
+        each = [scorer.cost(shape, max_memory, tiles) for scorer in self.given]
         n_images, n_patches, n_channels = shape
-        return Work(
+        return ScorerCost(
             sum(work.n_steps for work in each),
             sum(work.products * work.n_channels / n_channels for work in each),
             n_channels,
@@ -108,22 +108,22 @@ class Fusion(PatchScorer):
             max(work.kept_channels for work in each),
         )
 
-    def for_batch(self, place: Mapping[Any, int], n_images: int) -> "Fusion":
-        """Give a clone of clones for the batch."""
-        return clone(self).set_params(scorers=[scorer.for_batch(place, n_images) for scorer in self.given])
+    def resolve_references(self, place: Mapping[Any, int], n_images: int) -> "Fusion":
+        """Return a clone of clones for the batch."""
+        return clone(self).set_params(scorers=[scorer.resolve_references(place, n_images) for scorer in self.given])
 
     def state(self) -> dict[str, Tensor]:
-        """Give the state of all, numbered, and their scales."""
+        """Return the state of all, numbered, and their scales."""
         states = {f"{k} {name}": t for k, scorer in enumerate(self.each) for name, t in scorer.state().items()}
         return states if self._scales is None else states | {"scales": self._scales}
 
-    def set_state(self, state: Mapping[str, Tensor]) -> None:
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take it back."""
         self._scales = state.get("scales")
         self._each = [clone(scorer) for scorer in self.given]
         for k, scorer in enumerate(self._each):
             begin = f"{k} "
-            scorer.set_state({key.removeprefix(begin): t for key, t in state.items() if key.startswith(begin)})
+            scorer.load_state_dict({key.removeprefix(begin): t for key, t in state.items() if key.startswith(begin)})
 
     def _average(self, scores: Tensor) -> Tensor:
         """(n, N, M) -> (N, M)."""

@@ -15,15 +15,17 @@ features: Rippel, Mertens and Merhof, ICPR 2020, arXiv 2005.14140; for whole ima
 import torch
 from torch import Tensor
 
-from musc_lite.neighbors.brute_force import precise
+from musc_lite.neighbors.brute_force import compute_dtype
 from musc_lite.neighbors.covariance import mean_and_covariance
-from musc_lite.scorers.base import PLAIN, Context, PatchScorer, Work
-from musc_lite.scorers.reference_images import References, name_references, of_references
+from musc_lite.scorers.base import DEFAULT_CONTEXT, PatchScorer, ScorerCost, ScoringContext
+from musc_lite.scorers.reference_images import References, name_references, select_references
 from musc_lite.stages.aggregation import as_tokens
 from musc_lite.stages.mutual_scoring import at_least_two_images
-from musc_lite.utils.threads import for_each, one_thread
+from musc_lite.utils.deprecation import renamed_parameters
+from musc_lite.utils.threads import for_each, single_thread
 
 
+@renamed_parameters(each_place="per_position")
 class GaussianScorer(PatchScorer):
     """Score a patch by its Mahalanobis distance to the batch's patches, all of them or those at its own place.
 
@@ -33,7 +35,7 @@ class GaussianScorer(PatchScorer):
 
     Parameters
     ----------
-    each_place : bool
+    per_position : bool
         Whether each place of the grid has a distribution of its own, for parts that lie alike.
     references : sequence of int or str, optional
         The images that are trusted to be normal, by index or name: it is fitted to them alone. Or a number of images
@@ -47,7 +49,7 @@ class GaussianScorer(PatchScorer):
             [1.9400, 0.4700]])
     """
 
-    idea = (
+    summary = (
         "A normal distribution describes how the batch's patches, or those of trusted images, scatter: a patch that "
         "lies far out in it is anomalous."
     )
@@ -56,32 +58,32 @@ class GaussianScorer(PatchScorer):
     _mean: Tensor | None = None  # (C,), after a fit for all places
     _whitening: Tensor | None = None  # (C, C): x - mu times it has the identity as covariance
 
-    def __init__(self, each_place: bool = False, references: References = None):
-        self.each_place = each_place
+    def __init__(self, per_position: bool = False, references: References = None):
+        self.per_position = per_position
         self.references = references
 
-    def describe(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """Name what has a distribution of its own."""
-        whose = name_references(self.references, "" if self.each_place else "the batch")
-        where = " of ".join(filter(None, ("each place" * self.each_place, whose)))
+        whose = name_references(self.references, "" if self.per_position else "the batch")
+        where = " of ".join(filter(None, ("each place" * self.per_position, whose)))
         return {"scorer": f"Mahalanobis distance to the patches of {where}"}
 
-    def fit_score(self, batch: Tensor, context: Context = PLAIN) -> Tensor:
+    def fit_score(self, batch: Tensor, context: ScoringContext = DEFAULT_CONTEXT) -> Tensor:
         """Fit to a batch and score its patches, (N, M, C) -> (N, M)."""
         batch = at_least_two_images(as_tokens(batch, keep_half=True))
-        if not self.each_place:
-            fitted = of_references(batch, self.references)
+        if not self.per_position:
+            fitted = select_references(batch, self.references)
             mean, covariance = mean_and_covariance(fitted)
             white = whitening(covariance, fitted.shape[0] * fitted.shape[1])
-            self._mean, self._whitening = mean.to(precise(batch)), white.to(precise(batch))
+            self._mean, self._whitening = mean.to(compute_dtype(batch)), white.to(compute_dtype(batch))
         return self.score(batch, batch, context)
 
-    def score(self, new: Tensor, batch: Tensor, context: Context = PLAIN) -> Tensor:
+    def score(self, new: Tensor, batch: Tensor, context: ScoringContext = DEFAULT_CONTEXT) -> Tensor:
         """Score new images by the distribution of the batch, (Q, M, C) -> (Q, M)."""
         new, batch = as_tokens(new, keep_half=True), as_tokens(batch, keep_half=True)
-        scores = new.new_empty(new.shape[:2], dtype=precise(new))
-        if self.each_place:
-            fitted = of_references(batch, self.references)
+        scores = new.new_empty(new.shape[:2], dtype=compute_dtype(new))
+        if self.per_position:
+            fitted = select_references(batch, self.references)
 
             def score_place(m: int) -> int:
                 mean, covariance = mean_and_covariance(fitted[:, m : m + 1])
@@ -104,33 +106,33 @@ class GaussianScorer(PatchScorer):
         for_each(score_image, range(len(new)), new.device, context.progress)
         return scores
 
-    def work(
+    def cost(
         self, shape: tuple[int, int, int], max_memory: int | str | None = None, tiles: tuple[int, int] = (1, 1)
-    ) -> Work:
-        """Say what scoring a batch takes: each vector times a square of channels, twice; inverses, one or M."""
+    ) -> ScorerCost:
+        """Estimate the cost of scoring a batch: each vector times a square of channels, twice; inverses, one or M."""
         n_images, n_patches, n_channels = shape
         self.check()
-        inversions = n_patches if self.each_place else 1
+        inversions = n_patches if self.per_position else 1
         products = (2 * n_images * n_patches + inversions * n_channels) * n_channels / n_patches**2
         threads = torch.get_num_threads()
         least = 8 * (threads + 3) * n_channels**2 + 8 * threads * max(n_patches, n_images) * n_channels
-        return Work(n_patches if self.each_place else n_images, products, n_channels, least)
+        return ScorerCost(n_patches if self.per_position else n_images, products, n_channels, least)
 
 
 def whitening(covariance: Tensor, n_samples: int) -> Tensor:
-    """Give W (C, C) with W W^T the inverse of the shrunk covariance; the identity for constant vectors."""
+    """Return W (C, C) with W W^T the inverse of the shrunk covariance; the identity for constant vectors."""
     n_channels = len(covariance)
     identity, variance = torch.eye(n_channels, dtype=covariance.dtype), covariance.trace() / n_channels
     if variance <= 0:
         return identity
     share = oas_shrinkage(covariance, n_samples)
-    with one_thread():
+    with single_thread():
         root = torch.linalg.cholesky((1 - share) * covariance + share * variance * identity)
         return torch.linalg.solve_triangular(root, identity, upper=False).T
 
 
 def oas_shrinkage(covariance: Tensor, n_samples: int) -> float:
-    """Say how far OAS shrinks a covariance (C, C) of so many samples toward the identity: 0 to 1.
+    """Return how far OAS shrinks a covariance (C, C) of so many samples toward the identity: 0 to 1.
 
     Chen et al. 2010, equation 23 as scikit-learn has it (`sklearn.covariance.oas`, which wants the samples themselves).
 

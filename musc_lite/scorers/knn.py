@@ -8,8 +8,8 @@ Ramaswamy, Rastogi and Shim, "Efficient algorithms for mining outliers from larg
 import torch
 from torch import Tensor
 
-from musc_lite.neighbors.brute_force import TILE_BYTES, images_at_once, precise, squared_distances
-from musc_lite.scorers.base import PLAIN, Context, PatchScorer, Work, check_budget
+from musc_lite.neighbors.brute_force import TILE_BYTES, compute_dtype, images_at_once, squared_distances
+from musc_lite.scorers.base import DEFAULT_CONTEXT, PatchScorer, ScorerCost, ScoringContext, check_budget
 from musc_lite.stages.aggregation import as_tokens
 from musc_lite.stages.mutual_scoring import at_least_two_images
 from musc_lite.utils.threads import for_each
@@ -34,35 +34,35 @@ class NearestScorer(PatchScorer):
             [0., 0.]])
     """
 
-    idea = "A patch is anomalous that lies far from the nearest patches of all other images of the batch."
+    summary = "A patch is anomalous that lies far from the nearest patches of all other images of the batch."
 
     def __init__(self, k: int = 1):
         self.k = k
 
     def check(self) -> None:
-        """Refuse a k that is no number of patches."""
+        """Raise an error for a k that is no number of patches."""
         check_count("k", self.k)
 
-    def describe(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """Name k."""
         return {"scorer": f"distance to the nearest patch number {self.k} of all other images"}
 
-    def fit_score(self, batch: Tensor, context: Context = PLAIN) -> Tensor:
+    def fit_score(self, batch: Tensor, context: ScoringContext = DEFAULT_CONTEXT) -> Tensor:
         """Score a batch by itself, (N, M, C) -> (N, M)."""
         batch = at_least_two_images(as_tokens(batch, keep_half=True))
         n_images, n_patches, n_channels = batch.shape
-        self.work((n_images, n_patches, n_channels), context.max_memory)
+        self.cost((n_images, n_patches, n_channels), context.max_memory)
         return self._distances(batch, batch, context, own=True)
 
-    def score(self, new: Tensor, batch: Tensor, context: Context = PLAIN) -> Tensor:
+    def score(self, new: Tensor, batch: Tensor, context: ScoringContext = DEFAULT_CONTEXT) -> Tensor:
         """Score new images against the batch, (Q, M, C) -> (Q, M)."""
         batch = as_tokens(batch, keep_half=True)
         return self._distances(as_tokens(new, keep_half=True).to(batch), batch, context, own=False)
 
-    def work(
+    def cost(
         self, shape: tuple[int, int, int], max_memory: int | str | None = None, tiles: tuple[int, int] = (1, 1)
-    ) -> Work:
-        """Say what scoring a batch takes: each image is compared with all."""
+    ) -> ScorerCost:
+        """Estimate the cost of scoring a batch: each image is compared with all."""
         n_images, n_patches, n_channels = shape
         self.check()
         if self.k > (n_images - 1) * n_patches:
@@ -71,11 +71,11 @@ class NearestScorer(PatchScorer):
             )
         least = 4 * n_images * n_patches + torch.get_num_threads() * (3 * TILE_BYTES + 16 * self.k * n_patches)
         check_budget(least, max_memory, shape)
-        return Work(n_images**2, n_images**2, n_channels, least)
+        return ScorerCost(n_images**2, n_images**2, n_channels, least)
 
-    def _distances(self, images: Tensor, batch: Tensor, context: Context, own: bool) -> Tensor:
+    def _distances(self, images: Tensor, batch: Tensor, context: ScoringContext, own: bool) -> Tensor:
         """Keep the k smallest distances so far while image after image of the batch is looked at."""
-        scores = images.new_empty(images.shape[:2], dtype=precise(images))
+        scores = images.new_empty(images.shape[:2], dtype=compute_dtype(images))
         step = images_at_once(batch.shape[1] ** 2, batch.device)
 
         def search(i: int) -> int:

@@ -18,16 +18,18 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from musc_lite.neighbors.brute_force import TILE_BYTES, precise, squared_distances
-from musc_lite.scorers.base import PLAIN, Context, Explanation, PatchScorer, Work
+from musc_lite.neighbors.brute_force import TILE_BYTES, compute_dtype, squared_distances
+from musc_lite.scorers.base import DEFAULT_CONTEXT, Explanation, PatchScorer, ScorerCost, ScoringContext
 from musc_lite.scorers.reference_images import choose_references, count_references, name_references
 from musc_lite.stages.aggregation import as_tokens
 from musc_lite.stages.mutual_scoring import at_least_two_images
-from musc_lite.utils.threads import for_each, one_thread
+from musc_lite.utils.deprecation import renamed_parameters
+from musc_lite.utils.threads import for_each, single_thread
 
 DIMENSIONS = 64  # of the random projection in which the coreset is chosen
 
 
+@renamed_parameters(share="coreset_ratio")
 class MemoryBankScorer(PatchScorer):
     """Score a patch by its distance to the nearest patch of a bank.
 
@@ -39,18 +41,18 @@ class MemoryBankScorer(PatchScorer):
     references : sequence of int or str, optional
         The images that are trusted to be normal, by index or name; or a number of images drawn at random, see
         `MutualScorer`. None: all.
-    share : float
+    coreset_ratio : float
         Share of their patches that the bank keeps, by greedy k-center; 1 keeps all.
 
     Examples
     --------
-    >>> MemoryBankScorer(share=1).fit_score(torch.tensor([[[0.0], [1.0]], [[0.0], [5.0]], [[0.0], [1.0]]]))
+    >>> MemoryBankScorer(coreset_ratio=1).fit_score(torch.tensor([[[0.0], [1.0]], [[0.0], [5.0]], [[0.0], [1.0]]]))
     tensor([[0., 0.],
             [0., 4.],
             [0., 0.]])
     """
 
-    idea = (
+    summary = (
         "A memory bank keeps patches of the batch, or of images that are trusted to be normal: a patch that lies far "
         "from all that are kept of other images is anomalous."
     )
@@ -58,49 +60,50 @@ class MemoryBankScorer(PatchScorer):
     saved = ("bank",)
     _bank: Tensor | None = None  # (K,) places among the N M patches of the batch, after a fit
 
-    def __init__(self, references: int | Sequence[int | str] | None = None, share: float = 0.1):
+    def __init__(self, references: int | Sequence[int | str] | None = None, coreset_ratio: float = 0.1):
         self.references = references
-        self.share = share
+        self.coreset_ratio = coreset_ratio
 
     def check(self) -> None:
-        """Refuse what is no share."""
-        if not isinstance(self.share, Real) or not 0 < self.share <= 1:
+        """Raise an error for a value that is no share."""
+        if not isinstance(self.coreset_ratio, Real) or not 0 < self.coreset_ratio <= 1:
             raise ValueError(
-                f"share is the part of the patches that the bank keeps, above 0 up to 1, got {self.share!r}"
+                "coreset_ratio is the share of the patches that the bank keeps, above 0 and up to 1, got "
+                f"{self.coreset_ratio!r}"
             )
 
-    def describe(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """Name the bank."""
         whose = name_references(self.references)
-        return {"scorer": f"distance to the nearest of {self.share:.0%} of the patches of {whose}"}
+        return {"scorer": f"distance to the nearest of {self.coreset_ratio:.0%} of the patches of {whose}"}
 
-    def fit_score(self, batch: Tensor, context: Context = PLAIN) -> Tensor:
+    def fit_score(self, batch: Tensor, context: ScoringContext = DEFAULT_CONTEXT) -> Tensor:
         """Choose the bank and score a batch by it, (N, M, C) -> (N, M)."""
         batch = at_least_two_images(as_tokens(batch, keep_half=True))
-        self.work((batch.shape[0], batch.shape[1], batch.shape[2]))
+        self.cost((batch.shape[0], batch.shape[1], batch.shape[2]))
         n_patches = batch.shape[1]
         chosen = choose_references(len(batch), self.references)
         places = (chosen[:, None] * n_patches + torch.arange(n_patches)).flatten()
-        if self.share < 1:
+        if self.coreset_ratio < 1:
             vectors = batch[chosen].flatten(0, 1)
-            kept = k_center(vectors, max(2, round(self.share * len(places))), first=None)
+            kept = k_center(vectors, max(2, round(self.coreset_ratio * len(places))), first=None)
             owners = kept // n_patches
             if len(torch.unique(owners)) == 1:  # that image would find none but its own patches
-                far = (vectors - vectors[kept[0]]).to(precise(vectors)).norm(dim=1)
+                far = (vectors - vectors[kept[0]]).to(compute_dtype(vectors)).norm(dim=1)
                 far[owners[0] * n_patches : (owners[0] + 1) * n_patches] = -1
                 kept[-1] = far.argmax()
             places = places[kept].sort().values
         self._bank = places
         return self._nearest(batch, batch, context, own=True)
 
-    def score(self, new: Tensor, batch: Tensor, context: Context = PLAIN) -> Tensor:
+    def score(self, new: Tensor, batch: Tensor, context: ScoringContext = DEFAULT_CONTEXT) -> Tensor:
         """Score new images by the bank, (Q, M, C) -> (Q, M)."""
         batch = as_tokens(batch, keep_half=True)
         if self._bank is None:
             self.fit_score(batch)
         return self._nearest(as_tokens(new, keep_half=True).to(batch), batch, context, own=False)
 
-    def explain(self, batch: Tensor, i: int, m: int, context: Context = PLAIN) -> Explanation:
+    def explain(self, batch: Tensor, i: int, m: int, context: ScoringContext = DEFAULT_CONTEXT) -> Explanation:
         """Show the distance of patch m of image i to every patch of the bank."""
         if self._bank is None:
             self.fit_score(batch)
@@ -112,24 +115,24 @@ class MemoryBankScorer(PatchScorer):
         owners = torch.unique(self._bank // batch.shape[1])
         return Explanation(distances.view(batch.shape[:2]), owners[owners != i])
 
-    def work(
+    def cost(
         self, shape: tuple[int, int, int], max_memory: int | str | None = None, tiles: tuple[int, int] = (1, 1)
-    ) -> Work:
-        """Say what scoring a batch takes: every image against the bank, and the choice of the bank."""
+    ) -> ScorerCost:
+        """Estimate the cost of scoring a batch: every image against the bank, and the choice of the bank."""
         n_images, n_patches, n_channels = shape
         self.check()
         n_references = count_references(n_images, self.references)
-        n_kept = self.share * n_references * n_patches
-        choice = n_kept * n_references * n_patches * DIMENSIONS / n_channels if self.share < 1 else 0
+        n_kept = self.coreset_ratio * n_references * n_patches
+        choice = n_kept * n_references * n_patches * DIMENSIONS / n_channels if self.coreset_ratio < 1 else 0
         products = (n_images * n_patches * n_kept + choice) / n_patches**2
         least = 4 * n_references * n_patches * (DIMENSIONS + 2) + int(4 * n_kept * n_channels)
-        return Work(n_images, products, n_channels, least + 3 * torch.get_num_threads() * TILE_BYTES)
+        return ScorerCost(n_images, products, n_channels, least + 3 * torch.get_num_threads() * TILE_BYTES)
 
-    def _nearest(self, images: Tensor, batch: Tensor, context: Context, own: bool) -> Tensor:
+    def _nearest(self, images: Tensor, batch: Tensor, context: ScoringContext, own: bool) -> Tensor:
         """Measure from every patch of the images to its nearest in the bank; where they are the batch, not its own."""
         assert self._bank is not None
         bank, owner = batch.flatten(0, 1)[self._bank.to(batch.device)], self._bank // batch.shape[1]
-        scores = images.new_empty(images.shape[:2], dtype=precise(images))
+        scores = images.new_empty(images.shape[:2], dtype=compute_dtype(images))
         step = max(1, TILE_BYTES // (4 * images.shape[1]))
 
         def search(i: int) -> int:
@@ -169,7 +172,7 @@ def k_center(vectors: Tensor, n_kept: int, n_dimensions: int = DIMENSIONS, first
     >>> k_center(torch.tensor([[0.0], [1.0], [5.0], [5.1]]), 3)
     tensor([0, 3, 1])
     """
-    vectors = vectors.to(precise(vectors))
+    vectors = vectors.to(compute_dtype(vectors))
     if n_dimensions < vectors.shape[1]:
         random = torch.randn(vectors.shape[1], n_dimensions, generator=torch.Generator().manual_seed(0))
         vectors = vectors @ random.to(vectors)
@@ -177,7 +180,7 @@ def k_center(vectors: Tensor, n_kept: int, n_dimensions: int = DIMENSIONS, first
         first = int((vectors - vectors.mean(dim=0)).square().sum(dim=1).argmax())
     lengths = vectors.square().sum(dim=1)
     nearest, chosen = torch.full_like(lengths, torch.inf), [first]
-    with one_thread():
+    with single_thread():
         while True:
             last = chosen[-1]
             nearest = torch.minimum(nearest, torch.addmv(lengths + lengths[last], vectors, vectors[last], alpha=-2))

@@ -12,20 +12,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musc_lite.data.view import cells_of_grid
+from musc_lite.data.view import split_grid_into_tiles
 from musc_lite.neighbors.brute_force import (
     TILE_BYTES,
+    compute_dtype,
     free_memory,
-    nearest_of_pairs,
-    nearest_to_references,
-    precise,
+    min_distances_to_references,
+    pairwise_min_distances,
     principal_axes,
     project,
     squared_distances,
 )
-from musc_lite.neighbors.windows import far_apart
-from musc_lite.scorers.base import PLAIN, Context, Explanation, PatchScorer, Work, check_budget
-from musc_lite.scorers.reference_images import References, choose_references, count_references, of_references
+from musc_lite.neighbors.windows import outside_window
+from musc_lite.scorers.base import DEFAULT_CONTEXT, Explanation, PatchScorer, ScorerCost, ScoringContext, check_budget
+from musc_lite.scorers.reference_images import References, choose_references, count_references, select_references
 from musc_lite.stages.aggregation import as_tokens
 from musc_lite.stages.mutual_scoring import (
     at_least_two_images,
@@ -34,7 +34,7 @@ from musc_lite.stages.mutual_scoring import (
     nearest_distances_of_image,
 )
 from musc_lite.utils.deprecation import renamed_parameters
-from musc_lite.utils.precision import settle_precision
+from musc_lite.utils.precision import resolve_precision
 from musc_lite.utils.threads import for_each
 from musc_lite.utils.validation import check_interval, parse_bytes
 
@@ -51,7 +51,7 @@ class MutualScorer(PatchScorer):
         Share of the closest images that score a patch, see `interval_average`.
     references : int or sequence of int or str, optional
         Score every image by these images only, or by so many drawn at random (always the same ones for the same N):
-        cost grows with N, not N^2. None: by all. Names need a batch that has them: `for_batch`.
+        cost grows with N, not N^2. None: by all. Names need a batch that has them: `resolve_references`.
     n_components : int, optional
         Search among the first so many principal components of the (reference) tokens instead of all C channels.
     search_window : int, optional
@@ -68,7 +68,7 @@ class MutualScorer(PatchScorer):
             [0., 0.]], dtype=torch.float64)
     """
 
-    idea = (
+    summary = (
         "MuSc scores a batch of unlabeled images by each other: a patch that finds no similar patch in the other "
         "images is anomalous."
     )
@@ -91,10 +91,10 @@ class MutualScorer(PatchScorer):
         self.aligned = aligned
 
     def check(self) -> None:
-        """Refuse an interval that holds no image."""
+        """Raise an error for an interval that holds no image."""
         check_interval(self.interval)
 
-    def describe(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """Name the interval and what is searched."""
         search = {name: getattr(self, name) for name in ("references", "n_components", "search_window")}
         search["aligned"] = self.aligned or None
@@ -104,18 +104,18 @@ class MutualScorer(PatchScorer):
             or "in all other images, everywhere, in all channels",
         }
 
-    def fit_score(self, batch: Tensor | np.ndarray, context: Context = PLAIN) -> Tensor:
+    def fit_score(self, batch: Tensor | np.ndarray, context: ScoringContext = DEFAULT_CONTEXT) -> Tensor:
         """Score a batch by itself, (N, M, C) -> (N, M)."""
         tokens = self._prepare(batch, context)
         n_images, n_patches, n_channels = tokens.shape
         chosen, max_memory = choose_references(n_images, self.references), context.max_memory
         if max_memory is None and tokens.is_cuda:
             max_memory = free_memory(tokens.device)
-        scores = tokens.new_empty(n_images, n_patches, dtype=precise(tokens))
+        scores = tokens.new_empty(n_images, n_patches, dtype=compute_dtype(tokens))
         for patches, grid in self._cells(context, n_patches):
             cell = tokens[:, patches]
             if self._shares_products((n_images, cell.shape[1], n_channels), max_memory):
-                pairs = nearest_of_pairs(cell, context.progress, context.precision)
+                pairs = pairwise_min_distances(cell, context.progress, context.precision)
 
                 def average(i: int, pairs=pairs, patches=patches) -> None:
                     scores[i, patches] = interval_average(drop_image(pairs[i], i).T, self.interval)
@@ -126,17 +126,19 @@ class MutualScorer(PatchScorer):
                 def keep_average(i: int, nearest: Tensor, patches=patches) -> None:
                     scores[i, patches] = interval_average(nearest[:, chosen != i], self.interval)  # i may be chosen
 
-                self._search(cell, of_references(cell, self.references), grid, context, keep_average)
+                self._search(cell, select_references(cell, self.references), grid, context, keep_average)
         return scores
 
-    def score(self, new: Tensor | np.ndarray, batch: Tensor | np.ndarray, context: Context = PLAIN) -> Tensor:
+    def score(
+        self, new: Tensor | np.ndarray, batch: Tensor | np.ndarray, context: ScoringContext = DEFAULT_CONTEXT
+    ) -> Tensor:
         """Score new images against the batch, (Q, M, C) -> (Q, M)."""
-        references = of_references(as_tokens(batch, keep_half=True), self.references)
+        references = select_references(as_tokens(batch, keep_half=True), self.references)
         new = as_tokens(new, keep_half=True).to(references)
         if self.n_components is not None:
             axes = self._axes_of(references)
             new, references = project(new, axes), project(references, axes)
-        scores = new.new_empty(new.shape[:2], dtype=precise(new))
+        scores = new.new_empty(new.shape[:2], dtype=compute_dtype(new))
         for patches, grid in self._cells(context, new.shape[1]):
 
             def keep_average(i: int, nearest: Tensor, patches=patches) -> None:
@@ -145,8 +147,8 @@ class MutualScorer(PatchScorer):
             self._search(new[:, patches], references[:, patches], grid, context, keep_average)
         return scores
 
-    def nearest(self, batch: Tensor | np.ndarray, context: Context = PLAIN) -> Tensor:
-        """Give the distances that `fit_score` averages: of each patch to its nearest in every image, nearest first.
+    def nearest(self, batch: Tensor | np.ndarray, context: ScoringContext = DEFAULT_CONTEXT) -> Tensor:
+        """Return the distances that `fit_score` averages: of each patch to its nearest in every image, nearest first.
 
         Returns
         -------
@@ -154,8 +156,8 @@ class MutualScorer(PatchScorer):
             Without references J = N - 1; with references an image that is one of them has J - 1, and then infinity.
         """
         tokens = self._prepare(batch, context)
-        chosen, compared = choose_references(len(tokens), self.references), of_references(tokens, self.references)
-        distances = tokens.new_empty(*tokens.shape[:2], len(chosen), dtype=precise(tokens))
+        chosen, compared = choose_references(len(tokens), self.references), select_references(tokens, self.references)
+        distances = tokens.new_empty(*tokens.shape[:2], len(chosen), dtype=compute_dtype(tokens))
         for patches, grid in self._cells(context, tokens.shape[1]):
 
             def keep_sorted(i: int, nearest: Tensor, patches=patches) -> None:
@@ -165,14 +167,14 @@ class MutualScorer(PatchScorer):
             self._search(tokens[:, patches], compared[:, patches], grid, context, keep_sorted)
         return distances if self.references is not None else distances[..., :-1]
 
-    def explain(self, batch: Tensor, i: int, m: int, context: Context = PLAIN) -> Explanation:
+    def explain(self, batch: Tensor, i: int, m: int, context: ScoringContext = DEFAULT_CONTEXT) -> Explanation:
         """Show from where patch m of image i is scored: its distance to every patch that it looks at."""
         near, chosen = self._near(context.grid, batch.shape[1]), choose_references(len(batch), self.references)
         if self.n_components is not None:
-            batch = project(batch, self._axes_of(of_references(batch, self.references)))
+            batch = project(batch, self._axes_of(select_references(batch, self.references)))
         distances = squared_distances(batch[i, m : m + 1], batch)[..., 0].clamp(min=0).sqrt()  # (N, M)
         if near:
-            distances[:, far_apart(near["grid"], near["window"])[m]] = torch.inf
+            distances[:, outside_window(near["grid"], near["window"])[m]] = torch.inf
         for patches, _ in self._cells(context, batch.shape[1]):
             own = torch.zeros(batch.shape[1], dtype=torch.bool)
             own[patches] = True
@@ -180,10 +182,10 @@ class MutualScorer(PatchScorer):
                 distances[:, ~own] = torch.inf
         return Explanation(distances, chosen[chosen != i])
 
-    def work(
+    def cost(
         self, shape: tuple[int, int, int], max_memory: int | str | None = None, tiles: tuple[int, int] = (1, 1)
-    ) -> Work:
-        """Say what scoring a batch takes, in pairs of images."""
+    ) -> ScorerCost:
+        """Estimate the cost of scoring a batch, in pairs of images."""
         n_images, n_patches, n_channels = shape
         self.check()
         self._near(None, n_patches if self.search_window is None else round(n_patches**0.5) ** 2)
@@ -195,7 +197,7 @@ class MutualScorer(PatchScorer):
         n_pairs = n_images * (n_images - 1) // 2 if shared else n_images * count_references(n_images, self.references)
         rows = 1.0 if self.search_window is None else min(1.0, (2 * self.search_window + 1) / n_patches**0.5)
         copied = 4 * n_images * shape[1] * n_channels if n_cells > 1 else 0  # a cell's tokens
-        return Work(
+        return ScorerCost(
             n_steps=n_pairs * n_cells,
             products=n_pairs / n_cells * rows,  # of a square grid
             n_channels=self.n_components or n_channels,
@@ -204,10 +206,10 @@ class MutualScorer(PatchScorer):
             kept_channels=self.n_components or 0,
         )
 
-    def _prepare(self, batch: Tensor | np.ndarray, context: Context) -> Tensor:
+    def _prepare(self, batch: Tensor | np.ndarray, context: ScoringContext) -> Tensor:
         """Check a batch and bring it to the channels that are searched: (N, M, n)."""
         tokens = at_least_two_images(as_tokens(batch, keep_half=True))
-        references = of_references(tokens, self.references)
+        references = select_references(tokens, self.references)
         self._near(context.grid, tokens.shape[1])
         if self.n_components is not None:
             axes = principal_axes(references, self.n_components)
@@ -222,18 +224,20 @@ class MutualScorer(PatchScorer):
         return principal_axes(references, self.n_components)
 
     def _search(
-        self, tokens: Tensor, compared: Tensor, grid: tuple[int, int] | None, context: Context, use: Callable
+        self, tokens: Tensor, compared: Tensor, grid: tuple[int, int] | None, context: ScoringContext, use: Callable
     ) -> None:
-        """Call use(i, distances (M, J)) with what lies in one cell of each image: see `nearest_to_references`."""
+        """Call use(i, distances (M, J)) with what lies in one cell of each image: see `min_distances_to_references`."""
         near = self._near(grid, tokens.shape[1])
-        nearest_to_references(tokens, compared, use, **near, progress=context.progress, precision=context.precision)
+        min_distances_to_references(
+            tokens, compared, use, **near, progress=context.progress, precision=context.precision
+        )
 
-    def _cells(self, context: Context, n_patches: int) -> list[tuple[slice | Tensor, tuple[int, int] | None]]:
-        """Say which patches are compared with each other, and on which grid they lie: all, or those of each tile."""
+    def _cells(self, context: ScoringContext, n_patches: int) -> list[tuple[slice | Tensor, tuple[int, int] | None]]:
+        """Return which patches are compared with each other, and on which grid they lie: all, or those of each tile."""
         if not self.aligned or context.tiles == (1, 1):
             return [(slice(None), context.grid)]
         side = round(n_patches**0.5)
-        return [*cells_of_grid(context.grid or (side, side), context.tiles)]
+        return [*split_grid_into_tiles(context.grid or (side, side), context.tiles)]
 
     def _near(self, grid: tuple[int, int] | None, n_patches: int) -> dict:
         """Check the window and the grid (h, w) that it moves over, a square where nothing else is said."""
@@ -248,7 +252,7 @@ class MutualScorer(PatchScorer):
         return {"window": int(self.search_window), "grid": (h, w)}
 
     def _shares_products(self, shape: tuple[int, int, int], max_memory: int | str | None = None) -> bool:
-        """Tell whether one product can serve both directions of a pair: for all pairs, if their distances fit."""
+        """Whether one product can serve both directions of a pair: for all pairs, if their distances fit."""
         n_images, n_patches, _ = shape
         if max_memory is not None:
             least = self._least_memory(shape)
@@ -298,7 +302,7 @@ def mutual_scores(
         for the distances of all pairs; on a GPU what is free there. Where that is too much, images are scored one
         after the other, for twice the products.
     progress : callable, optional
-        Called from time to time with the number of pairs of images compared since the last call (`Work.n_steps`).
+        Called from time to time with the number of pairs of images compared since the last call (`ScorerCost.n_steps`).
     precision : {"float32", "bfloat16", "auto"}
         Of the products of "fast" on a CPU, see `load_backbone`. In bfloat16 each distance comes out within 0.2 %.
 
@@ -322,12 +326,12 @@ def mutual_scores(
     scorer = MutualScorer(interval, references, n_components, search_window)
     if method == "fast":
         tokens = as_tokens(tokens, keep_half=True)
-        context = Context(grid, max_memory, precision=settle_precision(precision, tokens.device))
+        context = ScoringContext(grid, max_memory, precision=resolve_precision(precision, tokens.device))
         return scorer.fit_score(tokens, replace(context, progress=progress) if progress else context)
     if method != "loop":
         raise ValueError(f"method must be 'fast' or 'loop', got {method!r}")
-    tokens = scorer._prepare(tokens, Context(grid))
+    tokens = scorer._prepare(tokens, ScoringContext(grid))
     near = scorer._near(grid, tokens.shape[1])
-    tokens, chosen = tokens.to(precise(tokens)), choose_references(len(tokens), references)
+    tokens, chosen = tokens.to(compute_dtype(tokens)), choose_references(len(tokens), references)
     distances = (nearest_distances_of_image(tokens, i, chosen, **near) for i in range(len(tokens)))
     return torch.stack([interval_average(image, interval) for image in distances])

@@ -25,8 +25,13 @@ import torch
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from musc_lite.neighbors.brute_force import TILE_BYTES, nearest_of_pairs, nearest_to_references, precise
-from musc_lite.scorers.base import PLAIN, Context, PatchScorer, Work, check_budget
+from musc_lite.neighbors.brute_force import (
+    TILE_BYTES,
+    compute_dtype,
+    min_distances_to_references,
+    pairwise_min_distances,
+)
+from musc_lite.scorers.base import DEFAULT_CONTEXT, PatchScorer, ScorerCost, ScoringContext, check_budget
 from musc_lite.stages.aggregation import as_tokens
 from musc_lite.stages.mutual_scoring import at_least_two_images, interval_bounds
 from musc_lite.utils.validation import check_interval
@@ -35,7 +40,7 @@ AGREE = 0.5  # share of the linked images that must link back
 LEAST = 0.01  # of the median distance: smaller ones are rounding, their ratios mean nothing
 
 
-def jumps(distances: Tensor) -> tuple[Tensor, Tensor]:
+def distance_gaps(distances: Tensor) -> tuple[Tensor, Tensor]:
     """Find where the sorted distances of each patch jump.
 
     Parameters
@@ -52,7 +57,7 @@ def jumps(distances: Tensor) -> tuple[Tensor, Tensor]:
 
     Examples
     --------
-    >>> jump, k = jumps(torch.tensor([0.1, 0.1, 0.1, 1.0, 1.1, 1.2, 1.2, 1.3]))
+    >>> jump, k = distance_gaps(torch.tensor([0.1, 0.1, 0.1, 1.0, 1.1, 1.2, 1.2, 1.3]))
     >>> round(float(jump), 2), int(k)
     (6.91, 3)
     """
@@ -89,7 +94,7 @@ def find_recurring(distances: Tensor, jump: float = 2.0) -> Tensor:
     >>> find_recurring(distances)[:, 0].sum(dim=1)
     tensor([2, 2, 2, 0, 0, 0, 0, 0])
     """
-    size, k = jumps(distances)
+    size, k = distance_gaps(distances)
     places = distances.argsort(dim=-1).argsort(dim=-1)  # 0: the closest image
     linked = (places < k[..., None]) & (size >= jump)[..., None]
     returned = linked.any(dim=1) & linked.any(dim=1).T  # (N, N)
@@ -97,7 +102,9 @@ def find_recurring(distances: Tensor, jump: float = 2.0) -> Tensor:
     return linked & (share >= AGREE)[..., None]
 
 
-def average_of_the_rest(distances: Tensor, left_out: Tensor, interval: tuple[float, float] = (0.0, 0.3)) -> Tensor:
+def interval_average_excluding(
+    distances: Tensor, left_out: Tensor, interval: tuple[float, float] = (0.0, 0.3)
+) -> Tensor:
     """Average as `interval_average` does, for each patch over the images that are left.
 
     Parameters
@@ -114,7 +121,8 @@ def average_of_the_rest(distances: Tensor, left_out: Tensor, interval: tuple[flo
 
     Examples
     --------
-    >>> average_of_the_rest(torch.tensor([0.1, 0.2, 0.6, 0.8]), torch.tensor([True, True, False, False]), (0.0, 1.0))
+    >>> excluded = torch.tensor([True, True, False, False])
+    >>> interval_average_excluding(torch.tensor([0.1, 0.2, 0.6, 0.8]), excluded, (0.0, 1.0))
     tensor(0.7000)
     """
     ordered = distances.masked_fill(left_out, torch.inf).sort(dim=-1).values
@@ -137,7 +145,7 @@ class Recurring:
     patches : ndarray (K,)
         Of each of them the patch that recurs most: whose distances jump most.
     jumps : ndarray (K,)
-        By how much, see `jumps`; 2 is needed, and rare among normal patches.
+        By how much, see `distance_gaps`; 2 is needed, and rare among normal patches.
     """
 
     images: np.ndarray
@@ -180,13 +188,13 @@ def recurring_patches(tokens: Tensor | np.ndarray, jump: float = 2.0) -> list[Re
     [[0, 1, 2]]
     """
     RecurringScorer(jump=jump).check()
-    return things_shared(nearest_of_pairs(at_least_two_images(as_tokens(tokens))).transpose(1, 2), jump)
+    return recurring_clusters(pairwise_min_distances(at_least_two_images(as_tokens(tokens))).transpose(1, 2), jump)
 
 
-def things_shared(distances: Tensor, jump: float) -> list[Recurring]:
+def recurring_clusters(distances: Tensor, jump: float) -> list[Recurring]:
     """Find the same from the distances (N, M, N) of each patch to the nearest patch of each image."""
     shared = find_recurring(distances, jump)
-    size = jumps(distances)[0].masked_fill(~shared.any(dim=-1), -torch.inf)  # (N, M)
+    size = distance_gaps(distances)[0].masked_fill(~shared.any(dim=-1), -torch.inf)  # (N, M)
     linked = shared.any(dim=1)
     linked = (linked & linked.T).cpu().numpy()
     n_things, thing = connected_components(linked, directed=False)
@@ -217,7 +225,7 @@ class RecurringScorer(PatchScorer):
     tensor([ True,  True,  True, False, False, False, False, False])
     """
 
-    idea = (
+    summary = (
         "A patch is anomalous that lies far from the nearest patches of most other images; images that share a rare "
         "patch are left out of its score, so that a defect that recurs does not pass for normal."
     )
@@ -229,52 +237,52 @@ class RecurringScorer(PatchScorer):
         self.jump = jump
 
     def check(self) -> None:
-        """Refuse an interval that holds no image, and a jump that all distances make."""
+        """Raise an error for an interval that holds no image, and a jump that all distances make."""
         check_interval(self.interval)
         if not self.jump > 0:
             raise ValueError(f"jump must be above 0, of normal patches it is below 2; got {self.jump!r}")
 
-    def describe(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """Name it, the jump and the interval."""
         return {
             "scorer": f"mutual scoring without the images that share a rare patch (jump of {self.jump:g})",
             "interval": f"{self.interval[0]:g} to {self.interval[1]:g} of the images that are left",
         }
 
-    def fit_score(self, batch: Tensor, context: Context = PLAIN) -> Tensor:
+    def fit_score(self, batch: Tensor, context: ScoringContext = DEFAULT_CONTEXT) -> Tensor:
         """Score a batch by itself, (N, M, C) -> (N, M)."""
         self.check()
         tokens = at_least_two_images(as_tokens(batch, keep_half=True))
-        distances = nearest_of_pairs(tokens, context.progress, context.precision).transpose(1, 2)  # (N, M, N)
+        distances = pairwise_min_distances(tokens, context.progress, context.precision).transpose(1, 2)  # (N, M, N)
         left_out = find_recurring(distances, self.jump)
         self._shared = left_out.any(dim=1).any(dim=1).float().cpu()
         return torch.stack(
-            [average_of_the_rest(d, out, self.interval) for d, out in zip(distances, left_out, strict=True)]
+            [interval_average_excluding(d, out, self.interval) for d, out in zip(distances, left_out, strict=True)]
         )
 
-    def score(self, new: Tensor, batch: Tensor, context: Context = PLAIN) -> Tensor:
+    def score(self, new: Tensor, batch: Tensor, context: ScoringContext = DEFAULT_CONTEXT) -> Tensor:
         """Score new images against the batch, (Q, M, C) -> (Q, M); what the batch shares is left out there too."""
         batch = as_tokens(batch, keep_half=True)
         new = as_tokens(new, keep_half=True).to(batch)
-        scores = new.new_empty(new.shape[:2], dtype=precise(new))
+        scores = new.new_empty(new.shape[:2], dtype=compute_dtype(new))
         shared = torch.zeros(len(batch)) if self._shared is None else self._shared
 
         def keep(i: int, nearest: Tensor) -> None:
-            size, k = jumps(nearest)
+            size, k = distance_gaps(nearest)
             linked = (nearest.argsort(dim=-1).argsort(dim=-1) < k[:, None]) & (size >= self.jump)[:, None]
             known = (linked * shared.to(nearest.device)).sum(dim=-1) / k.clamp(min=1) >= AGREE
-            scores[i] = average_of_the_rest(nearest, linked & known[:, None], self.interval)
+            scores[i] = interval_average_excluding(nearest, linked & known[:, None], self.interval)
 
-        nearest_to_references(new, batch, keep, progress=context.progress, precision=context.precision)
+        min_distances_to_references(new, batch, keep, progress=context.progress, precision=context.precision)
         return scores
 
-    def work(
+    def cost(
         self, shape: tuple[int, int, int], max_memory: int | str | None = None, tiles: tuple[int, int] = (1, 1)
-    ) -> Work:
-        """Say what scoring a batch takes, in pairs of images; all distances and their order are held at once."""
+    ) -> ScorerCost:
+        """Estimate the cost of scoring a batch, in pairs of images; all distances and their order are held at once."""
         n_images, n_patches, n_channels = shape
         self.check()
         least = 40 * n_images**2 * n_patches + torch.get_num_threads() * 3 * TILE_BYTES
         check_budget(least, max_memory, shape, ". Give more, or divide the batch", "finding what recurs in")
         n_pairs = n_images * (n_images - 1) // 2
-        return Work(n_pairs, n_pairs, n_channels, least)
+        return ScorerCost(n_pairs, n_pairs, n_channels, least)

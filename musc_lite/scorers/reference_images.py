@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# So many images; which ones, by place or name; all; "trusted": those with the verdict good, which `fit_line` names.
+# So many images; which ones, by index or name; all; "trusted": those with the verdict good, see `fit_reference`.
 References: TypeAlias = int | Sequence[int | str] | Literal["trusted"] | None
 
 
 def choose_references(n_images: int, references: References) -> Tensor:
-    """Say which images the others are scored by: J indices in order, at least 2 of them.
+    """Return which images the others are scored by: J indices in order, at least 2 of them.
 
     Examples
     --------
@@ -68,23 +68,23 @@ def name_references(references: References, everyone: str = "all images") -> str
     return f"the images {', '.join(map(str, np.asarray(references).tolist()))}"
 
 
-def of_references(batch: Tensor, references: References) -> Tensor:
+def select_references(batch: Tensor, references: References) -> Tensor:
     """Take the references' tokens (J, M, C) of a batch; all of it, without a copy, where there is no choice."""
     return batch if references is None else batch[choose_references(len(batch), references)]
 
 
-def places_of(references: References, place: Mapping[Any, int]) -> References:
+def reference_indices(references: References, place: Mapping[Any, int]) -> References:
     """Turn names and indices of images into places in the batch; all and a number of them stay.
 
     Parameters
     ----------
     references : int, sequence of int or str, or None
     place : mapping of str or int to int
-        See `PatchScorer.for_batch`.
+        See `PatchScorer.resolve_references`.
 
     Examples
     --------
-    >>> places_of(["b", "a"], {"a": 0, "b": 1, 0: 0, 1: 1})
+    >>> reference_indices(["b", "a"], {"a": 0, "b": 1, 0: 0, 1: 1})
     [0, 1]
     """
     _check_named(references)
@@ -104,9 +104,9 @@ def places_of(references: References, place: Mapping[Any, int]) -> References:
 
 
 def _check_named(references: References) -> None:
-    """Refuse trusted images that nobody has named."""
+    """Raise an error for references="trusted" without verdicts."""
     if isinstance(references, str) and references == "trusted":
         raise ValueError(
-            "references='trusted' are the images that verdicts say are good: fit_line(detector, images, verdicts), or "
-            "`musc-lite fit --verdicts FILE --trusted`"
+            "references='trusted' are the images with the verdict good: fit_reference(detector, images, verdicts), or "
+            "`musc-lite fit --verdicts FILE --references-good-only`"
         )

@@ -1,4 +1,4 @@
-"""Stage 2, LNAMD (local neighborhood aggregation with multiple degrees): each patch speaks for its surroundings.
+"""Stage 2, LNAMD (local neighborhood aggregation with multiple degrees): each patch is averaged with its neighborhood.
 
 A defect may be smaller or larger than one patch. Averaging every patch vector with its r x r neighbors on the
 patch grid gives one description of the image per degree r; the degrees are scored apart and averaged later.
@@ -23,8 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from musc_lite.utils.component import Part
-from musc_lite.utils.threads import for_each, on_all_cores
+from musc_lite.utils.component import Component
+from musc_lite.utils.threads import for_each, map_on_cpu_threads
 from musc_lite.utils.validation import check_degrees
 
 
@@ -44,7 +44,7 @@ def as_tokens(tokens: Tensor | np.ndarray, keep_half: bool = False) -> Tensor:
     half = tokens.device.type == "cpu" and tokens.dtype.itemsize < 4
     if not tokens.is_floating_point() or (half and not keep_half):
         tokens = tokens.float()
-    if not all(on_all_cores(lambda image: bool(torch.isfinite(image).all()), tokens, tokens.device)):
+    if not all(map_on_cpu_threads(lambda image: bool(torch.isfinite(image).all()), tokens, tokens.device)):
         raise ValueError("patch tokens hold NaN or infinite values; check the images and the backbone that gave them")
     return tokens
 
@@ -197,7 +197,7 @@ def on_each_image(work: Callable[[Tensor], Tensor], tokens: Tensor, device: torc
     return results
 
 
-class LNAMD(Part):
+class LNAMD(Component):
     """The paper's aggregation: `aggregate` at several degrees.
 
     Parameters
@@ -210,11 +210,11 @@ class LNAMD(Part):
         self.r = r
 
     def check(self) -> None:
-        """Refuse what are no degrees."""
+        """Raise an error for values that are no degrees."""
         check_degrees(self.r)
 
     def degrees(self, default: Sequence[int]) -> tuple[int, ...]:
-        """Give the degrees, where the backbone's default are these."""
+        """Return the degrees, where the backbone's default are these."""
         return tuple(default if self.r is None else self.r)
 
     def aggregate(self, tokens: Tensor, grid: tuple[int, int], r: int, device: torch.device) -> Tensor:
@@ -234,7 +234,7 @@ class SNAMD(LNAMD):
     def __init__(self, r: Sequence[int] = (1, 3, 5)):
         self.r = r
 
-    def describe(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """Name the degrees that are averaged."""
         return {"aggregation": f"neighbors by likeness, mean of the degrees {', '.join(map(str, self._averaged))}"}
 
@@ -243,7 +243,7 @@ class SNAMD(LNAMD):
         return tuple(self.r or ())
 
     def degrees(self, default: Sequence[int]) -> tuple[int, ...]:
-        """Give the largest degree, under which all of them go."""
+        """Return the largest degree, under which all of them go."""
         return (max(self._averaged),)
 
     def aggregate(self, tokens: Tensor, grid: tuple[int, int], r: int, device: torch.device) -> Tensor:

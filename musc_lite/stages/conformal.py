@@ -1,4 +1,4 @@
-"""A threshold with a promise: how often good images are called, from images that are known to be good.
+"""A conformal threshold: it limits how often good images are flagged, from a calibration set of good images.
 
 An image that was neither compared with nor looked at before has the p-value (split conformal prediction)
 
@@ -16,14 +16,15 @@ from math import ceil, floor
 import numpy as np
 from numpy.typing import ArrayLike
 
-from musc_lite.utils.component import Part
+from musc_lite.utils.component import Component
+from musc_lite.utils.deprecation import renamed_attributes
 
 DRIFT_LEVEL = 0.01  # of days without drift this share is warned of
 ROUNDING = 1e-9  # 0.29 * 100 is 28.999999999999996
 
 
 def p_values(image_scores: ArrayLike, calibration: ArrayLike) -> np.ndarray:
-    """Give the share of images, trusted ones and itself, that score at least as high.
+    """Return the share of images, trusted ones and itself, that score at least as high.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ def p_values(image_scores: ArrayLike, calibration: ArrayLike) -> np.ndarray:
 
 
 def conformal_threshold(calibration: ArrayLike, rate: float) -> float:
-    """Give the score above which exactly the images with a p-value of at most the rate lie.
+    """Return the score above which exactly the images with a p-value of at most the rate lie.
 
     Parameters
     ----------
@@ -73,12 +74,13 @@ def conformal_threshold(calibration: ArrayLike, rate: float) -> float:
     0.3
     """
     scores = np.sort(np.asarray(calibration, dtype=float))[::-1]
-    FalseAlarmRate(rate).check_trusted(len(scores))
+    ConformalThreshold(rate).check_trusted(len(scores))
     return float(scores[_n_above(rate, len(scores)) - 1])
 
 
-class FalseAlarmRate(Part):
-    """Draw the line so that of good images at most this share is called: `conformal_threshold`.
+@renamed_attributes(draw="compute", n_needed="min_calibration_size")
+class ConformalThreshold(Component):
+    """Set the threshold so that at most this fraction of good images is flagged: `conformal_threshold`.
 
     Parameters
     ----------
@@ -86,55 +88,55 @@ class FalseAlarmRate(Part):
         In (0, 1).
     """
 
-    by_calibration = True  # whether `draw` uses the calibration images
+    by_calibration = True  # whether `compute` uses the calibration images
 
     def __init__(self, rate: float = 0.05):
         self.rate = rate
 
     @property
-    def n_needed(self) -> int:
+    def min_calibration_size(self) -> int:
         """How many trusted images such a rate needs at least.
 
         Examples
         --------
-        >>> FalseAlarmRate(0.05).n_needed, FalseAlarmRate(0.3).n_needed
+        >>> ConformalThreshold(0.05).min_calibration_size, ConformalThreshold(0.3).min_calibration_size
         (19, 3)
         """
         return ceil(1 / self.rate - 1 - ROUNDING)
 
     def check(self) -> None:
-        """Refuse what is no rate."""
+        """Raise an error for a value that is no rate."""
         if isinstance(self.rate, bool) or not isinstance(self.rate, int | float) or not 0 < self.rate < 1:
             raise ValueError(f"a false alarm rate lies between 0 and 1, such as 0.05, got {self.rate!r}")
 
     def check_trusted(self, n_trusted: int) -> None:
-        """Refuse too few trusted images."""
+        """Raise an error for too few trusted images."""
         self.check()
-        if n_trusted < self.n_needed:
+        if n_trusted < self.min_calibration_size:
+            needs = f"a false alarm rate of {self.rate:g} needs at least {self.min_calibration_size} images"
             raise ValueError(
-                f"a false alarm rate of {self.rate:g} needs at least {self.n_needed} images that are known to be good "
-                f"and are not compared with, got {n_trusted}: trust more, or ask for a rate of "
-                f"{lowest_rate(n_trusted):g} or more"
+                f"{needs} that are known to be good and are not compared with, got {n_trusted}: give more, or ask for "
+                f"a rate of {min_false_alarm_rate(n_trusted):g} or more"
                 if n_trusted
-                else f"a false alarm rate of {self.rate:g} needs at least {self.n_needed} images that are known to be "
-                "good and are not part of the batch: fit(batch, trusted=images), or verdicts in fit_line"
+                else f"{needs} that are known to be good and are not part of the batch: fit(batch, trusted=images), or "
+                "verdicts in fit_reference"
             )
 
-    def describe(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """Name the promise."""
         return {"threshold": f"false alarm rate {self.rate:g}"}
 
-    def draw(self, image_scores: ArrayLike, map_scores: ArrayLike, calibration: ArrayLike | None = None) -> float:
-        """Give the threshold; the scores (N,) of the batch, after and before re-scoring, do not matter."""
+    def compute(self, image_scores: ArrayLike, map_scores: ArrayLike, calibration: ArrayLike | None = None) -> float:
+        """Return the threshold; the scores (N,) of the batch, after and before re-scoring, do not matter."""
         return conformal_threshold(() if calibration is None else calibration, self.rate)
 
 
-def lowest_rate(n_trusted: int) -> float:
-    """Give the lowest rate, in thousandths, for which so many trusted images are enough.
+def min_false_alarm_rate(n_trusted: int) -> float:
+    """Return the lowest rate, in thousandths, for which so many trusted images are enough.
 
     Examples
     --------
-    >>> lowest_rate(9), lowest_rate(19)
+    >>> min_false_alarm_rate(9), min_false_alarm_rate(19)
     (0.1, 0.05)
     """
     return ceil(1000 / (n_trusted + 1) - ROUNDING) / 1000
@@ -166,7 +168,7 @@ def find_drift(image_scores: ArrayLike, calibration: ArrayLike, threshold: float
     calibration : (n,)
         Of the trusted images.
     threshold : float
-        Images that score above it are called.
+        Images that score above it are flagged.
 
     Examples
     --------

@@ -25,16 +25,18 @@ from torch import Tensor
 from musc_lite.backbones.backbone import Backbone
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.roi import WHOLE, Region
-from musc_lite.data.view import Framing, View
+from musc_lite.data.view import ResolvedView, View
 from musc_lite.stages.roi_detection import find_region
+from musc_lite.utils.deprecation import renamed_attributes
 from musc_lite.utils.errors import DataNotFoundError, ImageReadError
-from musc_lite.utils.files import atomic_path, make_folder, not_written, read_tensors, remove_leftovers, write_tensors
+from musc_lite.utils.files import atomic_write, ensure_dir, read_tensors, remove_leftovers, write_error, write_tensors
 from musc_lite.utils.progress import progress_bar
-from musc_lite.utils.threads import on_all_cores
+from musc_lite.utils.threads import map_on_cpu_threads
 
-Cut = Callable[[int], list[Image.Image]]  # from an image's index to its tiles
+TileFn = Callable[[int], list[Image.Image]]  # from an image's index to its tiles
 
 
+@renamed_attributes(framing="resolved_view")
 @dataclass(frozen=True)
 class Features:
     """What a backbone sees in a batch of images.
@@ -45,7 +47,7 @@ class Features:
         One vector per image, layer and patch; patches row by row of the grid.
     class_tokens : Tensor (N, D)
         One unit vector per image.
-    framing : Framing
+    resolved_view : ResolvedView
         What was looked at of each photo: M patches on its grid.
     layers : tuple of int
         The S blocks that were read, 0-based.
@@ -53,18 +55,18 @@ class Features:
 
     patch_tokens: Tensor
     class_tokens: Tensor
-    framing: Framing
+    resolved_view: ResolvedView
     layers: tuple[int, ...]
 
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns (h, w) of patches, h * w = M."""
-        return self.framing.grid
+        return self.resolved_view.grid
 
     @property
     def image_size(self) -> int | tuple[int, int]:
         """Pixels of what was looked at, and of maps: the side of a square, or (height, width)."""
-        return self.framing.image_size
+        return self.resolved_view.image_size
 
     def __len__(self) -> int:
         return len(self.patch_tokens)
@@ -76,13 +78,13 @@ class Features:
             f"grid, {c} channels, image_size={self.image_size})"
         )
 
-    def check(self, n_images: int, layers: Sequence[int], framing: Framing, n_channels: int) -> None:
-        """Refuse features of other images or made another way; raise ValueError."""
+    def check(self, n_images: int, layers: Sequence[int], resolved_view: ResolvedView, n_channels: int) -> None:
+        """Raise ValueError for features of other images or made another way."""
         found: list = [len(self), tuple(self.layers), self.image_size, self.patch_tokens.shape[-1]]
-        asked: list = [n_images, tuple(layers), framing.image_size, n_channels]
+        asked: list = [n_images, tuple(layers), resolved_view.image_size, n_channels]
         names = ["images", "layers", "pixels a side", "channels"]
         if found == asked:
-            found, asked, names = [self.framing], [framing], ["as their view"]
+            found, asked, names = [self.resolved_view], [resolved_view], ["as their view"]
         if found != asked:
             differ = [f"{f} {name}, not {a}" for f, a, name in zip(found, asked, names, strict=True) if f != a]
             raise ValueError(f"these features do not fit: they have {'; '.join(differ)}; extract them anew")
@@ -93,7 +95,7 @@ class Features:
 
     def save(self, path: str | Path) -> None:
         """Write all of it to one safetensors file, complete or not at all, with a checksum."""
-        about = {"framing": asdict(self.framing), "grid": self.grid, "layers": self.layers}
+        about = {"framing": asdict(self.resolved_view), "grid": self.grid, "layers": self.layers}
         tensors = {"patch_tokens": self.patch_tokens, "class_tokens": self.class_tokens}
         write_tensors(Path(path), tensors, "features", json.dumps(about))
 
@@ -107,7 +109,7 @@ class Features:
             If there is no such file, it is not a features file, or it has changed since it was written.
         """
         tensors, about = read_tensors(path, "features")
-        return cls(**tensors, framing=framing_from_json(about), layers=tuple(about["layers"]))
+        return cls(**tensors, resolved_view=framing_from_json(about), layers=tuple(about["layers"]))
 
 
 def extract_features(
@@ -116,7 +118,7 @@ def extract_features(
     *,
     layers: str | Sequence[int] | None = None,
     image_size: int | tuple[int, int] | None = None,
-    view: View | Framing | None = None,
+    view: View | ResolvedView | None = None,
     batch_size: int = 8,
     cache_dir: str | Path | None = None,
     storage: str = "float32",
@@ -135,7 +137,7 @@ def extract_features(
     image_size : int or (int, int), optional
         The same as ``view=View(image_size)``: the whole photo as a square of so many pixels a side, or at (height,
         width), multiples of the patch size; None: the backbone's default square.
-    view : View or Framing, optional
+    view : View or ResolvedView, optional
         What to look at, and how closely. A view is settled for these images; a framing was settled for others.
     batch_size : int
         Images that go through the backbone at once.
@@ -170,25 +172,25 @@ def extract_features(
         raise ValueError(f"give image_size={image_size} or a view, not both: View({image_size}, ...)")
     if not isinstance(batch_size, Integral) or batch_size < 1:
         raise ValueError(f"batch_size must be a whole number, at least 1, got {batch_size!r}")
-    framing = view
-    if not isinstance(framing, Framing):
-        framing = frame(view or View(image_size), images, backbone, batch_size=batch_size, cache_dir=cache_dir)
-    cache = None if cache_dir is None else _cache_folder(Path(cache_dir), backbone, chosen, framing)
+    resolved_view = view
+    if not isinstance(resolved_view, ResolvedView):
+        resolved_view = frame(view or View(image_size), images, backbone, batch_size=batch_size, cache_dir=cache_dir)
+    cache = None if cache_dir is None else _cache_folder(Path(cache_dir), backbone, chosen, resolved_view)
 
-    def extract(cut: Cut, some: Sequence[int]) -> tuple[Tensor, Tensor]:
-        tiles = [backbone.preprocess(tile, framing.tile_size) for i in some for tile in cut(i)]
+    def extract(cut: TileFn, some: Sequence[int]) -> tuple[Tensor, Tensor]:
+        tiles = [backbone.preprocess(tile, resolved_view.tile_size) for i in some for tile in cut(i)]
         found = [backbone.forward_tokens(batch, chosen) for batch in torch.stack(tiles).split(batch_size)]
         patch_tokens, class_tokens = (torch.cat(kind) for kind in zip(*found, strict=True))
-        each = patch_tokens.split(framing.n_passes)  # an image's tiles, and last its region
-        return torch.stack([framing.stitch(tokens) for tokens in each]), class_tokens[
-            framing.n_passes - 1 :: framing.n_passes
+        each = patch_tokens.split(resolved_view.n_passes)  # an image's tiles, and last its region
+        return torch.stack([resolved_view.stitch(tokens) for tokens in each]), class_tokens[
+            resolved_view.n_passes - 1 :: resolved_view.n_passes
         ]
 
     digests: dict[int, str] = {}  # of the images whose features will be cached
     patch_tokens, class_tokens, damaged = None, [], []  # (N, S, M, C); per batch (B, D); messages
     with (
         progress_bar(total=len(images), desc="extracting features", unit="image", show=progress) as bar,
-        _cutting(images, framing, digests) as cut,
+        _cutting(images, resolved_view, digests) as cut,
     ):
         for start in range(0, len(images), batch_size):
             indices = range(start, min(start + batch_size, len(images)))
@@ -199,7 +201,7 @@ def extract_features(
             tokens = _read_batch(files, damaged) if files else None
             if tokens is None:
                 parts = [[i] for i in indices] if backbone.device.type == "cpu" else [indices]
-                found = on_all_cores(partial(extract, cut), parts, backbone.device)
+                found = map_on_cpu_threads(partial(extract, cut), parts, backbone.device)
                 tokens = tuple(torch.cat(kind).cpu() for kind in zip(*found, strict=True))
                 if files:
                     _write_batch(files, *tokens)
@@ -213,14 +215,14 @@ def extract_features(
     return Features(
         patch_tokens=patch_tokens,
         class_tokens=F.normalize(torch.cat(class_tokens), dim=-1),
-        framing=framing,
+        resolved_view=resolved_view,
         layers=tuple(chosen),
     )
 
 
 @contextmanager
-def _cutting(images: ImageSet, framing: Framing, digests: Mapping[int, str]) -> Iterator[Cut]:
-    """Give a function that makes the tiles of image i, for many threads; ValueError where its digest is another one."""
+def _cutting(images: ImageSet, resolved_view: ResolvedView, digests: Mapping[int, str]) -> Iterator[TileFn]:
+    """Return a thread-safe function that cuts image i into tiles; ValueError if its digest has changed."""
     # A decoded photo may take a GB. One is decoded while another is cut into tiles, and never more. One thread decodes
     # all of them: what a thread has freed, malloc may keep for that thread, so that 12 would keep the memory of 12.
     decoded = BoundedSemaphore(2)
@@ -238,7 +240,7 @@ def _cutting(images: ImageSet, framing: Framing, digests: Mapping[int, str]) -> 
 
         def cut(i: int) -> list[Image.Image]:
             with decoded:
-                return framing.cut(reader.submit(read, i).result())
+                return resolved_view.cut(reader.submit(read, i).result())
 
         yield cut
 
@@ -251,12 +253,12 @@ def frame(
     found: Region | None = None,
     batch_size: int = 8,
     cache_dir: str | Path | None = None,
-) -> Framing:
+) -> ResolvedView:
     """Settle a view for a batch; `found`: where the objects are, if that is known."""
     view.check()
     if view.region == "auto" and found is None:
         found = region_of_objects(images, backbone, batch_size=batch_size, cache_dir=cache_dir)
-    return view.settle(images, backbone.patch_size, backbone.default_image_size, backbone.name, found or WHOLE)
+    return view.resolve(images, backbone.patch_size, backbone.default_image_size, backbone.name, found or WHOLE)
 
 
 def region_of_objects(
@@ -271,15 +273,15 @@ def region_of_objects(
     return found or WHOLE
 
 
-def framing_from_json(about: Mapping) -> Framing:
+def framing_from_json(about: Mapping) -> ResolvedView:
     """Read a framing; what 0.1 wrote has a square and its grid."""
     if "framing" in about:
         known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in about["framing"].items()}
-        framing = Framing(**known)
-        framing.check()
-        return framing
+        resolved_view = ResolvedView(**known)
+        resolved_view.check()
+        return resolved_view
     size = about["image_size"]
-    return Framing((size, size), size // about["grid"][0])
+    return ResolvedView((size, size), size // about["grid"][0])
 
 
 def storage_of(features: Features) -> str:
@@ -298,15 +300,15 @@ def _empty_tokens(shape: tuple[int, ...], storage: str, folder: Path | None) -> 
                     os.posix_fallocate(file.fileno(), 0, n_bytes)
                 return torch.from_numpy(np.memmap(file, dtype=np.float16, mode="w+", shape=shape))
         except OSError as error:
-            raise not_written(where, error, f"a file of {n_bytes / 1e6:,.0f} MB for patch tokens") from error
+            raise write_error(where, error, f"a file of {n_bytes / 1e6:,.0f} MB for patch tokens") from error
     if storage not in ("float32", "float16"):
         raise ValueError(f"storage must be 'float32', 'float16' or 'disk', got {storage!r}")
     return torch.empty(shape, dtype=getattr(torch, storage))
 
 
-def _cache_folder(root: Path, backbone: Backbone, layers: list[int], framing: Framing) -> Path:
+def _cache_folder(root: Path, backbone: Backbone, layers: list[int], resolved_view: ResolvedView) -> Path:
     """Return the folder for one way of extraction; its name is a hash over all that shapes the numbers."""
-    image_size = framing.image_size
+    image_size = resolved_view.image_size
     settings: dict[str, object] = {
         "backbone": backbone.name,  # names the activation too
         "weights": backbone.weights_sha256,
@@ -315,15 +317,15 @@ def _cache_folder(root: Path, backbone: Backbone, layers: list[int], framing: Fr
         "preprocessing": ["bicubic square", backbone.mean, backbone.std],
         "dtype": "float16 blocks" if backbone.device.type == "cuda" else backbone.precision,
     }
-    if framing != Framing(framing.size, framing.patch_size):  # not the whole photo at once
-        settings["framing"] = asdict(framing)
+    if resolved_view != ResolvedView(resolved_view.size, resolved_view.patch_size):  # not the whole photo at once
+        settings["framing"] = asdict(resolved_view)
     text = json.dumps(settings, sort_keys=True)
     pixels = "x".join(map(str, np.atleast_1d(image_size)))
     folder = root / f"{backbone.name}-{pixels}px-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    make_folder(folder)
+    ensure_dir(folder)
     remove_leftovers(folder)
     if not (folder / "settings.json").exists():  # for people; a complete cache may be read-only
-        with atomic_path(folder / "settings.json") as partial:
+        with atomic_write(folder / "settings.json") as partial:
             partial.write_text(text + "\n")
     return folder
 
@@ -349,7 +351,7 @@ def _read_batch(files: Sequence[Path], damaged: list[str]) -> tuple[Tensor, Tens
 
 
 def _about(file: Path) -> dict[str, str]:
-    """Say in the file what its path says of image and settings: a renamed file is found out."""
+    """Return the image and the settings that a cache file belongs to: a renamed file is found out."""
     return {"file": f"{file.parent.name}/{file.name}"}
 
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from musc_lite.utils.component import Part
+from musc_lite.utils.component import Component
 
 
 def upsample_maps(
@@ -78,8 +78,8 @@ def image_scores_from_maps(maps: Tensor | np.ndarray, pooling: str | float = "ma
     return torch.stack([image.flatten().topk(n_highest).values.mean() for image in maps])
 
 
-def usual_high(maps: ArrayLike) -> float:
-    """Say what is high in a usual image: the 95th percentile of a map's pixels, in the middle of all images.
+def typical_p95(maps: ArrayLike) -> float:
+    """Return what is high in a usual image: the 95th percentile of a map's pixels, in the middle of all images.
 
     Where most pixels of a photo are background, a map's median says nothing of the object; its high pixels do.
 
@@ -89,7 +89,7 @@ def usual_high(maps: ArrayLike) -> float:
 
     Examples
     --------
-    >>> usual_high(np.arange(101.0).reshape(1, 1, 101))
+    >>> typical_p95(np.arange(101.0).reshape(1, 1, 101))
     95.0
     """
     return float(np.median(np.percentile(np.asarray(maps), 95, axis=(1, 2))))
@@ -106,7 +106,7 @@ def share_of_map(pooling: str | float) -> float:
 
 
 def patch_shares(masks: ArrayLike, grid: tuple[int, int]) -> np.ndarray:
-    """Give the defective share of each patch.
+    """Return the defective share of each patch.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def patch_shares(masks: ArrayLike, grid: tuple[int, int]) -> np.ndarray:
 
 
 def defective_patches(masks: ArrayLike, grid: tuple[int, int]) -> np.ndarray:
-    """Say which patches are defective: those with more than half of their pixels inside the defect.
+    """Return which patches are defective: those with more than half of their pixels inside the defect.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def defective_patches(masks: ArrayLike, grid: tuple[int, int]) -> np.ndarray:
     return patch_shares(masks, grid) > 0.5
 
 
-class Pooling(Part):
+class Pooling(Component):
     """From a map to its image's score: `image_scores_from_maps`; by default the paper's, the largest value.
 
     Parameters
@@ -174,10 +174,10 @@ class Pooling(Part):
         self.pooling = pooling
 
     def check(self) -> None:
-        """Refuse what is no pooling."""
+        """Raise an error for a value that is no pooling."""
         share_of_map(self.pooling)
 
-    def describe(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """Name it."""
         what = self.pooling if isinstance(self.pooling, str) else f"mean of the highest {self.pooling:g}"
         return {"image score": f"{what} of the map"}

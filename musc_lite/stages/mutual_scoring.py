@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musc_lite.neighbors.brute_force import for_each_pair, nearest_of_pairs, squared_distances
-from musc_lite.neighbors.windows import far_apart, grid_of_window
+from musc_lite.neighbors.brute_force import for_each_pair, pairwise_min_distances, squared_distances
+from musc_lite.neighbors.windows import grid_of_window, outside_window
 from musc_lite.stages.aggregation import as_tokens
 from musc_lite.utils.validation import check_interval
 
@@ -62,7 +62,7 @@ def nearest_distances_of_image(
         if j != i:
             distances = torch.cdist(tokens[i], tokens[j])  # (M, M)
             if window is not None:
-                distances[far_apart(grid_of_window(grid), window)] = torch.inf
+                distances[outside_window(grid_of_window(grid), window)] = torch.inf
             nearest.append(distances.amin(dim=1))
     return torch.stack(nearest, dim=-1)
 
@@ -98,7 +98,7 @@ def interval_average(distances: Tensor | np.ndarray, interval: tuple[float, floa
 
 
 def interval_bounds(n_others: int, interval: tuple[float, float]) -> tuple[int, int]:
-    """Say which of n_others sorted distances an interval holds: [first, last), at least one of them."""
+    """Return which of n_others sorted distances an interval holds: [first, last), at least one of them."""
     check_interval(interval)
     if n_others == 0:
         raise ValueError("the distances lead to no other image: mutual scoring needs at least 2 images")
@@ -107,7 +107,7 @@ def interval_bounds(n_others: int, interval: tuple[float, float]) -> tuple[int, 
 
 
 def nearest_distances(tokens: Tensor | np.ndarray, method: str = "fast") -> Tensor:
-    """Give each patch its distance to the nearest patch of every other image.
+    """Return each patch its distance to the nearest patch of every other image.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def nearest_distances(tokens: Tensor | np.ndarray, method: str = "fast") -> Tens
     if method == "loop":
         return torch.stack([nearest_distances_of_image(tokens, i, range(len(tokens))) for i in range(len(tokens))])
     if method == "fast":
-        nearest = nearest_of_pairs(tokens)
+        nearest = pairwise_min_distances(tokens)
         return torch.stack([drop_image(nearest[i], i).T for i in range(len(tokens))])
     raise ValueError(f"method must be 'fast' or 'loop', got {method!r}")
 
@@ -275,7 +275,7 @@ def similar_patch_counts(tokens: Tensor | np.ndarray, thresholds: Sequence[float
 
 
 def at_least_two_images(tokens: Tensor) -> Tensor:
-    """Refuse a single image: it has nothing to be compared with."""
+    """Raise an error for a single image: it has nothing to be compared with."""
     if len(tokens) < 2:
         raise ValueError(f"mutual scoring compares images with each other: give at least 2, got {len(tokens)}")
     return tokens

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musc_lite.utils.component import Part
+from musc_lite.utils.component import Component
 from musc_lite.utils.deprecation import renamed_parameters
 from musc_lite.utils.validation import check_rescoring_sizes
 
@@ -139,7 +139,7 @@ def neighborhood_scores(similarity: Tensor, scores: Tensor, rescoring_sizes: Seq
 
 
 @renamed_parameters(windows="rescoring_sizes")
-class RsCIN(Part):
+class RsCIN(Component):
     """The paper's re-scoring: `rescore` with these windows.
 
     Parameters
@@ -152,10 +152,10 @@ class RsCIN(Part):
         self.rescoring_sizes = rescoring_sizes
 
     def check(self) -> None:
-        """Refuse what are no neighborhood sizes."""
+        """Raise an error for values that are no neighborhood sizes."""
         check_rescoring_sizes(self.rescoring_sizes)
 
-    def describe(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """Name the windows."""
         return {"re-scoring windows": ", ".join(map(str, self.sizes)) or "none"}
 

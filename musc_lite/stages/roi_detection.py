@@ -68,7 +68,7 @@ def find_region(tokens: Tensor | np.ndarray, grid: tuple[int, int]) -> Region | 
 
 
 def _largest_part(objects: np.ndarray) -> tuple[int, int, int, int]:
-    """Give (left, top, right, bottom) of the largest connected part, in patches."""
+    """Return (left, top, right, bottom) of the largest connected part, in patches."""
     parts, _ = label_parts(objects)
     rows, columns = np.nonzero(parts == 1 + np.bincount(parts[objects] - 1).argmax())
     return columns.min(), rows.min(), columns.max() + 1, rows.max() + 1

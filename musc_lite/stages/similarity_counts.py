@@ -62,7 +62,7 @@ def similar_patch_counts_in_steps(
     largest: int = 2,
     progress: Callable[[int], object] | None = None,
 ) -> Tensor:
-    """Give `similar_patch_counts` at the thresholds 0, 1 / n, 2 / n, ... in one pass that does not grow with them.
+    """Return `similar_patch_counts` at the thresholds 0, 1 / n, 2 / n, ... in one pass that does not grow with them.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def similar_patch_counts_in_steps(
 
 
 def _bins(squared: Tensor, edges: Tensor, n_per_unit: int) -> Tensor:
-    """Give the first of the edges that each squared distance does not exceed; one past the last where there is none."""
+    """Return the first edge that each squared distance does not exceed; one past the last if there is none."""
     places = squared.clamp(min=0).sqrt_().mul_(n_per_unit)
     bins = places.ceil().clamp_(max=len(edges)).int()
     unsure = (places - places.round()).abs_() < NEAR_AN_EDGE

@@ -1,4 +1,4 @@
-"""From scores to decisions: where to draw the line, and what can honestly be said about a ranking without labels."""
+"""From scores to decisions: the threshold, and what can be said about a ranking without labels."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from musc_lite.utils.component import Part
+from musc_lite.utils.component import Component
+from musc_lite.utils.deprecation import renamed_attributes, renamed_parameters
 from musc_lite.utils.validation import check_contamination
 
 LEAST_FOR_MIXTURE = 20  # images: two normal distributions have five parameters
@@ -29,9 +30,9 @@ class Decision:
         return self.n_used is not None and not self.calibration
 
     @classmethod
-    def by(cls, rule: Part, value: float, n_images: int, calibration: np.ndarray | None = None) -> "Decision":
+    def by(cls, rule: Component, value: float, n_images: int, calibration: np.ndarray | None = None) -> "Decision":
         """Return what a rule set, from a batch of so many images or from the calibration images' scores."""
-        name = rule.describe().get("threshold", "of its own")
+        name = rule.provenance().get("threshold", "of its own")
         if calibration is None or not getattr(rule, "by_calibration", False):
             return cls(value, name, n_images)
         return cls(value, name, len(calibration), calibration=True)
@@ -40,7 +41,7 @@ class Decision:
 def choose_threshold(
     image_scores: ArrayLike, contamination: Literal["auto"] | float = "auto", map_scores: ArrayLike | None = None
 ) -> float:
-    """Draw the line above which images are outliers.
+    """Compute the threshold above which images are outliers.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ def choose_threshold(
 
 
 def count_outliers(scores: ArrayLike) -> int:
-    """Say without labels how many images of a batch stand out by their scores.
+    """Return without labels how many images of a batch stand out by their scores.
 
     Two rules, and the one that sees more counts:
 
@@ -109,34 +110,36 @@ def count_outliers(scores: ArrayLike) -> int:
     return max(int((scores > _lower_half_limit(scores)).sum()), _count_upper_group(scores))
 
 
-class Contamination(Part):
-    """Draw the line from the scores of the batch: `choose_threshold`.
+@renamed_parameters(share="contamination")
+@renamed_attributes(draw="compute")
+class ContaminationThreshold(Component):
+    """Set the threshold from the scores of the batch: `choose_threshold`.
 
     Parameters
     ----------
-    share : "auto" or float
+    contamination : "auto" or float
         The expected share of defective images, in (0, 0.5]; "auto": read from the scores.
     """
 
-    by_calibration = False  # whether `draw` uses the calibration images
+    by_calibration = False  # whether `compute` uses the calibration images
 
-    def __init__(self, share: Literal["auto"] | float = "auto"):
-        self.share = share
+    def __init__(self, contamination: Literal["auto"] | float = "auto"):
+        self.contamination = contamination
 
     def check(self) -> None:
-        """Refuse what is no share."""
-        check_contamination(self.share)
+        """Raise an error for a value that is no share."""
+        check_contamination(self.contamination)
 
-    def describe(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """Name the rule."""
-        return {"threshold": f"contamination {self.share!r}"}
+        return {"threshold": f"contamination {self.contamination!r}"}
 
     def check_trusted(self, n_trusted: int) -> None:
         """Take any number of trusted images, for p-values and drift alone."""
 
-    def draw(self, image_scores: ArrayLike, map_scores: ArrayLike, calibration: ArrayLike | None = None) -> float:
-        """Give the threshold for a batch's scores (N,) after and before re-scoring; trusted images do not matter."""
-        return choose_threshold(image_scores, self.share, map_scores)
+    def compute(self, image_scores: ArrayLike, map_scores: ArrayLike, calibration: ArrayLike | None = None) -> float:
+        """Return the threshold for a batch's scores (N,) after and before re-scoring; trusted images do not matter."""
+        return choose_threshold(image_scores, self.contamination, map_scores)
 
 
 def _lower_half_limit(scores: np.ndarray) -> float:
@@ -162,7 +165,7 @@ def _count_upper_group(scores: np.ndarray) -> int:
 
 
 def _between(low: float, high: float) -> float:
-    """Give a threshold half way, so that in the scores' own precision high lies above it and low does not."""
+    """Return a threshold half way, so that in the scores' own precision high lies above it and low does not."""
     return float(min(np.nextafter(np.float32(high), np.float32(-np.inf)), (low + high) / 2))
 
 
@@ -211,7 +214,7 @@ def clearest_gap(image_scores: ArrayLike) -> Gap:
 
 
 @dataclass(frozen=True)
-class Calls:
+class ConfusionCounts:
     """What a threshold would call, held against labels."""
 
     threshold: float
@@ -221,7 +224,7 @@ class Calls:
     n_normal: int
 
     @classmethod
-    def at(cls, threshold: float, labels: ArrayLike, image_scores: ArrayLike) -> "Calls":
+    def at(cls, threshold: float, labels: ArrayLike, image_scores: ArrayLike) -> "ConfusionCounts":
         """Count what a threshold calls."""
         defective, called = np.asarray(labels) == 1, np.asarray(image_scores) > threshold
         counts = ((called & defective).sum(), defective.sum(), (called & ~defective).sum(), (~defective).sum())

@@ -37,11 +37,11 @@ def classic(name: str, module: str) -> str:
 
 
 def script(*names: str) -> str:
-    """Give some modules, by default all, and with them `page.js`, which starts the page."""
+    """Return some modules, by default all, and with them `page.js`, which starts the page."""
     modules = [classic(name, read_web(*MODULES[name])) for name in names or MODULES]
     return "\n".join(modules if names else ["(() => {", *modules, read_web("static_page/page.js"), "})();"])
 
 
 def styles() -> str:
-    """Give the styles of the page and its views."""
+    """Return the styles of the page and its views."""
     return read_web(*STYLES)

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from musc_lite.data.duplicates import originals
+from musc_lite.data.duplicates import unique_indices
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.loaders import Images, as_image_set
 from musc_lite.data.roi import crop
 from musc_lite.detector.detector import Detector
-from musc_lite.reports.plots import COLORS, HEAT, VIRIDIS, outlined
+from musc_lite.reports.plots import COLORS, HEAT, VIRIDIS, draw_mask_outline
 from musc_lite.results.scores import Scores
 from musc_lite.scorers.base import PatchScorer
 from musc_lite.scorers.mutual import MutualScorer
@@ -46,7 +46,7 @@ class Content:
 
 
 def check_shows(scorer: PatchScorer) -> None:
-    """Refuse what the page cannot compute."""
+    """Raise an error for what the page cannot compute."""
     if not isinstance(scorer, MutualScorer):
         raise ValueError(f"the page shows mutual scoring, and this detector scores by {type(scorer).__name__}")
     if limits := [f"{name}={getattr(scorer, name)!r}" for name in RESTRICTED if getattr(scorer, name)]:
@@ -56,13 +56,13 @@ def check_shows(scorer: PatchScorer) -> None:
 
 
 def find_images(detector: Detector, images: Images | None = None) -> ImageSet:
-    """Give the images that a detector was fitted on: those that it knows, or the same ones from another place."""
+    """Return the images that a detector was fitted on: those that it knows, or the same ones from another place."""
     n_images = len(detector.names_)
     if images is None:
         known = detector.images_
         if known is None:
             raise ValueError(
-                "a line file keeps numbers and the places of its photos, and these images were no files: give images=, "
+                "a model file holds numbers and paths of images, and these images were not files: give images=, "
                 f"an ImageSet or the folder of the {n_images} images that were fitted"
             )
         missing = [str(source) for source in known.sources if isinstance(source, Path) and not source.is_file()]
@@ -95,7 +95,7 @@ def _unchanged(detector: Detector, images: ImageSet) -> ImageSet:
 
 
 def choose_features(detector: Detector, block: int | None = None, r: int | None = None) -> tuple[int, int]:
-    """Say which layer (its index) and degree r a page shows: by default the middle one, and 3 where it was scored."""
+    """Return the layer index and the degree r that a page shows: by default the middle one, and 3 if scored."""
     layers, degrees = list(detector.features_.layers), list(detector.r_)
     s, usual_r = default_features(len(layers), degrees)
     block, r = layers[s] if block is None else block, usual_r if r is None else r
@@ -137,8 +137,8 @@ def collect(
     n_images, n_components : int
         How many images, and how many principal components of their patch vectors.
     """
-    (s, r), kept = features, originals(detector.copy_of_)
-    scores, scorer = replace(detector.scores_, images=images), detector.scorer_at(s, r)
+    (s, r), kept = features, unique_indices(detector.copy_of_)
+    scores, scorer = replace(detector.scores_, images=images), detector.get_scorer(s, r)
     chosen = choose_images(scores.image_scores[kept], scores.threshold, n_images)  # places among the originals
     shown = kept[chosen]  # among all
     of_all = choose_references(len(kept), scorer.references).numpy()
@@ -147,7 +147,7 @@ def collect(
         raise ValueError(f"of the images that score the others only {len(references)} fit: allow a larger page")
     tokens, class_tokens = tokens[chosen], detector.features_.class_tokens[shown]
     quantized = quantize(tokens, n_components)
-    degree, rescoring = list(detector.r_).index(r), detector.parts_.rescoring
+    degree, rescoring = list(detector.r_).index(r), detector.components_.rescoring
     masks = scores.masks()
     defective = None if masks is None else defective_patches(masks, detector.features_.grid)[shown]
     data = {
@@ -183,11 +183,11 @@ def collect(
 
 def _picture(scores: Scores, i: int) -> str:
     """Draw what the backbone saw of image i in the photo's own shape, with its true defect outlined."""
-    seen = crop(scores.known_images[i], scores.region).convert("RGB")
+    seen = crop(scores.required_images[i], scores.region).convert("RGB")
     width, height = (max(1, round(PICTURE * side / max(seen.size))) for side in seen.size)
     buffer = io.BytesIO()
-    mask = scores.known_images.mask(i, scores.region)
-    outlined(seen.resize((width, height)), mask).save(buffer, "JPEG", quality=QUALITY)
+    mask = scores.required_images.mask(i, scores.region)
+    draw_mask_outline(seen.resize((width, height)), mask).save(buffer, "JPEG", quality=QUALITY)
     return base64.b64encode(buffer.getvalue()).decode()
 
 

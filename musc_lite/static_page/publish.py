@@ -7,14 +7,14 @@ from pathlib import Path
 from markupsafe import Markup
 from sklearn.utils.validation import check_is_fitted
 
-from musc_lite.data.duplicates import originals
+from musc_lite.data.duplicates import unique_indices
 from musc_lite.data.loaders import Images
 from musc_lite.detector.detector import Detector
 from musc_lite.reports.html import filled_in
 from musc_lite.static_page.bundle import script, styles
 from musc_lite.static_page.payload import Content, check_shows, choose_features, collect, find_images
 from musc_lite.static_page.quantization import Agreement
-from musc_lite.utils.files import atomic_path
+from musc_lite.utils.files import atomic_write
 from musc_lite.utils.validation import parse_bytes
 
 N_COMPONENTS = 64
@@ -58,7 +58,7 @@ def publish(
 
     It opens from a disk or a mail in any browser of today, and asks for nothing else. It computes mutual scoring anew
     from 64 principal components of one block's patch vectors, 8 bits each, and says how far that is from the exact
-    vectors. Where the batch does not fit, the page has fewer images and says so: those that stand out, at most a half
+    vectors. Where the batch does not fit, the page has fewer images and says so: the flagged ones, at most a half
     of them, and others at even steps down the ranking.
 
     Parameters
@@ -96,9 +96,9 @@ def publish(
     6
     """
     check_is_fitted(detector)
-    check_shows(detector.parts_.scorer)
+    check_shows(detector.components_.scorer)
     found, features, limit = find_images(detector, images), choose_features(detector, block, r), parse_bytes(max_bytes)
-    n_batch, n_patches = len(originals(detector.copy_of_)), detector.patch_scores_.shape[-1]
+    n_batch, n_patches = len(unique_indices(detector.copy_of_)), detector.patch_scores_.shape[-1]
     n_images = min(n_batch, max(LEAST, limit // (n_patches * min(N_COMPONENTS, detector.backbone_.width))))
     tokens = detector.aggregated_tokens(*features)
     while True:
@@ -113,13 +113,13 @@ def publish(
     words = [*_describe_page(detector, content, n_images, n_batch), describe_agreement(agreement)]
     page = _page(content, words, n_images)
     path = Path(path)
-    with atomic_path(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_bytes(page)
     return Published(path, len(page), n_images, agreement, words)
 
 
 def _describe_page(detector: Detector, content: Content, n_images: int, n_batch: int) -> list[str]:
-    """Say what the page shows, what of it is exact, and how far the rest is from that."""
+    """Return what the page shows, what of it is exact, and how far the rest is from that."""
     data, (h, w) = content.data, detector.features_.grid
     words = [
         f"{n_images} images of {h} x {w} patches, seen by {detector.backbone_.name}: block {data['block']} (counted "
@@ -129,7 +129,7 @@ def _describe_page(detector: Detector, content: Content, n_images: int, n_batch:
     ]
     if n_images < n_batch:
         words.append(
-            f"Not all fit: these are {n_images} of {n_batch} images, those that stand out (at most a half of the page) "
+            f"Not all fit: these are {n_images} of {n_batch} images, the flagged ones (at most a half of the page) "
             "and others at even steps down the ranking. Patches are compared and images re-scored within these, so "
             "that scores differ from those in the whole batch."
         )
@@ -137,7 +137,7 @@ def _describe_page(detector: Detector, content: Content, n_images: int, n_batch:
 
 
 def describe_agreement(agreement: Agreement) -> str:
-    """Say how far what a page computes is from what the library computes."""
+    """Return how far what a page computes is from what the library computes."""
     (distance, farthest), (score, worst) = agreement.distance_error, agreement.score_error
     return (
         f"Distances on this page are computed from {agreement.n_components} components of 8 bits instead of "

@@ -49,7 +49,7 @@ class Quantized:
         return torch.from_numpy(self.outside * np.float32(self.outside_step))
 
     def distances_of(self, i: int) -> Tensor:
-        """Give the distances from each patch of image i to each patch of all images, (M, N, M)."""
+        """Return the distances from each patch of image i to each patch of all images, (M, N, M)."""
         vectors, outside = self.vectors, self.squared_outside
         squared = torch.cdist(vectors[i], vectors.flatten(0, 1)) ** 2
         squared += outside[i][:, None] + outside.flatten()

@@ -1,4 +1,4 @@
-// Draw the line by hand: which images are called defective, and how often that is right where labels exist.
+// Set the threshold by hand: which images are flagged, and how often that is right if there are labels.
 
 function render(page, el) {
   const { data, state, colors } = page;
@@ -22,7 +22,7 @@ function render(page, el) {
   const ranked = host.showTiles(gallery, {
     pictures: page.pictures,
     grid: data.grid,
-    label: "images by score; framed: those that are called defective",
+    label: "images by score; framed: flagged as defective",
     arrows: "tiles",
     onPick: (tile, patch) => page.choose(order[tile], patch),
   });
@@ -47,7 +47,7 @@ function render(page, el) {
         frame: called[i] ? colors.defective : "",
       })),
     );
-    let sentence = `${called.filter(Boolean).length} of ${called.length} images are called defective`;
+    let sentence = `${called.filter(Boolean).length} of ${called.length} images are flagged as defective`;
     if (data.labels) {
       const count = (label, call) => called.filter((each, i) => each === call && data.labels[i] === label).length;
       const cells = [0, 1].map((label) => [false, true].map((call) => count(label, call)));
@@ -69,7 +69,7 @@ function render(page, el) {
     };
     const rows = ["normal", "defective"].map((name, label) => row(name, cells[label], "td"));
     const caption = host.element("caption", {}, "images");
-    table.replaceChildren(caption, row("label", ["called normal", "called defective"], "th"), ...rows);
+    table.replaceChildren(caption, row("label", ["not flagged", "flagged"], "th"), ...rows);
   }
 
   function resize(width) {

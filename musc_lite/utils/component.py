@@ -3,15 +3,15 @@
 from sklearn.base import BaseEstimator
 
 
-class Part(BaseEstimator):
+class Component(BaseEstimator):
     """A part of a `Detector`: its parameters are the arguments of its constructor, as in scikit-learn.
 
     A part becomes known to saved detectors and to the command line by a line in `musc_lite.detector.components`.
     """
 
     def check(self) -> None:
-        """Refuse parameters that no batch and no backbone makes right; raise ValueError."""
+        """Raise ValueError for parameters that no batch and no backbone makes right."""
 
-    def describe(self) -> dict[str, str]:
-        """Give the lines that name this part's settings in a report, title: value."""
+    def provenance(self) -> dict[str, str]:
+        """Return the lines that name this part's settings in a report, title: value."""
         return {}

@@ -34,8 +34,23 @@ def renamed_parameters(**new_names: str) -> Callable[[Decorated], Decorated]:
         name = decorated.__name__
         for method in ("__init__", "set_params"):
             setattr(decorated, method, _translating(getattr(decorated, method), name, new_names))
+        return renamed_attributes(**new_names)(decorated)
+
+    return decorate
+
+
+def renamed_attributes(**new_names: str) -> Callable[[Decorated], Decorated]:
+    """Decorate a class: attributes and methods of the old names still work.
+
+    Parameters
+    ----------
+    **new_names : str
+        The old name of an attribute = its new name.
+    """
+
+    def decorate(decorated: Decorated) -> Decorated:
         for old, new in new_names.items():
-            setattr(decorated, old, _old_attribute(name, old, new))
+            setattr(decorated, old, _old_attribute(decorated.__name__, old, new))
         return decorated
 
     return decorate
@@ -73,8 +88,7 @@ def _old_attribute(owner: str, old: str, new: str) -> property:
     return property(read, write, doc=f"The old name of `{new}`.")
 
 
-def warn_of_old_name(old: str, new: str) -> None:
+def warn_of_old_name(old: str, new: str, stacklevel: int = 4) -> None:
     """Warn where an old name is used."""
-    warnings.warn(
-        f"{old} is called {new} now; the old name goes with the next version", DeprecationWarning, stacklevel=4
-    )
+    message = f"{old} is called {new} now; the old name goes with the next version"
+    warnings.warn(message, DeprecationWarning, stacklevel=stacklevel)

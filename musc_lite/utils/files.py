@@ -22,8 +22,8 @@ OLD_LEFTOVER = 3_600  # seconds: no write takes so long
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to, renamed to the real one at the end: no reader sees half a file.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Return a temporary path to write to, renamed to the real one at the end: no reader sees half a file.
 
     The folder is made where there is none.
 
@@ -38,23 +38,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield partial
         os.replace(partial, path)
     except (OSError, SafetensorError) as error:
-        raise not_written(path, error) from error
+        raise write_error(path, error) from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
 
 
-def make_folder(folder: Path) -> Path:
+def ensure_dir(folder: Path) -> Path:
     """Make a folder and those above it; raise `FileWriteError` where that cannot be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise not_written(folder, error) from error
+        raise write_error(folder, error) from error
     return folder
 
 
-def not_written(path: Path, error: Exception, what: str = "") -> FileWriteError:
-    """Say why a path, or something in it, cannot be written."""
+def write_error(path: Path, error: Exception, what: str = "") -> FileWriteError:
+    """Return why a path, or something in it, cannot be written."""
     reason = getattr(error, "strerror", None) or str(error)
     where = f"{what} in {path}" if what else path
     return FileWriteError(f"{where} cannot be written: {reason}; make room there, or give a folder that can be written")
@@ -85,7 +85,7 @@ def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", kind: str, about:
 
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     metadata = {kind: about, "crc32": _checksum(tensors, kind, about)}
-    with atomic_path(path) as partial:
+    with atomic_write(path) as partial:
         partial.touch()  # with the rights that new files have here; those of safetensors are for their owner alone
         rights = partial.stat().st_mode
         save_file(tensors, partial, metadata)

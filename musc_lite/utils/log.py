@@ -4,7 +4,7 @@ import logging
 import sys
 
 
-def tell(module: str, text: str, *values) -> None:
+def log_info(module: str, text: str, *values) -> None:
     """Log a line at INFO; in a program or notebook that has set up no logging, write it to stderr.
 
     Python itself shows warnings that way (``logging.lastResort``), but a download of 90 MB is no warning, and nobody

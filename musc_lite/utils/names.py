@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 # Control characters, line and paragraph separators, and what stands for bytes that are not UTF-8.
 UNSAFE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 RESERVED = re.compile(r'[<>:"|?*\\]' if os.name == "nt" else r"[\0]")  # may not be in a file's name
-PLAIN = re.compile(r"[A-Za-z0-9_()+,=@~#-][A-Za-z0-9_ .()+,=@~#-]{,120}")  # names that any file system takes
+DEFAULT_CONTEXT = re.compile(r"[A-Za-z0-9_()+,=@~#-][A-Za-z0-9_ .()+,=@~#-]{,120}")  # names that any file system takes
 LONGEST, CUT = 255, 200  # bytes of a file's name: most that file systems take, and what is left of a longer one
 
 
@@ -60,7 +60,7 @@ def check_file_names(folder: Path, names: Iterable[str], ending: str = ".json") 
     Each part of a name that is not plain is tried there, in a folder that is removed again.
     """
     paths = {name: path.split("/") for name, path in zip(names, file_names([*names], ending), strict=True)}
-    odd = {name: [part for part in parts if not PLAIN.fullmatch(part)] for name, parts in paths.items()}
+    odd = {name: [part for part in parts if not DEFAULT_CONTEXT.fullmatch(part)] for name, parts in paths.items()}
     with tempfile.TemporaryDirectory(dir=folder) as trial:
         refused = [name for name, parts in odd.items() if not all(_can_be(Path(trial), part) for part in parts)]
         alike = [a for a, n in Counter(map(_folded, paths)).items() if n > 1] if _ignores_case(Path(trial)) else []

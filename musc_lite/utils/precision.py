@@ -5,15 +5,15 @@ from functools import cache
 
 import torch
 
-from musc_lite.utils.threads import one_thread
+from musc_lite.utils.threads import single_thread
 
 PRECISIONS = ("float32", "bfloat16", "auto")
 WORTH_IT = 1.3  # times as fast, or the digits are not given away
 ROUNDS = 5
 
 
-def settle_precision(precision: str, device: torch.device) -> str:
-    """Say what "auto" stands for on this machine.
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """Return what "auto" stands for on this machine.
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ def settle_precision(precision: str, device: torch.device) -> str:
     return ("bfloat16" if _bfloat16_is_faster() else "float32") if precision == "auto" else precision
 
 
-def asked_again(precision: str) -> str:
-    """Say what to ask for on another machine: where there are no units for bfloat16, it takes very long."""
+def portable_precision(precision: str) -> str:
+    """Return what to ask for on another machine: where there are no units for bfloat16, it takes very long."""
     return "auto" if precision == "bfloat16" else "float32"
 
 
@@ -46,14 +46,14 @@ def asked_again(precision: str) -> str:
 def _bfloat16_is_faster() -> bool:
     """Time products of two sizes, for some hundredths of a second."""
     # A processor without units for bfloat16 may be a hundred times slower: a small product tells that soon enough.
-    with one_thread():
+    with single_thread():
         return _seconds(128, torch.bfloat16) < 10 * _seconds(128, torch.float32) and (
             _seconds(512, torch.bfloat16) * WORTH_IT < _seconds(512, torch.float32)
         )
 
 
 def _seconds(size: int, kind: torch.dtype) -> float:
-    """Give the least time that a product of two square matrices took."""
+    """Return the least time that a product of two square matrices took."""
     matrix, seconds = torch.ones(size, size, dtype=kind), []
     for _ in range(ROUNDS):
         start = time.perf_counter()

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from tqdm.auto import tqdm
 from tqdm.std import tqdm as plain_tqdm
 
-from musc_lite.utils.log import tell
+from musc_lite.utils.log import log_info
 
 SECONDS_BETWEEN_LINES = 30
 LINE = "{desc}: {percentage:.0f} % of {total_fmt} {unit}s after {elapsed}, about {remaining} to go"
@@ -22,7 +22,7 @@ _follower: ContextVar[Callable[[plain_tqdm], None] | None] = ContextVar("followe
 def progress_bar(*args, show: bool = True, **options) -> plain_tqdm:
     """Make a tqdm bar; where stderr is no terminal and no notebook shows it, one that writes lines.
 
-    Within `followed_by` nothing is written: the follower is called instead.
+    Within `progress_callback` nothing is written: the follower is called instead.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def progress_bar(*args, show: bool = True, **options) -> plain_tqdm:
     tqdm
     """
     if show and (follower := _follower.get()):
-        return _Followed(follower, *args, **options)
+        return _Callback(follower, *args, **options)
     if not show or os.environ.get("TQDM_DISABLE"):
         return plain_tqdm(*args, **options, disable=True)
     in_notebook = any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__)
@@ -55,7 +55,7 @@ class _Lines(plain_tqdm):
     def status_printer(file):
         def write(text: str) -> None:
             if text.strip():
-                tell(__name__, "%s", text)
+                log_info(__name__, "%s", text)
 
         return write
 
@@ -65,7 +65,7 @@ class _Lines(plain_tqdm):
             self._decr_instances(self)
 
 
-class _Followed(plain_tqdm):
+class _Callback(plain_tqdm):
     """Tells each step to a function, and writes nothing."""
 
     def __init__(self, follower: Callable[[plain_tqdm], None], *args, **options):
@@ -84,7 +84,7 @@ class _Followed(plain_tqdm):
 
 
 @contextmanager
-def followed_by(follower: Callable[[plain_tqdm], None]) -> Iterator[None]:
+def progress_callback(follower: Callable[[plain_tqdm], None]) -> Iterator[None]:
     """Let the work of this thread tell its progress to a function: for pages, and to end it on the way.
 
     Parameters

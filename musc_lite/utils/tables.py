@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from musc_lite.utils.files import atomic_path
+from musc_lite.utils.files import atomic_write
 
 if TYPE_CHECKING:
     import pandas
@@ -44,5 +44,5 @@ def from_cell(text: str) -> str:
 def write_frame(path: Path, table: "pandas.DataFrame", float_format: str = "%.6f") -> None:
     """Write a data frame without its index as CSV, complete or not at all; `pandas.read_csv(path)` reads it."""
     table = table.assign(**{name: to_cells(table[name]) for name in table.select_dtypes(exclude="number")})
-    with atomic_path(path) as partial:
+    with atomic_write(path) as partial:
         table.to_csv(partial, index=False, float_format=float_format, encoding="utf-8-sig", lineterminator="\r\n")

@@ -12,10 +12,10 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def on_all_cores(
+def map_on_cpu_threads(
     visit: Callable[[Item], Result], items: Sequence[Item] | Tensor, device: torch.device
 ) -> Iterator[Result]:
-    """Give visit(item) for each item, in order, each in one thread from its beginning to its end.
+    """Return visit(item) for each item, in order, each in one thread from its beginning to its end.
 
     PyTorch's own threads share every single operation and wait for each other after it, spinning: where another
     program wants the processor too, that takes ten times as long. Threads with items of their own wait for nobody, and
@@ -24,7 +24,7 @@ def on_all_cores(
     Parameters
     ----------
     visit : callable
-        May use `on_all_cores` itself: in a thread of its own it works there.
+        May use `map_on_cpu_threads` itself: in a thread of its own it works there.
     items : sequence
     device : torch.device
         Only a CPU is divided; for any other device the items are visited in the calling thread.
@@ -48,14 +48,14 @@ def for_each(
     device: torch.device,
     progress: Callable[[Result], object] | None = None,
 ) -> None:
-    """Visit all items as `on_all_cores` does; progress is called with each result, in order."""
-    for done in on_all_cores(visit, items, device):
+    """Visit all items as `map_on_cpu_threads` does; progress is called with each result, in order."""
+    for done in map_on_cpu_threads(visit, items, device):
         if progress:
             progress(done)
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def single_thread() -> Iterator[None]:
     """Let PyTorch work in the calling thread alone: for what would share hundreds of small operations."""
     n_threads = torch.get_num_threads()
     try:

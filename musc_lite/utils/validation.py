@@ -11,7 +11,7 @@ UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB
 
 
 def check_degrees(r: Sequence[int] | None) -> None:
-    """Refuse what are no aggregation degrees; None is the backbone's default."""
+    """Raise an error for values that are no aggregation degrees; None is the backbone's default."""
     if r is not None and not (_are_counts(r) and len(r) and all(degree % 2 for degree in r)):
         raise ValueError(f"r must be a list of odd whole numbers such as (1, 3, 5), got {r!r}")
 
@@ -33,43 +33,43 @@ def check_group(group: int) -> None:
 
 
 def check_rescoring_sizes(sizes: Sequence[int]) -> None:
-    """Refuse what are no neighborhood sizes of re-scoring."""
+    """Raise an error for values that are no neighborhood sizes of re-scoring."""
     if not _are_counts(sizes):
         raise ValueError(f"rescoring_sizes must be a list of numbers of images, at least 1 each, or (), got {sizes!r}")
 
 
 def check_count(name: str, value: object) -> None:
-    """Refuse what is no whole number above 0."""
+    """Raise an error for a value that is no whole number above 0."""
     if not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} must be a whole number, 1 or more, got {value!r}")
 
 
 def check_pixel_threshold(threshold: float | None) -> None:
-    """Refuse what no map can be compared with; None is each image's own threshold."""
+    """Raise an error for what no map can be compared with; None is each image's own threshold."""
     if threshold is not None and not (isinstance(threshold, Real) and np.isfinite(threshold)):
         raise ValueError(f"the pixel threshold is a value of the maps, or None for each image's own; got {threshold!r}")
 
 
 def check_memory(max_memory: int | str | None) -> None:
-    """Refuse what is no number of bytes; None is no limit."""
+    """Raise an error for a value that is no number of bytes; None is no limit."""
     if max_memory is not None:
         parse_bytes(max_memory)
 
 
 def check_interval(interval: tuple[float, float]) -> None:
-    """Refuse what is no share of the closest images."""
+    """Raise an error for a value that is no share of the closest images."""
     if np.shape(interval) != (2,) or not 0 <= interval[0] < interval[1] <= 1:
         raise ValueError(f"the interval needs two shares, 0 <= begin < end <= 1, got {interval}")
 
 
 def check_compared(n_images: int) -> None:
-    """Refuse so few images that their order says nothing: of two, methods agree wholly or not at all."""
+    """Raise an error for so few images that their order says nothing: of two, methods agree wholly or not at all."""
     if n_images < 3:
         raise ValueError(f"methods are compared by how they rank images: give at least 3, got {n_images}")
 
 
 def check_contamination(contamination: Literal["auto"] | float) -> None:
-    """Refuse what is neither "auto" nor a share up to one half."""
+    """Raise an error for what is neither "auto" nor a share up to one half."""
     if contamination == "auto":
         return
     if not isinstance(contamination, Real) or not 0 < contamination <= 0.5:

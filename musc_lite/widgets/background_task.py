@@ -13,9 +13,9 @@ import ipywidgets
 import traitlets
 from tqdm.std import tqdm
 
-from musc_lite.utils.progress import followed_by
+from musc_lite.utils.progress import progress_callback
 from musc_lite.widgets.explorer import row
-from musc_lite.widgets.messages import TROUBLE, told, trouble
+from musc_lite.widgets.messages import USER_ERRORS, error_html, told
 
 SECONDS_BETWEEN = 0.2  # messages to the page
 
@@ -24,7 +24,7 @@ class Stopped(Exception):
     """The user stopped the work."""
 
 
-class Work(ipywidgets.VBox):
+class BackgroundTask(ipywidgets.VBox):
     """Runs one thing at a time in a thread.
 
     Attributes
@@ -78,17 +78,17 @@ class Work(ipywidgets.VBox):
         self.message.value = told(text)
 
     def refuse(self, error: Exception) -> None:
-        """Say what went wrong."""
-        self.message.value = trouble(error)
+        """Show what went wrong."""
+        self.message.value = error_html(error)
 
     def _run(self, work: Callable[[], Any], done: Callable[[Any, list[str]], str]) -> None:
         try:
-            with collected_warnings() as texts, followed_by(self._follow):
+            with collected_warnings() as texts, progress_callback(self._follow):
                 result = work()
                 self.say(done(result, list(texts)))
         except Stopped:
             self.say("Stopped. What was extracted is kept: start again, and it goes on where it was.")
-        except TROUBLE as error:
+        except USER_ERRORS as error:
             self.refuse(error)
         except Exception as error:  # nobody's input: said here too, with what a developer needs in the terminal
             traceback.print_exc(file=sys.__stderr__)
@@ -148,7 +148,7 @@ def collected_warnings() -> Iterator[list[str]]:
 
 
 def in_words(known: Mapping[str, Any]) -> str:
-    """Say what a bar counts, how far it is and how long the rest takes; from its `format_dict`.
+    """Return what a bar counts, how far it is and how long the rest takes; from its `format_dict`.
 
     Examples
     --------

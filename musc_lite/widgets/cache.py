@@ -15,7 +15,7 @@ from musc_lite.utils.validation import parse_bytes
 LARGEST_CACHE = 1_000_000_000  # bytes of tokens, distances, counts and pictures in the cache of a detector
 
 
-class Kept:
+class ArrayCache:
     """Keep what was made, up to so many bytes; what was used longest ago goes first.
 
     Threads may ask at once: what one of them makes, another one that wants the same waits for.
@@ -27,7 +27,7 @@ class Kept:
 
     Examples
     --------
-    >>> kept = Kept(max_bytes=100)
+    >>> kept = ArrayCache(max_bytes=100)
     >>> len(kept.get("a", lambda: np.zeros(10))), len(kept.get("b", lambda: np.zeros(5))), kept.n_bytes
     (10, 5, 40)
     >>> "a" in kept, "b" in kept
@@ -48,7 +48,7 @@ class Kept:
         return int(self._values.currsize)
 
     def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """Give what is kept under a key, or make it."""
+        """Return what is kept under a key, or make it."""
         return self._get(key, make)
 
 
@@ -60,14 +60,14 @@ def _size(value: Any) -> int:
     return value.nbytes if isinstance(value, np.ndarray | Tensor) else 0
 
 
-_of_detectors: WeakKeyDictionary[Detector, tuple[ref, Kept]] = WeakKeyDictionary()
+_of_detectors: WeakKeyDictionary[Detector, tuple[ref, ArrayCache]] = WeakKeyDictionary()
 
 
-def kept_of(detector: Detector) -> Kept:
-    """Give the one store of a fitted detector; a new one after it was fitted again, or its `max_memory` changed."""
+def kept_of(detector: Detector) -> ArrayCache:
+    """Return the one store of a fitted detector; a new one after it was fitted again, or its `max_memory` changed."""
     max_bytes = LARGEST_CACHE if detector.max_memory is None else parse_bytes(detector.max_memory)
     fitted_on, kept = _of_detectors.get(detector, (lambda: None, None))
     if kept is None or fitted_on() is not detector.features_ or kept.max_bytes != max_bytes:
-        kept = Kept(max_bytes)
+        kept = ArrayCache(max_bytes)
         _of_detectors[detector] = (ref(detector.features_), kept)
     return kept

@@ -24,7 +24,7 @@ OPAQUE = 140  # of 255: how a region covers the picture
 
 
 class DefectKinds(Explorer):
-    """Sort what stands out into kinds of defect, as many as are found or asked for, with typical images of each.
+    """Sort defects into kinds of defect, as many as are found or asked for, with typical images of each.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class DefectKinds(Explorer):
     Attributes
     ----------
     kinds : "none", "auto" or int
-        Do not look, as at first; find how many kinds there are; so many, at most as many as images stand out.
+        Do not look, as at first; find how many kinds there are; so many, at most as many as images are flagged.
     classes : DefectClasses or None
         What was found, see `defect_classes`.
     sentence : str
@@ -65,18 +65,19 @@ class DefectKinds(Explorer):
         if proposal.value not in (*CHOICES.values(), *self._numbers):
             several = f", or 2 to {self._numbers[-1]} kinds" if self._numbers else ""
             raise traitlets.TraitError(
-                f"kinds is 'none' or 'auto'{several}: {self._stand_out.sum()} images stand out; got {proposal.value!r}"
+                f"kinds is 'none' or 'auto'{several} ({self._stand_out.sum()} images are flagged), got "
+                f"{proposal.value!r}"
             )
         return proposal.value
 
     def show(self) -> None:
-        """Sort what stands out, and send examples of each kind."""
+        """Sort defects, and send examples of each kind."""
         n_images, self.classes, self._gallery.children = int(self._stand_out.sum()), None, ()
-        self.sentence = f"{n_images} images stand out. Find how many kinds of defect they show, or choose a number."
+        self.sentence = f"{n_images} images are flagged. Find how many kinds of defect they show, or choose a number."
         if self.kinds == "none" and n_images > 1:
             self.say(self.sentence)
             return
-        self.say(f"Comparing what stands out in {n_images} images ...")
+        self.say(f"Comparing the defects of {n_images} images ...")
         n_classes = None if isinstance(self.kinds, str) else self.kinds
         features, patch_scores = self.detector.features_, self.detector.patch_scores_
         self.classes = defect_classes(features, patch_scores, self._stand_out, n_classes)
@@ -86,7 +87,7 @@ class DefectKinds(Explorer):
         self.say(self.sentence)
 
     def _examples(self, classes: DefectClasses, k: int) -> tuple[ipywidgets.Widget, ipywidgets.Widget]:
-        """Give the heading of a kind and the pictures of its most typical images."""
+        """Return the heading of a kind and the pictures of its most typical images."""
         members = classes.members(k)
         color = LINE_COLORS[k % len(LINE_COLORS)]
         images = classes.regions.images[members[:EXAMPLES]].tolist()
@@ -108,7 +109,7 @@ class DefectKinds(Explorer):
         return heading, Tiles(grid=self.grid, size=THUMBNAIL, pictures=pictures, tiles=tiles, label=title, grow=1.5)
 
     def table(self) -> tuple[list[str], list[tuple]]:
-        """Give the images that stand out, each with its kind where they were sorted."""
+        """Return the flagged images, each with its kind where they were sorted."""
         kinds = (
             {}
             if self.classes is None

@@ -15,19 +15,19 @@ from PIL import Image
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from musc_lite.data.duplicates import originals
+from musc_lite.data.duplicates import unique_indices
 from musc_lite.data.image_set import ImageSet
 from musc_lite.data.roi import crop, pixel_box
 from musc_lite.detector.detector import Detector
-from musc_lite.reports.plots import COLORS, KINDS, outlined
+from musc_lite.reports.plots import COLORS, KINDS, draw_mask_outline
 from musc_lite.results.scores import Scores
-from musc_lite.scorers.base import Context
+from musc_lite.scorers.base import ScoringContext
 from musc_lite.stages.maps import defective_patches
 from musc_lite.utils.tables import to_cells
 from musc_lite.widgets.base import Shown
-from musc_lite.widgets.cache import LARGEST_CACHE, Kept, kept_of
+from musc_lite.widgets.cache import LARGEST_CACHE, ArrayCache, kept_of
 from musc_lite.widgets.chart import histogram
-from musc_lite.widgets.linked_selection import Place, selection_of
+from musc_lite.widgets.linked_selection import PatchRef, selection_of
 from musc_lite.widgets.status_bar import StatusBar
 from musc_lite.widgets.tiles import fitted, webp
 from musc_lite.widgets.undo import History
@@ -69,13 +69,13 @@ class Explorer(Shown, ipywidgets.VBox):
 
     image: Any
     NEEDS: tuple[str, ...] = ()  # what the detector's scorer must have
-    OF_SCORES = False  # whether scores alone are enough
+    ACCEPTS_SCORES = False  # whether scores alone are enough
     STATE: tuple[str, ...] = ()  # the traits that make up what is shown
     PLACE: tuple[str, ...] = ()  # those that say which image and patch
 
     def __init__(self, detector: Detector | Scores):
         if isinstance(detector, Scores):
-            if not self.OF_SCORES:
+            if not self.ACCEPTS_SCORES:
                 raise ValueError(
                     f"{type(self).__name__} shows how a detector scores, which scores alone do not hold: give a fitted "
                     "detector"
@@ -84,28 +84,28 @@ class Explorer(Shown, ipywidgets.VBox):
             self.shown: Scores = detector
             self.grid = _cells(detector)
             self.unique = self.place_of = np.arange(len(detector))
-            self.kept = Kept(LARGEST_CACHE)
+            self.kept = ArrayCache(LARGEST_CACHE)
         else:
             self._check(detector)
             super().__init__()
             self.kept, self._selection = kept_of(detector), selection_of(detector)
             self.detector = detector
-            self.scorer, features = detector.parts_.scorer, detector.features_
-            self.unique = originals(detector.copy_of_)
+            self.scorer, features = detector.components_.scorer, detector.features_
+            self.unique = unique_indices(detector.copy_of_)
             self.place_of = np.searchsorted(self.unique, detector.copy_of_)
             self.shown, self.grid = detector.scores_, features.grid
-            self.context = Context(self.grid, detector.max_memory, tiles=features.framing.tiles)
-        self.images: ImageSet = self.shown.known_images
+            self.context = ScoringContext(self.grid, detector.max_memory, tiles=features.resolved_view.tiles)
+        self.images: ImageSet = self.shown.required_images
         self.add_class("musc-explorer")
         self._text = StatusBar()
         self._sharp: set[int] = set()
 
     def _check(self, detector: Detector) -> None:
-        """Refuse a detector that this explorer cannot show."""
+        """Raise an error for a detector that this explorer cannot show."""
         check_is_fitted(detector)
-        if not self.suits(detector):
+        if not self.supports(detector):
             raise ValueError(
-                f"{type(self).__name__} cannot show a {type(detector.parts_.scorer).__name__}: it asks for "
+                f"{type(self).__name__} cannot show a {type(detector.components_.scorer).__name__}: it asks for "
                 f"{', '.join(self.NEEDS)}"
             )
         if detector.images_ is None:
@@ -115,9 +115,9 @@ class Explorer(Shown, ipywidgets.VBox):
             )
 
     @classmethod
-    def suits(cls, detector: Detector) -> bool:
-        """Tell whether this explorer can show what the detector does."""
-        return all(hasattr(detector.parts_.scorer, name) for name in cls.NEEDS)
+    def supports(cls, detector: Detector) -> bool:
+        """Whether this explorer can show what the detector does."""
+        return all(hasattr(detector.components_.scorer, name) for name in cls.NEEDS)
 
     def say(self, sentence: str) -> None:
         """Write the status line, which screen readers read aloud."""
@@ -144,25 +144,25 @@ class Explorer(Shown, ipywidgets.VBox):
         """The line that shows the same again."""
         return self._history.line()
 
-    def following(self) -> AbstractContextManager[None]:
+    def without_history(self) -> AbstractContextManager[None]:
         """Let changes be undone together with the one that they follow from."""
-        return self._history.asleep() if hasattr(self, "_history") else nullcontext()
+        return self._history.without_history() if hasattr(self, "_history") else nullcontext()
 
     def undo(self) -> None:
         """Go one step back."""
         self._history.undo()
 
     @property
-    def place(self) -> Place:
+    def place(self) -> PatchRef:
         """The image that is shown, and the patch picked in it, if one is: all explorers of a detector share them."""
         return self.image, None
 
-    def go_to(self, image: int, patch: int | None) -> None:
+    def select_patch(self, image: int, patch: int | None) -> None:
         """Show an image, and a patch of it where one is picked."""
         self.image = image
 
     def table(self) -> tuple[list[str], list[tuple]]:
-        """Give what is shown as a table: the names of its columns, and its rows."""
+        """Return what is shown as a table: the names of its columns, and its rows."""
         raise NotImplementedError
 
     def _png_file(self) -> tuple[str, str, bytes]:
@@ -188,7 +188,7 @@ class Explorer(Shown, ipywidgets.VBox):
         return right - left, bottom - top
 
     def seen_mask(self, i: int) -> np.ndarray:
-        """Give the mask (H, W) of what `seen` gives, all False where there is none."""
+        """Return the mask (H, W) of what `seen` gives, all False where there is none."""
         return self.images.mask(i, self.shown.region)
 
     def picture(self, i: int, size: int) -> bytes:
@@ -201,10 +201,10 @@ class Explorer(Shown, ipywidgets.VBox):
     def _make_picture(self, i: int, size: int) -> bytes:
         shape, (left, top, right, bottom) = fitted(*self.seen_size(i), size), self.shown.region
         at_least = math.ceil(min(shape) / min(right - left, bottom - top))  # of the whole photo
-        return webp(outlined(self.seen(i, at_least).resize(shape), self.seen_mask(i)), shape)
+        return webp(draw_mask_outline(self.seen(i, at_least).resize(shape), self.seen_mask(i)), shape)
 
     def large(self, i: int) -> bytes:
-        """Give what is seen of image i as a large picture: with its own pixels once it was looked at closer."""
+        """Return what is seen of image i as a large picture: with its own pixels once it was looked at closer."""
         return self.picture(i, max(PICTURE, min(SHARP, max(self.seen_size(i)))) if i in self._sharp else PICTURE)
 
     def sharpen(self, i: int) -> None:
@@ -213,7 +213,7 @@ class Explorer(Shown, ipywidgets.VBox):
         self.show()
 
     def thumbnails(self) -> list[bytes]:
-        """Give all images of the batch as small pictures."""
+        """Return all images of the batch as small pictures."""
         return [self.picture(i, THUMBNAIL) for i in range(len(self.images))]
 
     def image_menu(self) -> ipywidgets.Dropdown:
@@ -249,9 +249,9 @@ class Explorer(Shown, ipywidgets.VBox):
 
 
 def _cells(scores: Scores) -> tuple[int, int]:
-    """Give the rows and columns that pictures of maps are divided into: their patches where they are known."""
-    if scores.framing is not None:
-        return scores.framing.grid
+    """Return the rows and columns that pictures of maps are divided into: their patches where they are known."""
+    if scores.resolved_view is not None:
+        return scores.resolved_view.grid
     height, width = scores.anomaly_maps.shape[1:]
     share = min(1.0, LONGEST_GRID / max(height, width))
     return max(1, round(height * share)), max(1, round(width * share))

@@ -13,15 +13,15 @@ from torch import Tensor
 from musc_lite.detector.detector import Detector
 from musc_lite.stages.similarity_counts import default_features, default_threshold
 from musc_lite.utils.progress import progress_bar
-from musc_lite.widgets.background_task import Work
+from musc_lite.widgets.background_task import BackgroundTask
 from musc_lite.widgets.explorer import Explorer
 
 PATIENCE = 0.4  # seconds: what is done by then was no long work
 
-Make = Callable[[Callable[[int], object]], Any]  # of a function that is told how many steps were done
+Builder = Callable[[Callable[[int], object]], Any]  # of a function that is told how many steps were done
 
 
-class Making(Work):
+class QuietTask(BackgroundTask):
     """Work whose result is shown by the explorer; said are errors alone."""
 
     def wait(self, seconds: float | None = None) -> None:
@@ -51,7 +51,7 @@ class FeatureExplorer(Explorer):
 
     def __init__(self, detector: Detector):
         super().__init__(detector)
-        self.work = Making()
+        self.work = QuietTask()
         self.work.stop.tooltip = "what was shown before comes back"
         layers = detector.features_.layers
         self.all_features = [(s, r) for s in range(len(layers)) for r in detector.r_]
@@ -77,13 +77,13 @@ class FeatureExplorer(Explorer):
 
     def _make_distances(self, progress: Callable[[int], object] = lambda _: None) -> Tensor:
         s, r = self.features
-        return self.detector.scorer_at(s, r).nearest(self.tokens(s, r), replace(self.context, progress=progress))
+        return self.detector.get_scorer(s, r).nearest(self.tokens(s, r), replace(self.context, progress=progress))
 
     def with_distances(self, then: Callable[[], None]) -> None:
         """Call then() when the distances of the chosen features are there."""
         self.when_made(("distances", *self.features), self._make_distances, then, len(self.unique) ** 2)
 
-    def when_made(self, key: tuple, make: Make, then: Callable[[], None], n_steps: int) -> None:
+    def when_made(self, key: tuple, make: Builder, then: Callable[[], None], n_steps: int) -> None:
         """Call then() when what is kept under a key is there: now, or after work in a thread that can be stopped.
 
         The kernel stays free, and a bar shows how far it is. Where it is stopped, what was shown before comes back.
@@ -113,7 +113,7 @@ class FeatureExplorer(Explorer):
         self.work.wait(PATIENCE)
 
     def patch_scores(self, s: int, r: int) -> np.ndarray:
-        """Give the detector's patch scores (N, M) of the s-th layer at degree r."""
+        """Return the detector's patch scores (N, M) of the s-th layer at degree r."""
         return self.detector.patch_scores_[self.detector.r_.index(r), s]
 
 
@@ -150,5 +150,5 @@ class Similarity(FeatureExplorer):
     def _follow_features(self, _) -> None:
         before, self._default = self._default, self.default_threshold()
         if self.threshold == before:
-            with self.following():
+            with self.without_history():
                 self.threshold = self._default

@@ -74,7 +74,7 @@ class IntervalExplorer(FeatureExplorer):
         return proposal.value
 
     def bounds(self, n_others: int) -> tuple[int, int]:
-        """Say which of so many sorted distances the interval holds: [first, last)."""
+        """Return which of so many sorted distances the interval holds: [first, last)."""
         begin, end = self.interval
         if begin < end:
             return interval_bounds(n_others, self.interval)
@@ -118,7 +118,7 @@ class IntervalExplorer(FeatureExplorer):
         return found
 
     def table(self) -> tuple[list[str], list[tuple]]:
-        """Give the score of every image, the highest of its patches."""
+        """Return the score of every image, the highest of its patches."""
         scores = self.scores.max(axis=1).round(4).tolist()
         return ["image", "name", "score"], [*zip(range(len(scores)), self.detector.names_, scores, strict=True)]
 
@@ -135,7 +135,7 @@ class IntervalExplorer(FeatureExplorer):
 
 
 def share_of(k: int, n: int) -> float:
-    """Give the share of n images that `interval_bounds` takes for k of them, rounding and all.
+    """Return the share of n images that `interval_bounds` takes for k of them, rounding and all.
 
     Examples
     --------

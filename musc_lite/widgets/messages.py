@@ -4,7 +4,7 @@ import html
 
 from musc_lite.utils.errors import MuScError
 
-TROUBLE = (MuScError, ValueError, OSError)  # what the user can mend
+USER_ERRORS = (MuScError, ValueError, OSError)  # what the user can mend
 
 
 def told(text: str) -> str:
@@ -12,7 +12,7 @@ def told(text: str) -> str:
     return _spoken(text, "status")
 
 
-def trouble(error: Exception) -> str:
+def error_html(error: Exception) -> str:
     """Make HTML of what went wrong."""
     return _spoken(f"This did not work: {error}", "alert", "; color: var(--jp-error-color1, #b00020)")
 

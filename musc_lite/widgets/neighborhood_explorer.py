@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import average_precision_score
 
 from musc_lite.detector.detector import Detector
-from musc_lite.reports.plots import HEAT, color_range, pca_colors, plot_image, plot_patch_map
+from musc_lite.reports.plots import HEAT, map_color_limits, pca_colors, plot_image, plot_patch_map
 from musc_lite.widgets.chart import Chart
 from musc_lite.widgets.explorer import PICTURE, Explorer, row
 from musc_lite.widgets.tiles import Tiles, color_bar, colored_layer, values_of
@@ -64,7 +64,7 @@ class NeighborhoodExplorer(Explorer):
         return proposal.value
 
     def _make(self) -> tuple[np.ndarray, np.ndarray]:
-        """Give colors (N, M, 3) and scores (N, M) of this layer and r."""
+        """Return colors (N, M, 3) and scores (N, M) of this layer and r."""
         s, r, detector = self.layer, self.r, self.detector
 
         def make() -> tuple[np.ndarray, np.ndarray]:
@@ -72,7 +72,7 @@ class NeighborhoodExplorer(Explorer):
             if r in detector.r_:
                 scores = detector.patch_scores_[detector.r_.index(r), s]
             else:
-                scores = detector.scorer_at(s, r).fit_score(tokens, self.context).numpy()[self.place_of]
+                scores = detector.get_scorer(s, r).fit_score(tokens, self.context).numpy()[self.place_of]
             return pca_colors(tokens)[self.place_of], scores
 
         return self.kept.get(("colors and scores", s, r), make)
@@ -85,7 +85,7 @@ class NeighborhoodExplorer(Explorer):
     def show(self) -> None:
         """Send features and scores of the chosen image."""
         (colors, scores), i = self._make(), self.image
-        low, high = color_range(scores.reshape(-1, *self.grid))
+        low, high = map_color_limits(scores.reshape(-1, *self.grid))
         opaque = np.full((*colors.shape[1:2], 1), 1.0)
         rgba = np.rint(255 * np.concatenate([colors[i], opaque], axis=1)).astype(np.uint8)
         with self._tiles.hold_sync():
@@ -112,7 +112,7 @@ class NeighborhoodExplorer(Explorer):
         self._chart.label = sentence
 
     def table(self) -> tuple[list[str], list[tuple]]:
-        """Give the score of every patch."""
+        """Return the score of every patch."""
         return ["image", "patch", "score"], [(*at, round(float(x), 4)) for at, x in np.ndenumerate(self.scores)]
 
     def draw(self) -> Figure:

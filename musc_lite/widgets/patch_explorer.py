@@ -59,7 +59,7 @@ class PatchExplorer(Similarity):
         Largest distance that counts as similar, in hundredths.
     compared : int
         The image whose patches are colored; by default the one with the nearest patch.
-    answer : Answer
+    answer : PatchAnswer
         What is shown, as numbers.
 
     Examples
@@ -73,7 +73,7 @@ class PatchExplorer(Similarity):
     selected = traitlets.Tuple(traitlets.Int(), traitlets.Int())
     region = traitlets.Tuple()
     compared = traitlets.Int()
-    answer: "Answer"
+    answer: "PatchAnswer"
     _pointed: int | None
 
     def __init__(
@@ -91,7 +91,7 @@ class PatchExplorer(Similarity):
         self._chart.xlabel = "other images, nearest first"
 
         traitlets.link((self, "threshold"), (self._slider, "value"))
-        self._images.observe(lambda change: self.go_to(change.new, self.selected[1]), "value")
+        self._images.observe(lambda change: self.select_patch(change.new, self.selected[1]), "value")
         self._large.on_pick(self._pick_large)
         self._large.on_point(lambda _, patch: self._point(patch))
         self._large.on_region(lambda _, region: self.set_trait("region", region))
@@ -161,7 +161,7 @@ class PatchExplorer(Similarity):
         """The selected image and patch."""
         return self.selected
 
-    def go_to(self, image: int, patch: int | None) -> None:
+    def select_patch(self, image: int, patch: int | None) -> None:
         """Ask from a patch; where none is given, from the most anomalous one of another image."""
         if patch is None:
             patch = self.selected[1] if image == self.selected[0] else int(self._scores[image].argmax())
@@ -184,7 +184,7 @@ class PatchExplorer(Similarity):
     def _distances(self, i: int, m: int) -> tuple[Tensor, Tensor]:
         """Return the distances (N, M) of a patch to all others, the mean over the chosen features, and who counts."""
         chosen, place = self.all_features if self.features is None else [self.features], int(self.place_of[i])
-        scorers = [self.detector.scorer_at(s, r) for s, r in chosen]
+        scorers = [self.detector.get_scorer(s, r) for s, r in chosen]
         explained = [x.explain(self.tokens(*at), place, m, self.context) for x, at in zip(scorers, chosen, strict=True)]
         distances = reduce(torch.add, [each.distances for each in explained]) / len(chosen)
         return distances[self.place_of], torch.from_numpy(self.unique)[explained[0].images]
@@ -198,7 +198,7 @@ class PatchExplorer(Similarity):
         answers = [self._answer(i, [int(self._scores[i].argmax())]) for i in middle]
         return default_threshold([[found.interval_mean] for found in answers])
 
-    def _answer(self, i: int, patches: list[int]) -> "Answer":
+    def _answer(self, i: int, patches: list[int]) -> "PatchAnswer":
         asked = [self._distances(i, m) for m in patches]
         to_all = reduce(torch.minimum, [distances for distances, _ in asked])
         chosen = self.all_features if self.features is None else [self.features]
@@ -207,7 +207,7 @@ class PatchExplorer(Similarity):
         return answer(to_all, asked[0][1], self.threshold, self.scorer.interval, rank)
 
     def _ask(self) -> None:
-        """Answer for what is selected, and show it."""
+        """PatchAnswer for what is selected, and show it."""
         i, _ = self.selected
         self.answer, self._pointed = self._answer(i, self.patches), None
         self._images.value = i
@@ -215,11 +215,11 @@ class PatchExplorer(Similarity):
         if self.compared == nearest:
             self.show()
         else:
-            with self.following():
+            with self.without_history():
                 self.compared = nearest  # which shows it
 
     def _leave_region(self, _) -> None:
-        with self.following():
+        with self.without_history():
             self.region = ()
 
     def _count(self) -> None:
@@ -241,7 +241,7 @@ class PatchExplorer(Similarity):
         self._show_distances()
         self.say(self.sentence)
 
-    def _show_pictures(self, found: "Answer", pointed: int | None = None) -> None:
+    def _show_pictures(self, found: "PatchAnswer", pointed: int | None = None) -> None:
         """Send both large pictures and the small ones: of the selected patch, or the one that is pointed at."""
         (i, m), j, names = self.selected, self.compared, self.detector.names_
         with self._large.hold_sync():
@@ -275,7 +275,7 @@ class PatchExplorer(Similarity):
         self.compared = int(self.answer.others[self._dots[entry][index]])
 
     def table(self) -> tuple[list[str], list[tuple]]:
-        """Give the other images, nearest first."""
+        """Return the other images, nearest first."""
         answer, (first, last) = self.answer, self.answer.interval
         names = ["place", "image", "name", "distance", "nearest patch", "similar patches", "in the interval"]
         columns = zip(answer.others.tolist(), answer.distances, answer.patches, answer.similar_patches, strict=True)
@@ -305,7 +305,7 @@ class PatchExplorer(Similarity):
 
 
 @dataclass(frozen=True)
-class Answer:
+class PatchAnswer:
     """What one patch finds in the other images, or a region: of its patches the one that is nearest counts.
 
     Attributes
@@ -336,12 +336,12 @@ class Answer:
     interval_mean: float
     rank: int
 
-    def at(self, threshold: float) -> "Answer":
+    def at(self, threshold: float) -> "PatchAnswer":
         """Count again at another threshold."""
         return replace(self, similar_patches=(self.to_all[self.others] <= threshold).sum(axis=1))
 
 
-def answer(to_all: Tensor, images: Tensor, threshold: float, interval: tuple[float, float], rank: int) -> Answer:
+def answer(to_all: Tensor, images: Tensor, threshold: float, interval: tuple[float, float], rank: int) -> PatchAnswer:
     """Sort what was found.
 
     Parameters
@@ -358,11 +358,11 @@ def answer(to_all: Tensor, images: Tensor, threshold: float, interval: tuple[flo
 
     Returns
     -------
-    Answer
+    PatchAnswer
     """
     nearest, patches = to_all.min(dim=1)
     others = images[nearest[images].argsort(stable=True)]
-    found = Answer(
+    found = PatchAnswer(
         to_all=to_all.numpy(),
         others=others.numpy(),
         distances=nearest[others].numpy(),
@@ -386,7 +386,7 @@ def asking_tile(i: int, m: int, name: str, region: tuple[int, ...], pointed: int
     return tile | {"region": list(region)} if region else tile
 
 
-def nearness_tile(found: Answer, j: int, name: str) -> dict:
+def nearness_tile(found: PatchAnswer, j: int, name: str) -> dict:
     """Color the patches of image j by how near they are."""
     nearest, (closest, usual) = int(found.to_all[j].argmin()), _scale(found)
     return {
@@ -403,7 +403,7 @@ def nearness_tile(found: Answer, j: int, name: str) -> dict:
     }
 
 
-def other_tiles(found: Answer, order: Answer, is_colored: bool) -> list[dict]:
+def other_tiles(found: PatchAnswer, order: PatchAnswer, is_colored: bool) -> list[dict]:
     """Show what was found in each other image, in the order of an answer, whose interval is framed.
 
     Each bears the number of its similar patches, and a ring around the nearest one.
@@ -421,7 +421,7 @@ def other_tiles(found: Answer, order: Answer, is_colored: bool) -> list[dict]:
     return tiles
 
 
-def distance_dots(found: Answer, labels: np.ndarray | None) -> tuple[list[dict], list[np.ndarray]]:
+def distance_dots(found: PatchAnswer, labels: np.ndarray | None) -> tuple[list[dict], list[np.ndarray]]:
     """Make a dot for each other image, by its label where that is known; and say which places each entry holds."""
     n = len(found.others)
     kinds = [("image", np.arange(n), "unlabeled")]
@@ -438,11 +438,11 @@ def distance_dots(found: Answer, labels: np.ndarray | None) -> tuple[list[dict],
     return dots, held
 
 
-def _scale(found: Answer) -> tuple[float, float]:
-    """Give the ends of the color scale: the nearest patch of all, and the usual distance."""
+def _scale(found: PatchAnswer) -> tuple[float, float]:
+    """Return the ends of the color scale: the nearest patch of all, and the usual distance."""
     return float(found.distances[0]), float(np.median(found.to_all[np.isfinite(found.to_all)]))
 
 
-def _near(found: Answer, j: int) -> bytes:
+def _near(found: PatchAnswer, j: int) -> bytes:
     closest, usual = _scale(found)
     return colored_layer(-found.to_all[j], VIRIDIS, -usual, -closest, opacity=0.6)

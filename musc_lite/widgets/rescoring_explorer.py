@@ -45,15 +45,15 @@ class RescoringExplorer(Explorer):
         Image scores with these windows: `rescore`.
     """
 
-    OF_SCORES = True
+    ACCEPTS_SCORES = True
     STATE, PLACE = ("windows", "image"), ("image",)
     windows = traitlets.Tuple()
     image = traitlets.Int()
 
     @classmethod
-    def suits(cls, detector: Detector) -> bool:
-        """Tell whether the detector re-scores by windows."""
-        return isinstance(detector.parts_.rescoring, RsCIN)
+    def supports(cls, detector: Detector) -> bool:
+        """Whether the detector re-scores by windows."""
+        return isinstance(detector.components_.rescoring, RsCIN)
 
     def __init__(self, detector: Detector | Scores, class_tokens: ArrayLike | None = None, **state: Any):
         super().__init__(detector)
@@ -61,7 +61,7 @@ class RescoringExplorer(Explorer):
         if isinstance(detector, Detector):
             class_tokens, windows_at_first = (
                 self.detector.features_.class_tokens,
-                tuple(detector.parts_.rescoring.rescoring_sizes),
+                tuple(detector.components_.rescoring.rescoring_sizes),
             )
         if class_tokens is None or len(np.asarray(class_tokens)) != len(self.images):
             raise ValueError(
@@ -147,7 +147,7 @@ class RescoringExplorer(Explorer):
         return [f"image {j} before", f"image {j} after"]
 
     def table(self) -> tuple[list[str], list[tuple]]:
-        """Give every image's score before and after."""
+        """Return every image's score before and after."""
         scores = zip(self._scaled.round(4).tolist(), self.rescored.round(4).tolist(), strict=True)
         rows = [(j, self.shown.names[j], *both) for j, both in enumerate(scores)]
         return ["image", "name", "before", "after"], rows

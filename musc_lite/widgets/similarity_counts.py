@@ -98,7 +98,7 @@ class SimilarityCounts(Similarity):
         return proposal.value
 
     def _leave_patch(self, _) -> None:
-        with self.following():
+        with self.without_history():
             self.patch = None
 
     @property
@@ -106,7 +106,7 @@ class SimilarityCounts(Similarity):
         """The image, and the patch that is picked."""
         return self.image, self.patch
 
-    def go_to(self, image: int, patch: int | None) -> None:
+    def select_patch(self, image: int, patch: int | None) -> None:
         """Show an image, and pick a patch."""
         self.image = image  # which picks none
         self.patch = patch
@@ -123,7 +123,7 @@ class SimilarityCounts(Similarity):
         return similar_patch_counts_in_steps(self.tokens(*self.features), PER_UNIT, progress=progress)
 
     def _largest(self, counts: np.ndarray) -> int:
-        """Give the end of the scale: all other images, or as many similar patches as any patch has."""
+        """Return the end of the scale: all other images, or as many similar patches as any patch has."""
         return self.sorted_distances().shape[-1] if self.what == "images" else max(int(counts.max()), 1)
 
     def show(self) -> None:
@@ -159,7 +159,7 @@ class SimilarityCounts(Similarity):
         self.say(self._sentence(counts))
 
     def _sentence(self, counts: np.ndarray) -> str:
-        """Say the count of the patch that is picked, or the usual ones."""
+        """Return the count of the patch that is picked, or the usual ones."""
         if self.patch is not None:
             return f"patch {self.patch} of image {self.image}: {counts[self.image, self.patch]:,} {TITLES[self.what]}"
         medians = f"median {np.median(counts):,.0f}"
@@ -195,10 +195,10 @@ class SimilarityCounts(Similarity):
         ]
 
     def _pick_of_bar(self, tile: int, patch: int) -> None:
-        self.go_to(self._in_bar[tile], patch)
+        self.select_patch(self._in_bar[tile], patch)
 
     def table(self) -> tuple[list[str], list[tuple]]:
-        """Give the count of every patch."""
+        """Return the count of every patch."""
         return ["image", "patch", TITLES[self.what]], [(*at, int(n)) for at, n in np.ndenumerate(self.counts)]
 
     def draw(self) -> Figure:
@@ -216,7 +216,7 @@ class SimilarityCounts(Similarity):
 
 
 def count_edges(largest: int) -> np.ndarray:
-    """Give the edges of at most `N_BARS` bars that hold the counts 0 to largest, each bar as many counts as the next.
+    """Return the edges of at most `N_BARS` bars that hold the counts 0 to largest, each bar as many counts as the next.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Decisions by hand: where to draw the line for images and for pixels."""
+"""Set the thresholds of images and pixels by hand."""
 
 import math
 from typing import Any
@@ -13,7 +13,7 @@ from sklearn.metrics import confusion_matrix
 from musc_lite.detector.detector import Detector
 from musc_lite.detector.explain import find_evidence
 from musc_lite.reports.evidence_pictures import draw_evidence
-from musc_lite.reports.plots import COLORS, KINDS, LINE_COLORS, color_range, overlay, plot_image, plot_ranking
+from musc_lite.reports.plots import COLORS, KINDS, LINE_COLORS, map_color_limits, overlay, plot_image, plot_ranking
 from musc_lite.results.pr_curve import precision_recall_stairs
 from musc_lite.results.scores import Scores
 from musc_lite.widgets.chart import Chart, series
@@ -40,15 +40,15 @@ class ThresholdExplorer(Explorer):
     Attributes
     ----------
     threshold : float
-        Images that score above it are called defective; at first the detector's own.
+        Images that score above it are flagged; at first the detector's own.
     pixel_threshold : float
-        Pixels above it are called defective; at first the 99th percentile of the maps.
+        Pixels above it are flagged; at first the 99th percentile of the maps.
     image : int or None
         The image that is shown closely: a click in the gallery chooses it. Of a detector around its strangest patch, of
         scores alone with its map.
     """
 
-    OF_SCORES = True
+    ACCEPTS_SCORES = True
     STATE, PLACE = ("threshold", "pixel_threshold", "image"), ("image",)
 
     threshold = traitlets.Float()
@@ -99,7 +99,7 @@ class ThresholdExplorer(Explorer):
         """The image that is shown closely; where there is none, the one that stands out most."""
         return int(self.shown.ranking[0]) if self.image is None else self.image, None
 
-    def go_to(self, image: int, patch: int | None) -> None:
+    def select_patch(self, image: int, patch: int | None) -> None:
         """Show another image closely, where one is shown."""
         if self.image is not None:
             self.image = image
@@ -115,27 +115,25 @@ class ThresholdExplorer(Explorer):
         self._closely.layout.display = None
 
     def _evidence(self, i: int) -> tuple[str, list[Image.Image]]:
-        """Say and show what makes an image stand out."""
+        """Return and show what makes an image anomalous."""
         (evidence,) = find_evidence(self.detector, [i], self.tokens)
         text = f"{self.shown.names[i]}: the patch that is least like the other images"
         if evidence.compared is not None:
             near = self.shown.names[evidence.compared]
-            text += (
-                f", and its closest likeness in an image that does not stand out: {near}, {evidence.distance:.2f} away"
-            )
-        return text, draw_evidence(evidence, self.images, self.detector.features_.framing)
+            text += f", and its closest likeness in an image that is not flagged: {near}, {evidence.distance:.2f} away"
+        return text, draw_evidence(evidence, self.images, self.detector.features_.resolved_view)
 
     def _map_of(self, i: int) -> tuple[str, list[Image.Image]]:
         """Name an image, and show it beside its map."""
         image = self.seen(i)
         image.thumbnail((CLOSE, CLOSE))
-        low, high = color_range((self.shown.batch or self.shown).anomaly_maps)
+        low, high = map_color_limits((self.shown.batch or self.shown).anomaly_maps)
         over = Image.fromarray(overlay(image, self.shown.anomaly_maps[i], low, high))
         return f"{self.shown.names[i]}: the image, and its anomaly map over it", [image, over]
 
     @property
     def called(self) -> np.ndarray:
-        """Which images are called defective, (N,) bool."""
+        """Which images are flagged as defective, (N,) bool."""
         return self.shown.image_scores > self.threshold
 
     @property
@@ -170,18 +168,18 @@ class ThresholdExplorer(Explorer):
             self._chart.data = [*self._curves, *dots]
             self._chart.label = "; ".join(f"{name}: precision {p:.2f}, recall {r:.2f}" for name, p, r in points)
         self._tables.value = "".join(_html(name, table) for name, table in tables.items())
-        sentence = f"{called.sum()} of {len(called)} images are called defective"
+        sentence = f"{called.sum()} of {len(called)} images are flagged as defective"
         sentence += "".join(f"; {name}: precision {p:.2f}, recall {r:.2f}" for name, p, r in points)
         self.say(sentence)
 
     def table(self) -> tuple[list[str], list[tuple]]:
-        """Give every image's score, and whether it is called defective."""
+        """Return every image's score, and whether it is flagged."""
         columns = self.shown.names, self.shown.image_scores.round(4).tolist(), self.called.tolist()
         rows = [(i, *of_image) for i, of_image in enumerate(zip(*columns, strict=True))]
-        return ["image", "name", "score", "called defective"], rows
+        return ["image", "name", "score", "flagged"], rows
 
     def draw(self) -> Figure:
-        """Draw the ranking with its threshold, and the most anomalous images with the pixels called defective."""
+        """Draw the ranking with its threshold, and the most anomalous images with the pixels flagged as defective."""
         figure = Figure(figsize=(8, 4.2), layout="constrained")
         above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.2, 1)).flat
         plot_ranking(self.shown.image_scores, self.threshold, self.images.labels, ax=above.subplots())
@@ -198,7 +196,7 @@ class ThresholdExplorer(Explorer):
 
 
 def _within_reach(scores: Scores) -> float:
-    """Give the threshold; just above all scores where there is none."""
+    """Return the threshold; just above all scores where there is none."""
     return float(scores.threshold if np.isfinite(scores.threshold) else scores.image_scores.max())
 
 
@@ -217,7 +215,7 @@ def _curve(name: str, by_kind: tuple[np.ndarray, np.ndarray], color: str) -> dic
 
 
 def _precision_and_recall(table: np.ndarray) -> tuple[float, float]:
-    """Precision is 1 where nothing is called defective, as in scikit-learn's curve."""
+    """Precision is 1 where nothing is flagged, as in scikit-learn's curve."""
     (_, false_alarms), (missed, found) = table
     called = found + false_alarms
     return (found / called if called else 1.0), found / (found + missed)
@@ -230,6 +228,6 @@ def _html(name: str, table: np.ndarray) -> str:
         + "</tr>"
         for kind, values in zip(KINDS, table.tolist(), strict=True)
     )
-    head = "".join(f'<th style="padding:2px 8px">called {kind}</th>' for kind in KINDS)
+    head = "".join(f'<th style="padding:2px 8px">{word}</th>' for word in ("not flagged", "flagged"))
     head = f'<tr><th scope="col">label</th>{head}</tr>'
     return f'<table style="margin:4px 16px 4px 0"><caption><b>{name}</b></caption>{head}{rows}</table>'

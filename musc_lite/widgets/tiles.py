@@ -115,7 +115,7 @@ class Tiles(anywidget.AnyWidget):
 
 
 def fitted(width: int, height: int, longer: int) -> tuple[int, int]:
-    """Give the width and height of this shape whose longer side has so many pixels.
+    """Return the width and height of this shape whose longer side has so many pixels.
 
     Examples
     --------
@@ -173,7 +173,7 @@ def color_bar(cmap: Colormap, low: float, high: float, words: str, digits: int =
 
 
 def values_of(values: ArrayLike) -> bytes:
-    """Give one value per patch as the bytes that `Tiles` reads out."""
+    """Return one value per patch as the bytes that `Tiles` reads out."""
     return np.asarray(values, dtype="<f4").tobytes()
 
 

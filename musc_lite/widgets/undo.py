@@ -39,14 +39,14 @@ class History:
         """Go one step back; at the beginning nothing happens."""
         if not self._past:
             return
-        with self.asleep():
+        with self.without_history():
             for name, value in self._past.pop().items():
                 setattr(self._owner, name, value)
         self._now = self._state()
         self._changed()
 
     @contextmanager
-    def asleep(self) -> Iterator[None]:
+    def without_history(self) -> Iterator[None]:
         """Take no note of what changes here: it follows from another change, and is undone with it."""
         before, self._asleep = self._asleep, True
         try:

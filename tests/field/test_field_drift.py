@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from musc_lite import MuSc, planted_textures
 from musc_lite.cli import app
 from musc_lite.monitoring.drift import Day, plot_days
-from musc_lite.monitoring.reference import line_digest
+from musc_lite.monitoring.reference import reference_digest
 from musc_lite.monitoring.watch_log import TABLE
 
 N_DAYS, DRIFTING = 700, range(300, 310)
@@ -28,7 +28,7 @@ def two_years(tmp_path_factory):
     settings = {"image_size": 56, "layers": [5], "false_alarm_rate": 0.2}
     detector = MuSc(**settings).fit(photos.subset(slice(8)), trusted=photos.subset(slice(8, None)))
     detector.save(root / "reference.musc")
-    digest = line_digest(root / "reference.musc")
+    digest = reference_digest(root / "reference.musc")
     usual = np.quantile(detector.calibration_, (0.2, 0.4, 0.6, 0.75))
     with (root / TABLE).open("w", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
@@ -44,10 +44,10 @@ def two_years(tmp_path_factory):
 @pytest.mark.case(36)
 def test_a_picture_of_two_years_can_be_read(two_years):
     done = CliRunner().invoke(
-        app, ["days", str(two_years / "reference.musc"), str(two_years), "-o", str(two_years / "days.png")]
+        app, ["drift", str(two_years / "reference.musc"), str(two_years), "-o", str(two_years / "drift.png")]
     )
     assert done.exit_code == 0, done.output
-    with Image.open(two_years / "days.png") as picture:
+    with Image.open(two_years / "drift.png") as picture:
         assert picture.width <= 3000
     lines = done.output.splitlines()
     assert len(lines) < 60

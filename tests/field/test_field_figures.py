@@ -12,8 +12,8 @@ from PIL import Image
 
 from musc_lite import MuSc, from_arrays, inspect_images, planted_textures
 from musc_lite.monitoring.gallery import Gallery, heat_layer
-from musc_lite.monitoring.reference import apply_line
-from musc_lite.reports.plots import color_range
+from musc_lite.monitoring.reference import apply_reference
+from musc_lite.reports.plots import map_color_limits
 from musc_lite.reports.report import Result, write_report
 from musc_lite.results.summary import describe_difference, describe_scores
 from musc_lite.stages.thresholds import Decision
@@ -73,7 +73,7 @@ def line(tmp_path_factory):
 @pytest.mark.parametrize("kind", OTHER_CAMERA)
 def test_photos_unlike_the_reference_are_remarked_on(line, kind):
     photograph, differs = OTHER_CAMERA[kind]
-    scores = apply_line(line, from_arrays([photograph(i) for i in range(30, 36)]))
+    scores = apply_reference(line, from_arrays([photograph(i) for i in range(30, 36)]))
     remarks = [sentence for sentence in describe_scores(scores) if "differ from those of the reference" in sentence]
     assert remarks == ([] if differs is None else [f"These images differ from those of the reference: {differs}."])
 
@@ -82,15 +82,15 @@ def test_a_line_of_an_early_version_loads_without_the_remark(line, tmp_path):
     tensors, about = read_tensors(line, "saved detector")
     del about["appearance"]
     write_tensors(tmp_path / "early.musc", tensors, "saved detector", json.dumps(about))
-    scores = apply_line(tmp_path / "early.musc", from_arrays([np.rot90(part(1)).copy()]))
+    scores = apply_reference(tmp_path / "early.musc", from_arrays([np.rot90(part(1)).copy()]))
     assert scores.differences == []
 
 
 @pytest.mark.case(35)
 def test_a_day_on_which_everything_is_flagged_asks_for_the_reason(line):
-    scores = apply_line(line, from_arrays([part(i) for i in range(30, 36)]))
+    scores = apply_reference(line, from_arrays([part(i) for i in range(30, 36)]))
     lowest = float(scores.image_scores.min())
-    question = "All 6 images are flagged: are product, camera, shape and bit depth those of the reference?"
+    question = "All 6 images are flagged. Check that product, camera, shape and bit depth are those of the reference"
     assert any(
         sentence.startswith(question) for sentence in describe_scores(replace(scores, decision=Decision(lowest - 1)))
     )
@@ -98,17 +98,17 @@ def test_a_day_on_which_everything_is_flagged_asks_for_the_reason(line):
         "bit depth" in sentence for sentence in describe_scores(replace(scores, decision=Decision(lowest)))
     )  # 5 of 6
     assert describe_difference(4, 4) == []
-    assert describe_difference(18, 20)[0].startswith("18 of 20 images are flagged: ")
+    assert describe_difference(18, 20)[0].startswith("18 of 20 images are flagged. ")
 
 
 def test_maps_of_new_photos_have_the_colors_of_their_reference(line):
     """Scaled by themselves, a day of wrong products looked clean: its own highest values were its normal ones."""
     batch = MuSc.load(line).scores_
     wrong = from_arrays([np.random.default_rng(i).integers(0, 256, (96, 128), np.uint8) for i in range(5)])
-    scores = apply_line(line, wrong)
+    scores = apply_reference(line, wrong)
     gallery = Gallery()
     gallery.show(scores, [""] * 5)
-    assert gallery._range == color_range(batch.anomaly_maps) != color_range(scores.anomaly_maps)
+    assert gallery._range == map_color_limits(batch.anomaly_maps) != map_color_limits(scores.anomaly_maps)
     heats = [base64.b64decode(card["heat"].split(",")[1]) for card in gallery.cards]
     opaque = [np.asarray(Image.open(BytesIO(heat)))[..., 3].mean() for heat in heats]
     alone = [np.asarray(Image.open(BytesIO(heat_of_its_own(scores, i))))[..., 3].mean() for i in scores.ranking]
@@ -116,7 +116,7 @@ def test_maps_of_new_photos_have_the_colors_of_their_reference(line):
 
 
 def heat_of_its_own(scores, i):
-    return heat_layer(scores.anomaly_maps[i], *color_range(scores.anomaly_maps))
+    return heat_layer(scores.anomaly_maps[i], *map_color_limits(scores.anomaly_maps))
 
 
 @pytest.mark.parametrize(("n_flagged", "said"), [(0, "No image is"), (1, "1 of 8 images is"), (8, "All 8 images are")])
@@ -128,8 +128,7 @@ def test_all_outputs_flag_the_same_images(tmp_path, n_flagged, said):
     threshold = [ranked[0] + 1, *((ranked[:-1] + ranked[1:]) / 2), ranked[-1] - 1][n_flagged]
     scores = replace(scores, decision=Decision(float(threshold)))
     sentence = describe_scores(scores)[0]
-    assert sentence.startswith(f"{said} flagged as anomalous: ")
-    assert f"threshold {threshold:.3f}" in sentence
+    assert sentence.startswith(f"{said} flagged as anomalous (threshold {threshold:.3f})")
     assert scores.to_frame()["outlier"].sum() == n_flagged
     page = write_report(tmp_path / "report.html", [Result("gravel", scores)]).read_text(encoding="utf-8")
     assert page.count('class="badge outlier"') == n_flagged

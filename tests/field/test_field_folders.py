@@ -541,8 +541,8 @@ def test_more_patches_than_pixels_are_refused(given):
     with pytest.raises(
         ValueError, match=r"64 x 48 pixels.* too few for 30 x 40 tiles of 16 x 16.* at most 3 x 3 tiles"
     ):
-        View(224, tiles=40).settle(images, 14, 224)
-    assert View(224, tiles=3).settle(images, 14, 224).tiles == (2, 3)
+        View(224, tiles=40).resolve(images, 14, 224)
+    assert View(224, tiles=3).resolve(images, 14, 224).tiles == (2, 3)
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ class TestNames:
     @pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
     def test_one_bad_name_costs_no_result(self, tmp_path):
         photos, out = write_photos(tmp_path / "[lot-12]", ODD), tmp_path / "out"
-        done = run("score", photos, "-o", out, *FAST, "--write", "coco,labelme,masks,heatmaps")
+        done = run("score", photos, "-o", out, *FAST, "--export", "coco,labelme,masks,heatmaps", "--verbose")
         assert done.exit_code == 0, done.output
         assert " [lot-12] " in done.output
         found = json.loads((out / "results.json").read_text(encoding="utf-8"))["images"]
@@ -360,7 +360,7 @@ class TestStreams:
         streams = [None if kind == "none" else io.TextIOWrapper(io.BytesIO(), encoding=kind) for _ in range(2)]
         monkeypatch.setattr(sys, "stdout", streams[0])
         monkeypatch.setattr(sys, "stderr", streams[1])
-        app([str(a) for a in ("score", photos, "-o", tmp_path / "out", *FAST)], standalone_mode=False)
+        app([str(a) for a in ("score", photos, "-o", tmp_path / "out", *FAST, "--verbose")], standalone_mode=False)
         assert (tmp_path / "out" / "report.html").is_file()
         if kind != "none":
             streams[0].flush()
@@ -402,7 +402,7 @@ class TestSecondRun:
     @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
     def test_killed_while_it_writes_it_leaves_no_mixture_that_looks_complete(self, tmp_path):
         photos, out = write_photos(tmp_path / "photos", [f"{i}.png" for i in range(4)]), tmp_path / "out"
-        arguments = [str(a) for a in ("score", photos, "-o", out, *FAST, "--write", "masks")]
+        arguments = [str(a) for a in ("score", photos, "-o", out, *FAST, "--export", "masks")]
         assert run(*arguments).exit_code == 0
         (out / "mine.html").touch()
         for name in ("explore.html", "kinds.csv", "groups.jpg", "region.jpg"):

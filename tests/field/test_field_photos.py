@@ -78,7 +78,7 @@ def test_two_faint_scratches_in_twelve_bits_rank_first(folder, backbone):
     write_all(folder, twelve_bits, "png", defective=(4, 9))
     fitted = detector(192 // 14 * 14, backbone=backbone).fit(load_folder(folder))
     assert set(np.argsort(-fitted.image_scores_)[:2].tolist()) == {4, 9}
-    assert fitted.describe()["bit depth"] == "16-bit images use 12 bits: scaled by 4095"
+    assert fitted.provenance()["bit depth"] == "16-bit images use 12 bits: scaled by 4095"
 
 
 @pytest.mark.case(2)
@@ -110,7 +110,7 @@ def test_new_values_of_another_type_are_warned_of(backbone):
 def test_files_of_early_versions_keep_their_scale(backbone):
     path = Path(__file__).parents[1] / "data" / "saved_by_0.1.safetensors"
     loaded = Detector.load(path, backbone)
-    assert "bit depth" not in loaded.describe()
+    assert "bit depth" not in loaded.provenance()
     scored = loaded.score_images([np.full((56, 56), 2570, np.uint16)])
     assert gray(scored.images[0])[0, 0] == 10
 

@@ -36,16 +36,16 @@ from musc_lite import (
     load_backbone,
 )
 from musc_lite.cli import app
-from musc_lite.cli.common import plain_errors, say_cost
+from musc_lite.cli.common import error_handler, print_cost
 from musc_lite.cli.method_options import Method
-from musc_lite.detector.planning import Plan
+from musc_lite.detector.planning import MemoryPlan
 from musc_lite.detector.setup import Setup
 from musc_lite.reports.report import Result, write_report
 from musc_lite.results.external_maps import read_maps
-from musc_lite.results.summary import BY_HAND, NO_PROOF, NOT_AN_ALL_CLEAR, describe_scores
+from musc_lite.results.summary import NO_PROOF_BY_HAND, NO_PROOF_OF_GOOD_IMAGES, NO_PROOF_OF_SCORES, describe_scores
 from musc_lite.stages.maps import Pooling
 from musc_lite.stages.rescoring import RsCIN
-from musc_lite.stages.thresholds import Contamination, Decision
+from musc_lite.stages.thresholds import ContaminationThreshold, Decision
 from musc_lite.static_page.payload import _picture
 from musc_lite.utils.errors import DataNotFoundError, MuScError
 from musc_lite.utils.files import read_tensors, write_tensors
@@ -72,7 +72,7 @@ STAGES = [
     "Pooling.pool",
     "RsCIN.rescore",
     "RsCIN.rescore_new",
-    "Contamination.draw",
+    "ContaminationThreshold.compute",
 ]
 
 
@@ -91,7 +91,7 @@ def all_that_it_says(detector, folder):
         "names": list(detector.names_),
         "images": detector.images_.fingerprint(),
         "scores": scores.to_frame().to_csv(),
-        "about": detector.describe(),
+        "about": detector.provenance(),
         "new": new.to_frame().to_csv(),
         "about new": new.about,
         "file": [{k: t.tolist() for k, t in tensors.items()}, about],
@@ -115,7 +115,7 @@ def test_a_second_fit_that_ends_early_leaves_the_first_one_whole(fitted, stage, 
         raise KeyboardInterrupt
 
     owner, _, method = stage.rpartition(".")
-    parts = {"RsCIN": RsCIN, "Contamination": Contamination, "Pooling": Pooling, "Setup": Setup}
+    parts = {"RsCIN": RsCIN, "ContaminationThreshold": ContaminationThreshold, "Pooling": Pooling, "Setup": Setup}
     with monkeypatch.context() as patched:
         patched.setattr(parts[owner] if owner else musc_lite.detector.fit, method, end)
         with pytest.raises(KeyboardInterrupt):
@@ -165,7 +165,7 @@ def test_a_new_fit_and_a_saved_one_go_by_their_own_parameters(musc, tmp_path):
     detector.save(tmp_path / "saved.musc")
     loaded = Detector.load(tmp_path / "saved.musc")
     assert loaded.rescoring_sizes == [1, 2, 3]
-    assert loaded.describe() == detector.describe()
+    assert loaded.provenance() == detector.provenance()
     loaded.set_params(rescoring_sizes=())
     np.testing.assert_array_equal(loaded.score_images(NEW).image_scores, detector.score_images(NEW).image_scores)
     expected = MuSc(musc.backbone, image_size=28, r=(1,), layers=(5,), rescoring_sizes=(), interval=(0.5, 1.0)).fit(
@@ -173,7 +173,7 @@ def test_a_new_fit_and_a_saved_one_go_by_their_own_parameters(musc, tmp_path):
     )
     again = detector.fit(FIRST)
     np.testing.assert_array_equal(again.image_scores_, expected.image_scores_)
-    assert again.describe()["interval"] == "0.5 to 1 of the other images"
+    assert again.provenance()["interval"] == "0.5 to 1 of the other images"
 
 
 def test_parts_changed_in_place_after_the_fit_change_nothing_of_it(backbone, tmp_path):
@@ -276,11 +276,11 @@ def test_the_report_says_what_the_threshold_was_set_from(backbone, load, tmp_pat
     small = {"image_size": 28, "r": (1,), "layers": (5,)}
     batch = noise("batch", 12, 0).subset([*range(12)])
     cases = {
-        NOT_AN_ALL_CLEAR: MuSc(backbone, **small).fit(batch, trusted=TRUSTED),
-        NO_PROOF: MuSc(backbone, **small, false_alarm_rate=0.3).fit(batch, trusted=TRUSTED),
-        BY_HAND: MuSc(backbone, **small).fit(batch),
+        NO_PROOF_OF_SCORES: MuSc(backbone, **small).fit(batch, trusted=TRUSTED),
+        NO_PROOF_OF_GOOD_IMAGES: MuSc(backbone, **small, false_alarm_rate=0.3).fit(batch, trusted=TRUSTED),
+        NO_PROOF_BY_HAND: MuSc(backbone, **small).fit(batch),
     }
-    cases[BY_HAND].threshold_ = 9.0
+    cases[NO_PROOF_BY_HAND].threshold_ = 9.0
     for right, detector in cases.items():
         decision = replace(detector.decision_, value=9.0)  # above all scores
         detector.fitted_ = detector.fitted_.with_decision(decision)
@@ -291,8 +291,8 @@ def test_the_report_says_what_the_threshold_was_set_from(backbone, load, tmp_pat
         assert detector.scores_.decision == detector.score_images(NEW).decision == decision
         for said in (sentences(detector, tmp_path), " ".join(describe_scores(detector.score_images(NEW)))):
             assert [sentence in said for sentence in cases] == [sentence == right for sentence in cases]
-        assert detector.describe()["threshold"] == f"9 ({decision.rule})"
-    assert (cases[NO_PROOF].decision_.n_used, cases[NOT_AN_ALL_CLEAR].decision_.n_used) == (4, 12)
+        assert detector.provenance()["threshold"] == f"9 ({decision.rule})"
+    assert (cases[NO_PROOF_OF_GOOD_IMAGES].decision_.n_used, cases[NO_PROOF_OF_SCORES].decision_.n_used) == (4, 12)
 
 
 def test_scores_of_another_threshold_say_that_it_was_set_by_hand(fitted):
@@ -300,7 +300,7 @@ def test_scores_of_another_threshold_say_that_it_was_set_by_hand(fitted):
     assert scores.decision.rule == "contamination 'auto'"
     other = replace(scores, decision=Decision(9.0))
     assert other.decision == Decision(9.0, "set by hand")
-    assert BY_HAND in " ".join(describe_scores(other))
+    assert NO_PROOF_BY_HAND in " ".join(describe_scores(other))
 
 
 class TestProvenance:
@@ -310,7 +310,7 @@ class TestProvenance:
         detector.save(folder / "saved.musc")
         backbone = detector.backbone_ if detector.backbone_.device.type == "cpu" else None
         loaded = Detector.load(folder / "saved.musc", backbone)
-        return detector.describe(), loaded.describe()
+        return detector.provenance(), loaded.provenance()
 
     @pytest.mark.parametrize(
         "scorer", [SubspaceScorer, GaussianScorer, MemoryBankScorer, partial(GaussianScorer, True)]
@@ -321,7 +321,7 @@ class TestProvenance:
     )
     def test_references(self, backbone, scorer, references, words):
         parts = {"view": View(28), "scorer": scorer(references=references), "layers": (5,)}
-        said = Detector(backbone, **parts).fit(FIRST).describe()["scorer"]
+        said = Detector(backbone, **parts).fit(FIRST).provenance()["scorer"]
         assert words in said if words else "images first" not in said
         assert "the batch" not in said or words is None
 
@@ -330,18 +330,18 @@ class TestProvenance:
         [("float32", None), ("float16", "patch tokens in float16:"), ("disk", "patch tokens in float16, on disk:")],
     )
     def test_storage(self, musc, storage, words, monkeypatch, tmp_path):
-        monkeypatch.setattr(musc_lite.detector.fit, "plan_memory", lambda *_: Plan(storage, 0, None))
+        monkeypatch.setattr(musc_lite.detector.fit, "plan_memory", lambda *_: MemoryPlan(storage, 0, None))
         detector = musc.fit(FIRST)
         before, after = self.both(detector, tmp_path)
         assert before == after
         assert before["storage"].startswith(words) if words else "storage" not in before
         given = clone(musc).set_params(backbone=musc.backbone).fit_features(detector.features_, FIRST)
-        assert ("storage" in given.describe()) == (storage != "float32")
+        assert ("storage" in given.provenance()) == (storage != "float32")
 
     @pytest.mark.parametrize(("now", "words"), [("cuda", "float16"), ("cpu", "float16; of new images float32")])
     def test_precision_of_a_gpu(self, fitted, now, words, tmp_path):
         detector = copy.copy(fitted[0])
-        assert "precision" not in detector.describe()
+        assert "precision" not in detector.provenance()
         on_gpu = replace(detector.backbone_, device=torch.device("cuda"))
         fitted = replace(detector.fitted_, products=on_gpu.products)
         setup = replace(fitted.setup, backbone=on_gpu if now == "cuda" else detector.backbone_)
@@ -360,7 +360,7 @@ class TestContradictions:
             with pytest.raises(ValueError, match="each of them sets the threshold: give one"):
                 refused()
         assert clone(both).contamination == 0.4  # scikit-learn's tools may carry it about
-        assert MuSc(false_alarm_rate=0.3).parts.threshold.rate == 0.3
+        assert MuSc(false_alarm_rate=0.3).components.threshold.rate == 0.3
 
     def test_on_the_command_line(self, tmp_path):
         options = ["--contamination", "0.4", "--false-alarm-rate", "0.3", "--verdicts", "none.csv"]
@@ -398,7 +398,7 @@ def test_the_announced_time_counts_both_fits_of_a_reference_with_verdicts(musc, 
     once = replace(musc.cost(5, FIRST), extraction_seconds=100.0, scoring_seconds=300.0)
     for n_fits, minutes in ((1, "5 min"), (2, "10 min")):
         with patch.object(MuSc, "cost", lambda *_: once):
-            say_cost(musc, FIRST, n_fits=n_fits)
+            print_cost(musc, FIRST, n_fits=n_fits)
         said = capsys.readouterr().out
         assert f"{minutes} for mutual scoring" in said
         assert f"({once.n_pairs * n_fits} pairs" in said
@@ -479,8 +479,8 @@ def test_crafted_cache_files_are_made_again(backbone, names, tmp_path):
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
 def test_too_little_memory_is_one_sentence(error, capsys):
-    with pytest.raises(typer.Exit), plain_errors():
+    with pytest.raises(typer.Exit), error_handler():
         raise error
     assert "give --max-memory" in capsys.readouterr().err
-    with pytest.raises(RuntimeError, match="another"), plain_errors():
+    with pytest.raises(RuntimeError, match="another"), error_handler():
         raise RuntimeError("another")

@@ -34,8 +34,8 @@ def mutants(n: int, seed: int = 0) -> Iterator[Mutant]:
     for i in range(n):
         random = Random(f"{seed}/{i}")
         kind, way = FORMATS[i % len(FORMATS)], ways[i // len(FORMATS) % len(ways)]
-        number = random.randrange(len(originals()[kind]))
-        whole = originals()[kind][number]
+        number = random.randrange(len(unique_indices()[kind]))
+        whole = unique_indices()[kind][number]
         suffix = random.choice(FORMATS) if way == "suffix" else "jpg" if kind == "mpo" else kind
         keeps_pixels = way in ("cut", "suffix")
         name = f"{seed}-{i:05d}-{kind}{number}-{way}.{suffix}"
@@ -46,7 +46,7 @@ def mutants(n: int, seed: int = 0) -> Iterator[Mutant]:
 
 
 @cache
-def originals() -> dict[str, list[bytes]]:
+def unique_indices() -> dict[str, list[bytes]]:
     """Give good files of each format: color, gray, palette, alpha, 16 bits, compressions, several frames, metadata."""
     numbers = np.random.default_rng(0)
     y, x = np.mgrid[:48, :64]
@@ -154,7 +154,7 @@ def _blank(random: Random, data: bytes, kind: str) -> bytes:
 
 def _chunks(random: Random, data: bytes, kind: str) -> bytes:
     """Double, drop or move whole parts of the file: chunks, segments, or slices where there are none."""
-    parts = PARTS.get(kind, _slices)(data)
+    parts = COMPONENTS.get(kind, _slices)(data)
     at, to = random.randrange(len(parts)), random.randrange(len(parts) + 1)
     match random.randrange(4):
         case 0:
@@ -164,7 +164,9 @@ def _chunks(random: Random, data: bytes, kind: str) -> bytes:
         case 2:
             parts.insert(to, parts.pop(at))
         case 3:  # what belongs to another file of the format
-            parts.insert(to, random.choice(PARTS.get(kind, _slices)(random.choice(originals().get(kind, [data])))))
+            parts.insert(
+                to, random.choice(COMPONENTS.get(kind, _slices)(random.choice(unique_indices().get(kind, [data]))))
+            )
     return b"".join(parts)
 
 
@@ -178,7 +180,7 @@ def _sizes(random: Random, data: bytes, kind: str) -> bytes:
 
 
 def _splice(random: Random, data: bytes, kind: str) -> bytes:
-    other = random.choice(originals()[random.choice(FORMATS)])
+    other = random.choice(unique_indices()[random.choice(FORMATS)])
     at = random.randrange(len(data))
     return data[:at] + other[min(at, len(other) // 2) :]
 
@@ -242,7 +244,7 @@ def _webp_parts(data: bytes) -> list[bytes]:
     return parts
 
 
-PARTS = {"png": _png_parts, "jpg": _jpeg_parts, "mpo": _jpeg_parts, "webp": _webp_parts}
+COMPONENTS = {"png": _png_parts, "jpg": _jpeg_parts, "mpo": _jpeg_parts, "webp": _webp_parts}
 
 
 def _starts(parts: list[bytes]) -> list[int]:

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from musc_lite import DataNotFoundError, Features
-from musc_lite.data.view import Framing
+from musc_lite.data.view import ResolvedView
 from stress.extraction import Figures
 from stress.mutants import WAYS
 
@@ -21,7 +21,7 @@ def saved_files(n: int, seed: int = 0) -> Figures:
     tokens = torch.rand(4, 2, 9, 16, generator=numbers), torch.rand(4, 16, generator=numbers)
     with TemporaryDirectory() as folder:
         path = Path(folder, "features.safetensors")
-        written = Features(*tokens, Framing((42, 42), 14), (2, 5))
+        written = Features(*tokens, ResolvedView((42, 42), 14), (2, 5))
         written.save(path)
         whole = path.read_bytes()
         for i in range(n):

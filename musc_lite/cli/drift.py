@@ -1,4 +1,4 @@
-"""The command `days`: whether good images drift from the reference."""
+"""The command `drift`: test whether good images drift away from the reference model."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from musc_lite.cli.common import (
-    Line,
-    check_line,
+    Model,
+    check_model,
+    error_handler,
     examples,
-    plain_errors,
 )
 
 if TYPE_CHECKING:
@@ -19,40 +19,42 @@ MAX_STEADY_DAYS = 30  # days without drift that `days` prints, the latest ones
 
 
 @examples(
-    "musc-lite days line.musc out/monday out/tuesday -o days.png",
+    "musc-lite drift model.musc out/monday out/tuesday -o drift.png",
 )
-def days(
-    line: Line,
-    results: Annotated[list[Path], typer.Argument(help="Folders that `musc-lite apply` wrote, watched or not.")],
-    picture: Annotated[Path, typer.Option("--output", "-o", help="The picture to write.")] = Path("days.png"),
+def drift(
+    model: Model,
+    results: Annotated[
+        list[Path], typer.Argument(help="Output folders of `musc-lite apply`, with or without --watch.")
+    ],
+    picture: Annotated[Path, typer.Option("--output", "-o", help="Picture to write.")] = Path("drift.png"),
 ) -> None:
-    """Hold the photos of each day against the trusted ones: how many are called, and whether the good ones drift.
+    """Compare the images of each day with the calibration images: count flagged ones, test for drift of good ones.
 
-    A day is what one apply wrote, or a date of a watch. The line must have been fitted with good verdicts and
+    A day is one run of `apply`, or one date of a watch. The model must have been fitted with good verdicts and
     --false-alarm-rate.
     """
-    with plain_errors():
-        check_line(line)
+    with error_handler():
+        check_model(model)
         from musc_lite.detector.detector import Detector
         from musc_lite.monitoring.drift import Day, drift_of_days, write_days
-        from musc_lite.monitoring.reference import line_digest
+        from musc_lite.monitoring.reference import reference_digest
         from musc_lite.monitoring.watch_log import read_watched
 
-        detector = Detector.load(line)
+        detector = Detector.load(model)
         if detector.calibration_ is None:
             raise ValueError(
-                f"{line} trusts no images, so there is nothing to hold the days against: fit it with --verdicts FILE "
+                f"{model} has no calibration images to compare the days with: fit it with --verdicts FILE "
                 "--false-alarm-rate 0.05"
             )
         found: list[Day] = []
         for folder in results:
             watched = read_watched(folder)
             found += Day.of_watch(watched) if watched else [Day.read(folder)]
-        foreign = [day.name for day in found if line_digest(line) not in day.reference]
+        foreign = [day.name for day in found if reference_digest(model) not in day.reference]
         if foreign:
             raise ValueError(
-                f"{', '.join(foreign)}: not scored against this {line}, so its threshold says nothing there; run "
-                f"`musc-lite apply {line} PHOTOS` again"
+                f"{', '.join(foreign)}: scored against another model than {model}, so its threshold does not apply: "
+                f"run `musc-lite apply {model} IMAGES` again"
             )
         from musc_lite.results.summary import describe_drift
 
@@ -64,7 +66,9 @@ def days(
         for k, (day, drift) in enumerate(zip(found, drifts, strict=True)):
             if k in unprinted:
                 continue
-            sentences = describe_drift(drift) or [f"no drift is seen, against {drift.n_trusted} trusted images."]
-            print(f"{day.name}: {drift.n_called} of {drift.n_images} called; {' '.join(sentences)}")
+            sentences = describe_drift(drift) or [
+                f"no drift detected, compared with {drift.n_trusted} calibration images."
+            ]
+            print(f"{day.name}: {drift.n_called} of {drift.n_images} flagged; {' '.join(sentences)}")
         write_days(picture, found, detector.calibration_, detector.threshold_)
         print(f"Look at {picture}")
