@@ -55,7 +55,7 @@ def _without_margins(style: str) -> str:
 
 
 def _smaller(png: str) -> dict[str, str]:
-    """Give a figure as the MIME type that suits it, with its data in base64."""
+    """Return a figure as the MIME type that suits it, with its data in base64."""
     picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
     exact, photo = io.BytesIO(), io.BytesIO()
     few = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)

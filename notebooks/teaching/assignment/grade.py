@@ -137,7 +137,7 @@ def total(lines: list[dict]) -> tuple[int, int]:
 
 
 def in_words(name: str, lines: list[dict]) -> str:
-    """Say how many points a submission has, by function, and why the others are lost."""
+    """Return how many points a submission has, by function, and why the others are lost."""
     said = ["{}: {} of {} points".format(name, *total(lines))]
     for function in dict.fromkeys(line["function"] for line in lines):
         of_function = [line for line in lines if line["function"] == function]

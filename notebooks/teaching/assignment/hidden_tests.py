@@ -31,7 +31,7 @@ TESTS: list[HiddenTest] = []
 
 
 def points(n: int, function: str) -> Callable[[Callable[[], Steps]], Callable[[], Steps]]:
-    """Say how much a test is worth, and of which function."""
+    """Return how much a test is worth, and of which function."""
 
     def add(steps: Callable[[], Steps]) -> Callable[[], Steps]:
         TESTS.append(HiddenTest(n, function, steps))

@@ -71,7 +71,7 @@ def checked(source: bytes) -> tuple[ast.Module, set[str]]:
 
 
 def guard_from_here() -> None:
-    """Refuse files, processes, network and musc_lite in this process, whichever way the code reaches them."""
+    """Block files, processes, network and musc_lite in this process, however the code reaches them."""
     sys.modules["musc_lite"] = None  # type: ignore[assignment]  # its import fails
     folders = [os.path.realpath(os.path.join(module.__file__, "../..")) + os.sep for module in (json, np)]
     realpath, fsdecode, writing = os.path.realpath, os.fsdecode, os.O_WRONLY | os.O_RDWR | os.O_CREAT
