@@ -107,15 +107,17 @@ def test_an_explorer(monkeypatch, detector, tmp_path):
     class Peaks(Explorer):
         """The highest score of each image."""
 
-        def __init__(self, detector):
+        def __init__(self, detector, **state):
             super().__init__(detector)
-            self.children = [self.status]
-
-        def show(self):
-            self.sentence = f"highest: {self.detector.image_scores_.max():.2f}"
+            self.children = [self._text]
+            self.say(f"highest: {detector.image_scores_.max():.2f}")
+            self._ready(state)
 
         def draw(self):
             return Figure()
+
+        def table(self):
+            return ["image", "peak"], list(zip(self.shown.names, self.shown.image_scores, strict=True))
 
     monkeypatch.setitem(EXPLORERS, "Peaks", Peaks)
     page = App()
@@ -123,7 +125,9 @@ def test_an_explorer(monkeypatch, detector, tmp_path):
     page.choices.source.value = "brick"
     page.run.click()
     assert "Peaks" in page.explorers.titles
-    assert Peaks.supports(detector)
+    explorer = Peaks(detector)
+    assert explorer._text.value.startswith("highest: ")
+    assert explorer._csv_file()[2].count(b"\n") == 1 + len(detector.names_)
 
 
 def load_parts(root, category):

@@ -13,11 +13,24 @@ from scipy.ndimage import binary_fill_holes
 from skimage.measure import approximate_polygon, find_contours
 
 from musc_lite.analysis.defect_classes import DefectClasses
+from musc_lite.reports.formats import Export
 from musc_lite.results.scores import Scores
 from musc_lite.results.segmentation import Defect
+from musc_lite.utils.files import write_json
 
 COARSE = 1.0  # pixels by which a polygon may leave the border of its defect: maps are far less sharp
 LABELME = "5.5.0"  # the version whose keys are written
+
+
+def write_coco(path: Path, export: Export) -> None:
+    """Write the defects of all images as COCO instances with exact masks."""
+    everything = [defect for some in export.defects for defect in some]
+    write_json(path, coco_instances(export.scores, everything, export.kinds))
+
+
+def write_labelme(path: Path, export: Export, i: int) -> None:
+    """Write a polygon around each defect of image i."""
+    write_json(path, labelme_annotation(export.scores, i, export.defects[i], path))
 
 
 def coco_instances(scores: Scores, defects: Sequence[Defect], kinds: DefectClasses | None = None) -> dict:

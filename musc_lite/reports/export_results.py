@@ -6,8 +6,6 @@ The list of files stands in results.json, so that a later run takes away what it
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path, PurePosixPath
 from pkgutil import resolve_name
 
@@ -16,41 +14,18 @@ from PIL import Image
 
 from musc_lite.analysis.defect_classes import DefectClasses
 from musc_lite.data.roi import pixel_box
-from musc_lite.reports.export_coco import by_image, coco_instances, labelme_annotation
+from musc_lite.reports.export_coco import by_image
 from musc_lite.reports.export_maps import map_names, remove_maps
-from musc_lite.reports.formats import FORMATS, check_formats
+from musc_lite.reports.formats import FORMATS, Export, check_formats
 from musc_lite.results.scores import Scores
 from musc_lite.results.segmentation import Defect, find_defects
-from musc_lite.utils.files import atomic_write, ensure_dir, write_error
+from musc_lite.utils.files import atomic_write, ensure_dir, write_error, write_json
 from musc_lite.utils.names import file_names
 
 RESULTS = "results.json"
 # What runs write beside it, the report first: where it is missing, a run did not come to its end.
 OTHERS = ("report.html", "explore.html", "kinds.csv", "groups.jpg", "scores.csv")
 WHITE = 65535  # of a heat map of 16 bits
-
-
-@dataclass(frozen=True)
-class Export:
-    """What every format writes from.
-
-    Attributes
-    ----------
-    scores : Scores
-    defects : list of lists of Defect
-        Of each image.
-    kinds : DefectClasses or None
-    """
-
-    scores: Scores
-    defects: list[list[Defect]]
-    kinds: DefectClasses | None
-
-    @cached_property
-    def limits(self) -> tuple[float, float]:
-        """The map values that stand for 0 and 65535 in a heat map."""
-        maps = self.scores.anomaly_maps
-        return min(0.0, float(maps.min())), float(maps.max())
 
 
 def write_results(
@@ -122,7 +97,7 @@ def write_results(
         "images": records,
     }
     _remove_earlier_files(folder)
-    _write_json(folder / RESULTS, found, indent=1)  # first, so that the list of files is there whatever happens
+    write_json(folder / RESULTS, found, indent=1)  # first, so that the list of files is there whatever happens
     for kind, name in whole.items():
         resolve_name(FORMATS[kind].write)(folder / name, export)
     for kind, paths in files.items():
@@ -130,17 +105,6 @@ def write_results(
         for i, path in enumerate(paths):
             ensure_dir(path.parent)
             write(path, export, i)
-
-
-def write_coco(path: Path, export: Export) -> None:
-    """Write the defects of all images as COCO instances with exact masks."""
-    everything = [defect for some in export.defects for defect in some]
-    _write_json(path, coco_instances(export.scores, everything, export.kinds))
-
-
-def write_labelme(path: Path, export: Export, i: int) -> None:
-    """Write a polygon around each defect of image i."""
-    _write_json(path, labelme_annotation(export.scores, i, export.defects[i], path))
 
 
 def write_mask(path: Path, export: Export, i: int) -> None:
@@ -207,13 +171,6 @@ def _remove_earlier_files(folder: Path) -> None:
                 ending = None if kind == "maps" else FORMATS[kind].ending
                 if ending and _is_below(folder / file, folder / kind) and file.endswith(ending):
                     (folder / file).unlink(missing_ok=True)
-
-
-def _write_json(path: Path, content: dict, indent: int | None = None) -> None:
-    text = json.dumps(content, allow_nan=False, ensure_ascii=False, indent=indent)
-    with atomic_write(path) as partial:
-        # JSON's own escape for half a letter: a path to a photo may hold bytes that are not UTF-8.
-        partial.write_text(f"{text}\n", encoding="utf-8", errors="backslashreplace")
 
 
 def _write_png(path: Path, values: np.ndarray) -> None:

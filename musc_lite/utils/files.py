@@ -132,3 +132,10 @@ def _checksum(tensors: "Mapping[str, Tensor]", kind: str, about: str) -> str:
         crc = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), crc)
         crc = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, crc)
     return f"{crc:08x}"
+
+
+def write_json(path: Path, content: dict, indent: int | None = None) -> None:
+    """Write strict JSON; half a letter, as a path may hold, as JSON's own escape."""
+    text = json.dumps(content, allow_nan=False, ensure_ascii=False, indent=indent)
+    with atomic_write(path) as partial:
+        partial.write_text(f"{text}\n", encoding="utf-8", errors="backslashreplace")
