@@ -125,7 +125,7 @@ def fit(
 
 
 def _what_verdicts_changed(before: "Scores", after: "Scores", n_bad: int, good: Collection[str]) -> list[str]:
-    """Return how many images leave, which of the others stand out now or no longer, and how their scores changed."""
+    """Return sentences on the images that leave, the changes in flagged images and the changes in scores."""
     stay = set(after.names)
     was, now = (
         {name for name, out in zip(each.names, each.is_outlier, strict=True) if out and name in stay}

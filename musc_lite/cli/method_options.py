@@ -257,7 +257,7 @@ def _read(kind: Any, text: str) -> Any:
 
 
 def takes_method(command: Callable) -> Callable:
-    """Return a command the options of `Method`, as its one argument `method`; --method not where it has --methods."""
+    """Add the options of `Method` to a command as its argument `method`; without --method if it has --methods."""
     own = signature(command, eval_str=True)
     shared = [
         _option("method", str, f"How patches are scored: {listed(COMPONENTS['scorer'])}.", "mutual"),

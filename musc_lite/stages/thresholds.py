@@ -82,7 +82,7 @@ def choose_threshold(
 
 
 def count_outliers(scores: ArrayLike) -> int:
-    """Return without labels how many images of a batch stand out by their scores.
+    """Estimate the number of anomalous images in a batch from their scores, without labels.
 
     Two rules, and the one that sees more counts:
 
